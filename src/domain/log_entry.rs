@@ -1,0 +1,371 @@
+//! The log: what an entry says, how it is written, how entries hang together.
+//!
+//! A stream's log is the truth about the stream. Each entry holds the SHA-256 of the stored bytes of the entry
+//! before it, so that no entry can be changed, taken out or put in without every later one telling. Reading
+//! tolerates fields that it does not know (a later version may add some); it never tolerates another `format`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::digest::{ContentDigest, Sha256};
+use super::export::{Bounds, ExportApi, Filters, Format};
+use super::name::StreamName;
+use super::object_key::{DataKey, Revision, Seq};
+use super::window::Window;
+
+/// The version of the format that this program writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// One entry of a stream's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whose log it is.
+    pub stream: StreamName,
+    /// Its place, from 1, without gaps.
+    pub seq: Seq,
+    /// The SHA-256 of the stored bytes of entry `seq - 1`; zeros in the first.
+    pub previous: Sha256,
+    /// When it was written, by the writer's clock.
+    pub recorded_at: Timestamp,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: EntryBody,
+}
+
+/// The program that wrote an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its version.
+    pub version: String,
+    /// The machine it ran on.
+    pub host: String,
+    /// The fingerprint of the key that it signs with; absent where the log is not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fingerprint: Option<String>,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EntryBody {
+    /// What the stream is: first of all, and again when `start` moves back.
+    Stream(StreamOpened),
+    /// A revision of a window is stored.
+    Archived(Box<Archived>),
+    /// The provider no longer has a window.
+    Lost(Lost),
+}
+
+/// The body of a `stream` entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamOpened {
+    /// From which anyone can list the windows that must be there.
+    pub definition: Definition,
+}
+
+/// What a stream is. Only `start` may ever change, and only to an earlier instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The provider's region.
+    pub region: String,
+    /// The Workspace project.
+    pub project_id: String,
+    /// The window length as configured: `1d`, or a number of minutes as `60m`.
+    pub window: String,
+    /// The IANA name of the time zone whose calendar cuts the windows.
+    pub timezone: String,
+    /// The start of the first window.
+    pub start: Timestamp,
+    /// Which records are asked for.
+    pub filters: Filters,
+}
+
+/// The body of an `archived` entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archived {
+    /// Which window.
+    pub window: Window,
+    /// Which revision of it.
+    pub revision: Revision,
+    /// The object that holds it.
+    pub object: StoredObject,
+    /// Where it came from.
+    pub export: ExportFacts,
+    /// For a revision after the first: what it follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<Supersedes>,
+    /// Objects of this window that crashes left and no entry named before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<Orphan>,
+}
+
+/// A data object, as the store was shown to hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// Relative to the stream's folder.
+    pub key: DataKey,
+    /// Where the bucket keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// Of its bytes.
+    pub sha256: Sha256,
+    /// What the bytes are.
+    pub format: Format,
+    /// Records in it; header rows do not count.
+    pub rows: u64,
+    /// Of its rows.
+    pub content_digest: ContentDigest,
+}
+
+/// How an export was pulled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFacts {
+    /// Which API answered.
+    pub api: ExportApi,
+    /// The bounds that were asked for.
+    pub requested: Bounds,
+    /// How many records an independent count found; absent where nothing was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+    /// The provider's request ids.
+    pub request_ids: Vec<String>,
+    /// When the last byte had arrived.
+    pub pulled_at: Timestamp,
+}
+
+/// The provider's own count of the records between the same bounds, before and after the export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Before the export.
+    pub before: u64,
+    /// After the export.
+    pub after: u64,
+}
+
+/// What a revision follows, and how its rows differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supersedes {
+    /// The entry of the revision before.
+    pub seq: Seq,
+    /// Rows that the revision before did not have.
+    pub rows_added: u64,
+    /// Rows that only the revision before had.
+    pub rows_removed: u64,
+    /// Rows of the same identity with other content.
+    pub rows_changed: u64,
+}
+
+/// An object that a crash left behind: stored, never committed, kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Relative to the stream's folder.
+    pub key: DataKey,
+    /// Its size.
+    pub bytes: u64,
+    /// Of its bytes.
+    pub sha256: Sha256,
+}
+
+/// The body of a `lost` entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Which window.
+    pub window: Window,
+    /// Why it can no longer be had.
+    pub reason: String,
+    /// The last try, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<LastAttempt>,
+}
+
+/// The last try at a window that was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastAttempt {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: String,
+}
+
+/// An entry with the very bytes that are (to be) stored, and their digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedEntry {
+    entry: LogEntry,
+    bytes: Vec<u8>,
+    hash: Sha256,
+}
+
+/// Bytes are not an entry that belongs where they stand.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEntry {
+    /// Not JSON of an entry.
+    #[error("it does not read as a log entry: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Written by a later program.
+    #[error("it has format {0}, and this version of connvault reads format {FORMAT}")]
+    UnknownFormat(u32),
+    /// Names another stream or another place.
+    #[error("it says that it is entry {seq} of stream {stream}")]
+    Misplaced {
+        /// The stream that it names.
+        stream: StreamName,
+        /// The place that it names.
+        seq: Seq,
+    },
+    /// The chain is broken before it.
+    #[error("it follows an entry with SHA-256 {claimed}, but the one before it has {actual}")]
+    BrokenChain {
+        /// What the entry names.
+        claimed: Sha256,
+        /// What is there.
+        actual: Sha256,
+    },
+}
+
+impl SealedEntry {
+    /// Fixes the bytes of an entry: indented JSON, so that a person can read it, ending in a line feed.
+    pub fn seal(entry: LogEntry) -> Self {
+        let mut bytes = serde_json::to_vec_pretty(&entry)
+            .expect("an entry holds only texts, numbers, lists and maps with text keys, which JSON always takes");
+        bytes.push(b'\n');
+        let hash = Sha256::of(&bytes);
+        Self { entry, bytes, hash }
+    }
+
+    /// Reads stored bytes that stand at `seq` in the log of `stream`, after an entry with digest `previous`.
+    ///
+    /// # Errors
+    /// When they do not belong there.
+    pub fn open(bytes: Vec<u8>, stream: &StreamName, seq: Seq, previous: Sha256) -> Result<Self, BadEntry> {
+        #[derive(Deserialize)]
+        struct FormatOnly {
+            format: u32,
+        }
+        let FormatOnly { format } = serde_json::from_slice(&bytes)?;
+        if format != FORMAT {
+            return Err(BadEntry::UnknownFormat(format));
+        }
+        let entry: LogEntry = serde_json::from_slice(&bytes)?;
+        if entry.stream != *stream || entry.seq != seq {
+            return Err(BadEntry::Misplaced { stream: entry.stream, seq: entry.seq });
+        }
+        if entry.previous != previous {
+            return Err(BadEntry::BrokenChain { claimed: entry.previous, actual: previous });
+        }
+        let hash = Sha256::of(&bytes);
+        Ok(Self { entry, bytes, hash })
+    }
+
+    /// What the entry says.
+    pub fn entry(&self) -> &LogEntry {
+        &self.entry
+    }
+
+    /// The stored bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The SHA-256 of the stored bytes: what the next entry names as `previous`.
+    pub fn hash(&self) -> Sha256 {
+        self.hash
+    }
+
+    /// The head of a log whose last entry this is.
+    pub fn head(&self) -> Head {
+        Head { seq: self.entry.seq, hash: self.hash }
+    }
+}
+
+/// The last entry of a log that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its place.
+    pub seq: Seq,
+    /// The SHA-256 of its stored bytes.
+    pub hash: Sha256,
+}
+
+/// Where the entry after `head` stands and what it names as the one before it.
+pub fn after(head: Option<Head>) -> (Seq, Sha256) {
+    head.map_or((Seq::FIRST, Sha256::ZERO), |head| (head.seq.next(), head.hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: u64, previous: Sha256, body: EntryBody) -> SealedEntry {
+        SealedEntry::seal(LogEntry {
+            format: FORMAT,
+            stream: "logins".parse().unwrap(),
+            seq: Seq::new(seq).unwrap(),
+            previous,
+            recorded_at: "2026-11-23T02:00:05Z".parse().unwrap(),
+            writer: Writer { version: "0.1.0".into(), host: "archive-1".into(), key_fingerprint: None },
+            body,
+        })
+    }
+
+    fn opened() -> EntryBody {
+        EntryBody::Stream(StreamOpened {
+            definition: Definition {
+                region: "ap-southeast-3".into(),
+                project_id: "0123456789abcdef".into(),
+                window: "1d".into(),
+                timezone: "Asia/Shanghai".into(),
+                start: "2026-10-31T16:00:00Z".parse().unwrap(),
+                filters: Filters::default(),
+            },
+        })
+    }
+
+    fn lost() -> EntryBody {
+        EntryBody::Lost(Lost {
+            window: "20261121T160000Z_20261122T160000Z".parse().unwrap(),
+            reason: "the provider keeps 30 days".into(),
+            last_attempt: None,
+        })
+    }
+
+    #[test]
+    fn a_chain_reads_back_and_a_changed_byte_breaks_it() {
+        let stream: StreamName = "logins".parse().unwrap();
+        let first = entry(1, Sha256::ZERO, opened());
+        let second = entry(2, first.hash(), lost());
+        let (seq, previous) = after(None);
+        let read = SealedEntry::open(first.bytes().to_vec(), &stream, seq, previous).unwrap();
+        assert_eq!(read, first);
+        let (seq, previous) = after(Some(read.head()));
+        assert_eq!(SealedEntry::open(second.bytes().to_vec(), &stream, seq, previous).unwrap(), second);
+
+        let changed = String::from_utf8(first.bytes().to_vec()).unwrap().replace("0123", "0124");
+        let changed = SealedEntry::open(changed.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO).unwrap();
+        let broken = SealedEntry::open(second.bytes().to_vec(), &stream, seq, changed.hash());
+        assert!(matches!(broken, Err(BadEntry::BrokenChain { .. })));
+        let misplaced = SealedEntry::open(second.bytes().to_vec(), &stream, Seq::new(3).unwrap(), first.hash());
+        assert!(matches!(misplaced, Err(BadEntry::Misplaced { .. })));
+    }
+
+    #[test]
+    fn the_stored_form_is_the_documented_one() {
+        insta::assert_snapshot!(String::from_utf8(entry(1, Sha256::ZERO, opened()).bytes().to_vec()).unwrap());
+    }
+
+    #[test]
+    fn a_field_of_a_later_version_is_tolerated_and_a_later_format_is_not() {
+        let stream: StreamName = "logins".parse().unwrap();
+        let text = String::from_utf8(entry(1, Sha256::ZERO, opened()).bytes().to_vec()).unwrap();
+        let with_more = text.replacen('{', "{\n  \"colour\": \"blue\",", 1);
+        assert!(SealedEntry::open(with_more.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO).is_ok());
+        let later = text.replace("\"format\": 1", "\"format\": 2");
+        let refused = SealedEntry::open(later.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO);
+        assert!(matches!(refused, Err(BadEntry::UnknownFormat(2))));
+    }
+}

@@ -1,0 +1,12 @@
+//!
+//! Nothing in here does I/O or asks what time it is: `now` is always an argument. Everything else in the
+//! crate may depend on `domain`; `domain` depends on nothing of the crate (`tests/it/architecture.rs` checks it).
+
+pub mod backoff;
+pub mod digest;
+pub mod export;
+pub mod failure;
+pub mod log_entry;
+pub mod name;
+pub mod object_key;
+pub mod window;

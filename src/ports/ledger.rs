@@ -1,0 +1,317 @@
+//! The ledger: what this machine knows of every stream's log, and what it is doing about the windows that are not
+//! in it yet.
+//!
+//! The log in the store is the truth; the ledger follows it ([`Ledger::apply`]) and can be lost. What only the
+//! ledger knows - attempts, pauses, parked windows - is found out anew when it is.
+//!
+//! A window is worked on under a lease. Each lease has a generation, one higher than the last; whatever a holder
+//! says under an older generation is refused ([`LedgerError::StaleLease`]), so a holder that slept through its lease
+//! cannot undo what its successor did.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::digest::Sha256;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::log_entry::{Definition, Head, SealedEntry};
+use crate::domain::name::{SourceName, StoreName, StreamName};
+use crate::domain::object_key::{DataKey, Revision, Seq};
+use crate::domain::window::Window;
+
+/// The right to work on one window, until it runs out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose window.
+    pub stream: StreamName,
+    /// Which window.
+    pub window: Window,
+    /// Who works on it: one name for one run of one process.
+    pub holder: String,
+    /// Higher than that of every lease of this window before.
+    pub generation: u64,
+    /// The attempt that the ledger keeps for audit.
+    pub attempt: AttemptId,
+}
+
+/// The number of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(pub i64);
+
+/// Whether a window could be leased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// It is ours.
+    Leased(Lease),
+    /// Somebody else works on it until then.
+    HeldElsewhere {
+        /// When their lease runs out.
+        until: Timestamp,
+    },
+    /// Its verdict is final already.
+    Settled,
+}
+
+/// What the ledger knows of a window; windows that it knows nothing of are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowState {
+    /// Not archived; tried before, or being tried.
+    Open {
+        /// Failures in a row, of this window alone.
+        failures: u32,
+        /// How many of them were files that are no exports.
+        corrupt: u32,
+        /// Not before then.
+        retry_at: Option<Timestamp>,
+        /// How the last try ended.
+        last_failure: Option<FailureNote>,
+        /// Being worked on until then at the latest.
+        leased_until: Option<Timestamp>,
+    },
+    /// Needs an operator.
+    Parked {
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        failure: FailureNote,
+        /// What the config and credentials were when it was parked.
+        fingerprint: Fingerprint,
+    },
+    /// In the log.
+    Archived {
+        /// The entry of its newest revision.
+        seq: Seq,
+        /// Its newest revision.
+        revision: Revision,
+    },
+    /// In the log, as lost.
+    Lost {
+        /// The entry that says so.
+        seq: Seq,
+        /// When it was written.
+        since: Timestamp,
+    },
+}
+
+/// A failure as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureNote {
+    /// What kind.
+    pub kind: FailureKind,
+    /// One line for a person.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A digest of a stream's effective config and credentials: when it changes, what was parked is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+/// What several windows share and can be held up by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum Resource {
+    /// One stream's log.
+    Stream(StreamName),
+    /// A source.
+    Source(SourceName),
+    /// A store.
+    Store(StoreName),
+    /// This machine.
+    Daemon,
+}
+
+/// Why everything that needs a resource waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Until then.
+    pub until: Timestamp,
+    /// Since the first failure in a row.
+    pub since: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub failure: FailureNote,
+    /// What the config and credentials were; another fingerprint ends the hold.
+    pub fingerprint: Fingerprint,
+}
+
+/// What is known of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// What its log says that it is.
+    pub definition: Definition,
+    /// The last entry that the ledger knows.
+    pub head: Head,
+}
+
+/// All that the planner needs, read in one transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// By stream; a stream that was never opened is not in it.
+    pub streams: BTreeMap<StreamName, StreamState>,
+    /// By stream and window.
+    pub windows: BTreeMap<StreamName, BTreeMap<Window, WindowState>>,
+    /// What is held up, and until when.
+    pub holds: BTreeMap<Resource, Hold>,
+}
+
+/// How an attempt ended, for audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The window is in the log, by this attempt.
+    Archived,
+    /// It was in the log before.
+    AlreadyArchived,
+    /// The window was attested as lost.
+    Lost,
+    /// It failed.
+    Failed,
+    /// The daemon stopped.
+    Interrupted,
+}
+
+/// One try at one window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Its number.
+    pub id: AttemptId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; absent while it goes on, or when the process died.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: Option<AttemptOutcome>,
+    /// What kind of failure.
+    pub failure: Option<FailureKind>,
+    /// One line for a person.
+    pub message: Option<String>,
+    /// The provider's request ids.
+    pub request_ids: Vec<String>,
+}
+
+/// What becomes of a window after a failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Tried again then; the failure is charged to the window.
+    Retry {
+        /// Not before.
+        at: Timestamp,
+    },
+    /// An operator must look.
+    Park {
+        /// What the config and credentials are now.
+        fingerprint: Fingerprint,
+    },
+    /// Not the window's fault: it is as due as before.
+    NotCharged,
+}
+
+/// An object that the log names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedObject {
+    /// Relative to the stream's folder.
+    pub key: DataKey,
+    /// Of its bytes.
+    pub sha256: Sha256,
+    /// The entry that names it.
+    pub seq: Seq,
+}
+
+/// The ledger did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Somebody else holds, or held, a later lease of the window.
+    #[error("the lease on window {window} of stream {stream} has passed to another holder")]
+    StaleLease {
+        /// Whose window.
+        stream: StreamName,
+        /// Which window.
+        window: Window,
+    },
+    /// Entries do not go on from the head that the ledger knows.
+    #[error("entry {seq} of stream {stream} does not follow the last one that the ledger knows")]
+    NotNext {
+        /// Whose log.
+        stream: StreamName,
+        /// Which entry.
+        seq: Seq,
+    },
+    /// The database did not do its work: disk full, damaged, locked for too long.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// What this machine knows. Each call is one transaction.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// All that the planner needs.
+    async fn snapshot(&self) -> Result<Snapshot, LedgerError>;
+
+    /// What is known of one stream; `None` before its log was first read or begun.
+    async fn stream(&self, stream: &StreamName) -> Result<Option<StreamState>, LedgerError>;
+
+    /// Takes over entries of the log, in order, from the one after the known head. Entries at or before the head are
+    /// passed over. A window that one of them names is settled, whatever the ledger thought of it.
+    async fn apply(&self, stream: &StreamName, entries: &[SealedEntry]) -> Result<(), LedgerError>;
+
+    /// Objects that the log names for a window.
+    async fn named_objects(&self, stream: &StreamName, window: Window) -> Result<Vec<NamedObject>, LedgerError>;
+
+    /// Takes the lease of a window that is not settled and that nobody holds at `now`, and begins an attempt.
+    async fn lease(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<LeaseOutcome, LedgerError>;
+
+    /// Confirms that the lease is still ours and moves its end. Asked before anything irrevocable.
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), LedgerError>;
+
+    /// Takes over the entry that settles the leased window, ends the attempt, and gives the lease back: one
+    /// transaction.
+    async fn commit(
+        &self,
+        lease: &Lease,
+        entry: &SealedEntry,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
+
+    /// Ends an attempt without an entry, and gives the lease back.
+    async fn release(&self, lease: &Lease, outcome: AttemptOutcome, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Ends an attempt that failed, says what becomes of the window, and gives the lease back.
+    async fn fail(
+        &self,
+        lease: &Lease,
+        failure: &Failure,
+        disposition: &Disposition,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
+
+    /// Gives back every lease: sound only while the caller alone may use this ledger, at its start.
+    async fn void_leases(&self) -> Result<u64, LedgerError>;
+
+    /// Holds up all that needs `resource`, in place of any hold before.
+    async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError>;
+
+    /// Ends a hold, if there is one.
+    async fn lift(&self, resource: &Resource) -> Result<(), LedgerError>;
+
+    /// Makes windows that are parked or pausing due at once, and ends all holds that bear on them; says how many
+    /// windows. Without a stream: all; without a window: all of the stream.
+    async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
+
+    /// Every attempt at a window, oldest first.
+    async fn attempts(&self, stream: &StreamName, window: Window) -> Result<Vec<Attempt>, LedgerError>;
+}

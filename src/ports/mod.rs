@@ -1,0 +1,7 @@
+//! What the core needs from the world, as small traits with typed errors. One technology per adapter implements them.
+
+pub mod checkpoint;
+pub mod clock;
+pub mod ledger;
+pub mod object_store;
+pub mod record_source;

@@ -1,0 +1,144 @@
+//! Where archives are kept: create, look, read, list. Nothing here overwrites, and nothing deletes.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::domain::digest::Sha256;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::object_key::{KeyPrefix, ObjectKey};
+
+/// The MD5 of an object's bytes: the one check that every S3-compatible store makes on arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Md5(pub [u8; 16]);
+
+/// What is put: bytes in memory (log entries) or a file (exports), with the digests taken before.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A few kilobytes.
+    Bytes(Bytes),
+    /// A finished file that nobody writes to any more.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: u64,
+        /// Of its bytes.
+        sha256: Sha256,
+        /// Of its bytes.
+        md5: Md5,
+    },
+}
+
+/// How a create-only put ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The object is new, and ours.
+    Created {
+        /// Where the bucket keeps versions.
+        version_id: Option<String>,
+    },
+    /// The key was taken; what stands there was not touched.
+    AlreadyExists,
+}
+
+/// What a store says of an object without sending it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its size.
+    pub bytes: u64,
+    /// The store's own check value, without quotes; the MD5 in hex where the store makes it so.
+    pub etag: Option<String>,
+    /// Where the bucket keeps versions.
+    pub version_id: Option<String>,
+}
+
+/// An object on its way to us.
+pub struct ObjectBody {
+    /// What the store says of it.
+    pub meta: ObjectMeta,
+    /// Its bytes, as they come.
+    pub bytes: BoxStream<'static, Result<Bytes, StoreError>>,
+}
+
+impl fmt::Debug for ObjectBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectBody").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// How a store keeps a second put from taking a key that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateOnly {
+    /// `If-None-Match: *`: the store itself refuses.
+    IfNoneMatch,
+    /// `x-obs-forbid-overwrite: true`: the store itself refuses (OBS dialect).
+    ObsForbidOverwrite,
+    /// The file system refuses (a link to a name that exists).
+    FileSystem,
+    /// The store refuses nothing: we look first and put then, and lean on the lease for the rest.
+    HeadThenPut,
+}
+
+/// How much is read back before an object counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readback {
+    /// Every byte, hashed.
+    #[default]
+    Full,
+    /// Size and ETag.
+    Metadata,
+}
+
+/// One place for archives.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// Finds out that the store is there, takes our credentials, lets us put and get, and how it refuses to
+    /// overwrite, with real puts on [`ObjectKey::probe`]. Called once before anything else is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    async fn prove(&self) -> Result<CreateOnly, StoreError>;
+
+    /// Stores `content` under `key` unless the key is taken. Safe to repeat: if an answer was lost, the repetition
+    /// says [`PutOutcome::AlreadyExists`], and the caller looks at what is there.
+    ///
+    /// # Errors
+    /// When it is not known to be stored.
+    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError>;
+
+    /// What stands under `key`; `None` where nothing does.
+    ///
+    /// # Errors
+    /// When the store did not say.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError>;
+
+    /// The bytes under `key`; `None` where nothing is.
+    ///
+    /// # Errors
+    /// When the store did not send them.
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError>;
+
+    /// Every key that begins with `prefix` and sorts after `after`, in byte order.
+    fn list(&self, prefix: &KeyPrefix, after: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, StoreError>>;
+}
+
+/// A store did not do what it was asked. [`Failure`] says what is done about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct StoreError(pub Failure);
+
+impl StoreError {
+    /// An error that holds up all streams of the store.
+    pub fn of_store(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self(Failure::new(kind, Scope::Store, message))
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+}

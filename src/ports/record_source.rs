@@ -1,0 +1,61 @@
+//! Where connection records come from.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::domain::export::{Bounds, ExportApi, Filters};
+use crate::domain::failure::{Failure, FailureKind};
+
+/// What one export is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// Already widened by the margin.
+    pub bounds: Bounds,
+    /// Which records.
+    pub filters: Filters,
+}
+
+/// What is known of an export once its last byte was handed to the sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportReceipt {
+    /// Which API answered.
+    pub api: ExportApi,
+    /// The provider's request ids, in the order of the requests.
+    pub request_ids: Vec<String>,
+    /// When the last byte had arrived.
+    pub pulled_at: Timestamp,
+}
+
+/// Takes an export's bytes as they flow.
+#[async_trait]
+pub trait ByteSink: Send {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When this machine cannot keep them (disk full).
+    async fn write(&mut self, bytes: Bytes) -> Result<(), std::io::Error>;
+}
+
+/// One Workspace project that records are pulled from.
+#[async_trait]
+pub trait RecordSource: Send + Sync {
+    /// Pulls one export, handing its bytes to `sink` as they come, never holding it whole. One try: pauses and
+    /// repetitions are the reconciler's.
+    ///
+    /// # Errors
+    /// Typed by what is to be done; on an error the sink may hold a part of an export.
+    async fn export(&self, request: &ExportRequest, sink: &mut dyn ByteSink) -> Result<ExportReceipt, SourceError>;
+}
+
+/// An export did not come. [`Failure`] says what is done about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct SourceError(pub Failure);
+
+impl SourceError {
+    /// What kind of failure it was.
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+}
