@@ -3,10 +3,15 @@
 //! crate may depend on `domain`; `domain` depends on nothing of the crate (`tests/it/architecture.rs` checks it).
 
 pub mod backoff;
+pub mod calendar;
 pub mod digest;
 pub mod export;
 pub mod failure;
 pub mod log_entry;
 pub mod name;
 pub mod object_key;
+pub mod planner;
+pub mod snapshot;
+pub mod verdict;
 pub mod window;
+pub mod window_length;

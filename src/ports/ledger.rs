@@ -8,17 +8,16 @@
 //! says under an older generation is refused ([`LedgerError::StaleLease`]), so a holder that slept through its lease
 //! cannot undo what its successor did.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::log_entry::{Definition, Head, SealedEntry};
-use crate::domain::name::{SourceName, StoreName, StreamName};
-use crate::domain::object_key::{DataKey, Revision, Seq};
+use crate::domain::log_entry::SealedEntry;
+use crate::domain::name::StreamName;
+use crate::domain::object_key::{DataKey, Seq};
+use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState};
 use crate::domain::window::Window;
 
 /// The right to work on one window, until it runs out.
@@ -53,112 +52,6 @@ pub enum LeaseOutcome {
     },
     /// Its verdict is final already.
     Settled,
-}
-
-/// What the ledger knows of a window; windows that it knows nothing of are not in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WindowState {
-    /// Not archived; tried before, or being tried.
-    Open {
-        /// Failures in a row, of this window alone.
-        failures: u32,
-        /// How many of them were files that are no exports.
-        corrupt: u32,
-        /// Not before then.
-        retry_at: Option<Timestamp>,
-        /// How the last try ended.
-        last_failure: Option<FailureNote>,
-        /// Being worked on until then at the latest.
-        leased_until: Option<Timestamp>,
-    },
-    /// Needs an operator.
-    Parked {
-        /// Since when.
-        since: Timestamp,
-        /// Why.
-        failure: FailureNote,
-        /// What the config and credentials were when it was parked.
-        fingerprint: Fingerprint,
-    },
-    /// In the log.
-    Archived {
-        /// The entry of its newest revision.
-        seq: Seq,
-        /// Its newest revision.
-        revision: Revision,
-    },
-    /// In the log, as lost.
-    Lost {
-        /// The entry that says so.
-        seq: Seq,
-        /// When it was written.
-        since: Timestamp,
-    },
-}
-
-/// A failure as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailureNote {
-    /// What kind.
-    pub kind: FailureKind,
-    /// One line for a person.
-    pub message: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A digest of a stream's effective config and credentials: when it changes, what was parked is tried again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(pub String);
-
-/// What several windows share and can be held up by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
-pub enum Resource {
-    /// One stream's log.
-    Stream(StreamName),
-    /// A source.
-    Source(SourceName),
-    /// A store.
-    Store(StoreName),
-    /// This machine.
-    Daemon,
-}
-
-/// Why everything that needs a resource waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// Until then.
-    pub until: Timestamp,
-    /// Since the first failure in a row.
-    pub since: Timestamp,
-    /// Failures in a row.
-    pub failures: u32,
-    /// The last of them.
-    pub failure: FailureNote,
-    /// What the config and credentials were; another fingerprint ends the hold.
-    pub fingerprint: Fingerprint,
-}
-
-/// What is known of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamState {
-    /// What its log says that it is.
-    pub definition: Definition,
-    /// The last entry that the ledger knows.
-    pub head: Head,
-}
-
-/// All that the planner needs, read in one transaction.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// By stream; a stream that was never opened is not in it.
-    pub streams: BTreeMap<StreamName, StreamState>,
-    /// By stream and window.
-    pub windows: BTreeMap<StreamName, BTreeMap<Window, WindowState>>,
-    /// What is held up, and until when.
-    pub holds: BTreeMap<Resource, Hold>,
 }
 
 /// How an attempt ended, for audit.

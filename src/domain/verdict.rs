@@ -1,0 +1,266 @@
+//! The one verdict on each window: `waiting`, `archived`, `parked` or `lost`.
+//!
+//! [`judge`] is the only place where a verdict is come to. The planner, `status`, `gaps` and `plan` all ask it, so
+//! they cannot disagree.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::backoff::PARKED_RETRY;
+use super::calendar::Calendar;
+use super::name::{SourceName, StoreName, StreamName};
+use super::object_key::{Revision, Seq};
+use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState};
+use super::window::Window;
+
+/// All that decides when a stream's windows are due, and what they wait for.
+#[derive(Debug, Clone)]
+pub struct StreamRules {
+    /// The stream.
+    pub name: StreamName,
+    /// Where its records come from.
+    pub source: SourceName,
+    /// Where its archives go.
+    pub store: StoreName,
+    /// How its time is cut.
+    pub calendar: Calendar,
+    /// The start of its first window.
+    pub start: Timestamp,
+    /// How long after its end a window is left alone.
+    pub settle: SignedDuration,
+    /// How much wider than the window the export is asked for.
+    pub margin: SignedDuration,
+    /// How long the provider keeps records.
+    pub horizon: SignedDuration,
+    /// How long after it was due a window is late.
+    pub deadline: SignedDuration,
+    /// What the config and credentials are now.
+    pub fingerprints: Fingerprints,
+}
+
+/// Digests of effective config and credentials, by what they belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of the stream with its source and store.
+    pub stream: Fingerprint,
+    /// Of the source.
+    pub source: Fingerprint,
+    /// Of the store.
+    pub store: Fingerprint,
+}
+
+impl StreamRules {
+    /// When the window may be pulled.
+    pub fn due_at(&self, window: Window) -> Timestamp {
+        window.end().saturating_add(self.settle).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the source may begin to answer short.
+    pub fn expires_at(&self, window: Window) -> Timestamp {
+        let widened = window.start().saturating_sub(self.margin).unwrap_or(Timestamp::MIN);
+        widened.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the window is late.
+    pub fn late_at(&self, window: Window) -> Timestamp {
+        self.due_at(window).saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Every window from the stream's start that is over at `now`, in order.
+    pub fn completed(&self, now: Timestamp) -> impl Iterator<Item = Window> + '_ {
+        self.calendar.windows_from(self.start).take_while(move |window| window.end() <= now)
+    }
+
+    /// What the stream's windows need besides themselves.
+    fn resources(&self) -> [(Resource, Option<&Fingerprint>); 4] {
+        [
+            (Resource::Daemon, None),
+            (Resource::Stream(self.name.clone()), Some(&self.fingerprints.stream)),
+            (Resource::Source(self.source.clone()), Some(&self.fingerprints.source)),
+            (Resource::Store(self.store.clone()), Some(&self.fingerprints.store)),
+        ]
+    }
+
+    /// The fingerprint that a hold on `resource` is compared with.
+    pub fn fingerprint_of(&self, resource: &Resource) -> &Fingerprint {
+        match resource {
+            Resource::Source(_) => &self.fingerprints.source,
+            Resource::Store(_) => &self.fingerprints.store,
+            Resource::Stream(_) | Resource::Daemon => &self.fingerprints.stream,
+        }
+    }
+
+    /// The hold that keeps the stream's windows waiting at `now`: of several, the one that lasts longest.
+    pub fn held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<(&'s Resource, &'s Hold)> {
+        self.resources()
+            .into_iter()
+            .filter_map(|(resource, fingerprint)| {
+                let (resource, hold) = snapshot.holds.get_key_value(&resource)?;
+                let unchanged = fingerprint.is_none_or(|fingerprint| *fingerprint == hold.fingerprint);
+                (hold.until > now && unchanged).then_some((resource, hold))
+            })
+            .max_by_key(|(_, hold)| hold.until)
+    }
+}
+
+/// What can be said of a window at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Not archived yet, and nobody needs to do anything.
+    Waiting {
+        /// For what.
+        why: Waiting,
+        /// When that is over, at the earliest.
+        next: Timestamp,
+    },
+    /// In the log, and shown to be in the store.
+    Archived {
+        /// The entry of its newest revision.
+        seq: Seq,
+        /// Its newest revision.
+        revision: Revision,
+    },
+    /// An operator must look.
+    Parked {
+        /// Why.
+        failure: FailureNote,
+        /// What holds it up, where it is not the window alone.
+        held_by: Option<Resource>,
+        /// Since when.
+        since: Timestamp,
+        /// When it is tried again all the same.
+        next: Timestamp,
+    },
+    /// The provider no longer has it.
+    Lost {
+        /// Since when.
+        since: Timestamp,
+        /// The entry that says so, once it is written.
+        seq: Option<Seq>,
+    },
+}
+
+/// What a window waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "waiting_for", rename_all = "snake_case")]
+pub enum Waiting {
+    /// Its end.
+    End,
+    /// Records that arrive late.
+    Settle,
+    /// Its turn.
+    Turn {
+        /// Why it is its turn (again).
+        reason: DueReason,
+    },
+    /// The attempt that is going on.
+    Attempt,
+    /// The end of a pause after a failure of its own.
+    Pause {
+        /// That failure.
+        failure: FailureNote,
+    },
+    /// Something that it shares with others.
+    Hold {
+        /// What.
+        resource: Resource,
+        /// What is wrong with it.
+        failure: FailureNote,
+    },
+}
+
+/// Why a window is to be pulled now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DueReason {
+    /// Over and settled, never tried.
+    Due,
+    /// Tried before, and the pause is over.
+    PauseOver,
+    /// Parked, and the config or the credentials have changed since.
+    ConfigChanged,
+    /// Parked a day ago.
+    ParkedForADay,
+}
+
+impl Verdict {
+    /// The verdict's one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Archived { .. } => "archived",
+            Self::Parked { .. } => "parked",
+            Self::Lost { .. } => "lost",
+        }
+    }
+
+    /// Whether the window is to be pulled now, and why.
+    pub fn due(&self) -> Option<DueReason> {
+        match self {
+            Self::Waiting { why: Waiting::Turn { reason }, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+}
+
+/// The verdict on `window` of a stream with `rules`, by what the ledger knows, at `now`.
+pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
+    match state {
+        Some(WindowState::Archived { seq, revision }) => {
+            return Verdict::Archived { seq: *seq, revision: *revision };
+        }
+        Some(WindowState::Lost { seq, since }) => return Verdict::Lost { since: *since, seq: Some(*seq) },
+        Some(WindowState::Open { leased_until: Some(until), .. }) if *until > now => {
+            return Verdict::Waiting { why: Waiting::Attempt, next: *until };
+        }
+        _ => {}
+    }
+    if now < window.end() {
+        return Verdict::Waiting { why: Waiting::End, next: rules.due_at(window) };
+    }
+    if now < rules.due_at(window) {
+        return Verdict::Waiting { why: Waiting::Settle, next: rules.due_at(window) };
+    }
+    if rules.expires_at(window) <= now {
+        return Verdict::Lost { since: rules.expires_at(window), seq: None };
+    }
+    judge_due(rules, state, snapshot, now)
+}
+
+/// The verdict on a window that is over, settled and still to be had.
+fn judge_due(rules: &StreamRules, state: Option<&WindowState>, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    let reason = match state {
+        Some(WindowState::Parked { since, failure, fingerprint }) => {
+            let next = since.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
+            if *fingerprint != rules.fingerprints.stream {
+                DueReason::ConfigChanged
+            } else if next <= now {
+                DueReason::ParkedForADay
+            } else {
+                return Verdict::Parked { failure: failure.clone(), held_by: None, since: *since, next };
+            }
+        }
+        Some(WindowState::Open { retry_at: Some(at), last_failure: Some(failure), .. }) => {
+            if *at > now {
+                return Verdict::Waiting { why: Waiting::Pause { failure: failure.clone() }, next: *at };
+            }
+            DueReason::PauseOver
+        }
+        _ => DueReason::Due,
+    };
+    match rules.held_by(snapshot, now) {
+        None => Verdict::Waiting { why: Waiting::Turn { reason }, next: now },
+        Some((resource, hold)) if hold.failure.kind.needs_operator() => Verdict::Parked {
+            failure: hold.failure.clone(),
+            held_by: Some(resource.clone()),
+            since: hold.since,
+            next: hold.until,
+        },
+        Some((resource, hold)) => {
+            let why = Waiting::Hold { resource: resource.clone(), failure: hold.failure.clone() };
+            Verdict::Waiting { why, next: hold.until }
+        }
+    }
+}
