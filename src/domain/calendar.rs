@@ -131,12 +131,13 @@ mod tests {
             let calendar = calendar(name.as_str(), WindowLength::Day);
             let days = assert_tiled(&calendar, from, until, name.as_str());
             assert!((3653..=3655).contains(&days), "{name}: {days} days");
+            // Antarctic stations move their clocks by up to four hours.
             for window in calendar.windows_from(from).take(days) {
                 let local = calendar.zone.to_datetime(window.start());
                 let before = window.start().saturating_sub(SignedDuration::from_secs(1)).unwrap();
                 let eve = calendar.zone.to_datetime(before);
                 assert!(local.hour() == 0 || eve.date() != local.date(), "{name}: a day begins at {local}");
-                assert!((23 * 60..=25 * 60).contains(&window.end().duration_since(window.start()).as_mins()));
+                assert!((20..=28).contains(&hours(window)), "{name}: {window}");
             }
             seen += 1;
         }
@@ -163,7 +164,8 @@ mod tests {
             zone in 0..500usize, divisor in prop::sample::select(vec![1u16, 2, 15, 45, 90, 240, 480, 720, 1440]),
             from in 1_577_836_800i64..1_893_456_000,
         ) {
-            let name = zones().available().nth(zone).unwrap();
+            let database = zones();
+            let name = database.available().nth(zone).unwrap();
             let from = Timestamp::from_second(from).unwrap();
             let until = from + SignedDuration::from_hours(if divisor < 15 { 3 } else { 72 });
             assert_tiled(&calendar(name.as_str(), minutes(divisor)), from, until, name.as_str());

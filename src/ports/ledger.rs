@@ -55,7 +55,7 @@ pub enum LeaseOutcome {
 }
 
 /// How an attempt ended, for audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// The window is in the log, by this attempt.
@@ -68,6 +68,19 @@ pub enum AttemptOutcome {
     Failed,
     /// The daemon stopped.
     Interrupted,
+}
+
+impl AttemptOutcome {
+    /// The word for it in the ledger and in `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Archived => "archived",
+            Self::AlreadyArchived => "already_archived",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// One try at one window.

@@ -1,0 +1,143 @@
+//! The ledger in one SQLite file.
+//!
+//! One connection writes, and begins each transaction `IMMEDIATE`: a transaction that reads first and writes later
+//! would fail at once when somebody else wrote in between. A few others read, and see committed states only. WAL
+//! keeps readers (`status`, `gaps`) and the writer out of each other's way, `synchronous = FULL` makes a commit
+//! survive a power cut. Every public method is one transaction, so a crash leaves a state that some method left.
+
+mod apply;
+mod connection;
+mod holds;
+mod leases;
+mod rows;
+mod snapshot;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::SqlitePool;
+
+use crate::domain::failure::Failure;
+use crate::domain::log_entry::SealedEntry;
+use crate::domain::name::StreamName;
+use crate::domain::snapshot::{Hold, Resource, Snapshot, StreamState};
+use crate::domain::window::Window;
+use crate::ports::ledger::{
+    Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject,
+};
+
+/// The ledger of one state directory.
+#[derive(Debug, Clone)]
+pub struct SqliteLedger {
+    /// Exactly one connection.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn snapshot(&self) -> Result<Snapshot, LedgerError> {
+        snapshot::snapshot(&self.readers).await
+    }
+
+    async fn stream(&self, stream: &StreamName) -> Result<Option<StreamState>, LedgerError> {
+        snapshot::stream(&self.readers, stream).await
+    }
+
+    async fn apply(&self, stream: &StreamName, entries: &[SealedEntry]) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        for entry in entries {
+            apply::apply(&mut transaction, stream, entry).await?;
+        }
+        connection::commit(transaction).await
+    }
+
+    async fn named_objects(&self, stream: &StreamName, window: Window) -> Result<Vec<NamedObject>, LedgerError> {
+        snapshot::named_objects(&self.readers, stream, window).await
+    }
+
+    async fn lease(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<LeaseOutcome, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let outcome = leases::lease(&mut transaction, stream, window, holder, now, until).await?;
+        connection::commit(transaction).await?;
+        Ok(outcome)
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        leases::renew(&mut transaction, lease, until).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn commit(
+        &self,
+        lease: &Lease,
+        entry: &SealedEntry,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        leases::give_back(&mut transaction, lease).await?;
+        apply::apply(&mut transaction, &lease.stream, entry).await?;
+        leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn release(&self, lease: &Lease, outcome: AttemptOutcome, now: Timestamp) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        leases::give_back(&mut transaction, lease).await?;
+        leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn fail(
+        &self,
+        lease: &Lease,
+        failure: &Failure,
+        disposition: &Disposition,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        leases::give_back(&mut transaction, lease).await?;
+        leases::dispose(&mut transaction, lease, failure, disposition, now).await?;
+        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, Some(failure), now).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn void_leases(&self) -> Result<u64, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let voided = leases::void(&mut transaction).await?;
+        connection::commit(transaction).await?;
+        Ok(voided)
+    }
+
+    async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        holds::put(&mut transaction, resource, hold).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn lift(&self, resource: &Resource) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        holds::remove(&mut transaction, resource).await?;
+        connection::commit(transaction).await
+    }
+
+    async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let windows = leases::retry(&mut transaction, stream, window).await?;
+        holds::clear(&mut transaction).await?;
+        connection::commit(transaction).await?;
+        Ok(windows)
+    }
+
+    async fn attempts(&self, stream: &StreamName, window: Window) -> Result<Vec<Attempt>, LedgerError> {
+        snapshot::attempts(&self.readers, stream, window).await
+    }
+}

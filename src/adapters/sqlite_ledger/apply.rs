@@ -1,0 +1,162 @@
+//! Following the log: an entry settles what it names, whatever the ledger thought of it before.
+
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::connection::storage;
+use super::rows::{ms, number, to_json};
+use super::snapshot;
+use crate::domain::log_entry::{Archived, EntryBody, Lost, SealedEntry, StreamOpened, after};
+use crate::domain::name::StreamName;
+use crate::domain::object_key::{DataKey, Seq};
+use crate::domain::window::Window;
+use crate::ports::ledger::LedgerError;
+
+pub(super) async fn apply(
+    transaction: &mut Transaction<'static, Sqlite>,
+    stream: &StreamName,
+    sealed: &SealedEntry,
+) -> Result<(), LedgerError> {
+    let entry = sealed.entry();
+    let head = snapshot::stream(&mut **transaction, stream).await?.map(|state| state.head);
+    if head.is_some_and(|head| head.seq >= entry.seq) {
+        return Ok(());
+    }
+    let (next, previous) = after(head);
+    let opens = matches!(entry.body, EntryBody::Stream(_));
+    if (entry.seq, entry.previous) != (next, previous) || (head.is_none() && !opens) {
+        return Err(LedgerError::NotNext { stream: stream.clone(), seq: entry.seq });
+    }
+    match &entry.body {
+        EntryBody::Stream(opened) => put_definition(transaction, stream, opened, sealed).await?,
+        EntryBody::Archived(archived) => put_archived(transaction, stream, entry.seq, archived).await?,
+        EntryBody::Lost(lost) => put_lost(transaction, stream, sealed, lost).await?,
+    }
+    sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
+        .bind(number(entry.seq.get(), "a sequence number")?)
+        .bind(sealed.hash().to_string())
+        .bind(stream.as_str())
+        .execute(&mut **transaction)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+async fn put_definition(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    opened: &StreamOpened,
+    sealed: &SealedEntry,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO streams (stream, definition, head_seq, head_hash) VALUES (?, ?, ?, ?)
+         ON CONFLICT (stream) DO UPDATE SET definition = excluded.definition",
+    )
+    .bind(stream.as_str())
+    .bind(to_json(&opened.definition)?)
+    .bind(number(sealed.entry().seq.get(), "a sequence number")?)
+    .bind(sealed.hash().to_string())
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+async fn put_archived(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    seq: Seq,
+    archived: &Archived,
+) -> Result<(), LedgerError> {
+    let window = archived.window;
+    sqlx::query(
+        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision) VALUES (?, ?, ?, 'archived', ?, ?)
+         ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
+             state = 'archived', seq = excluded.seq, revision = excluded.revision, settled_at_ms = NULL,
+             failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
+             failed_at_ms = NULL, fingerprint = NULL",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .bind(number(seq.get(), "a sequence number")?)
+    .bind(i64::from(archived.revision.get()))
+    .execute(&mut *connection)
+    .await
+    .map_err(storage)?;
+    let object = &archived.object;
+    let facts = Facts {
+        key: &object.key,
+        bytes: object.bytes,
+        sha256: object.sha256.to_string(),
+        content: Some((object.rows, object.content_digest.to_string())),
+    };
+    put_object(connection, stream, window, seq, &facts).await?;
+    for orphan in &archived.orphans {
+        let sha256 = orphan.sha256.to_string();
+        let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, content: None };
+        put_object(connection, stream, window, seq, &facts).await?;
+    }
+    Ok(())
+}
+
+/// What is kept of an object; `content` (rows and their digest) is not known of an orphan.
+struct Facts<'a> {
+    key: &'a DataKey,
+    bytes: u64,
+    sha256: String,
+    content: Option<(u64, String)>,
+}
+
+async fn put_object(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    window: Window,
+    seq: Seq,
+    facts: &Facts<'_>,
+) -> Result<(), LedgerError> {
+    let rows = facts.content.as_ref().map(|(rows, _)| number(*rows, "a row count")).transpose()?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO objects
+             (stream, object_key, start_ms, end_ms, seq, role, bytes, sha256, rows, content_digest)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(stream.as_str())
+    .bind(facts.key.to_string())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .bind(number(seq.get(), "a sequence number")?)
+    .bind(if facts.content.is_some() { "archived" } else { "orphan" })
+    .bind(number(facts.bytes, "a size")?)
+    .bind(&facts.sha256)
+    .bind(rows)
+    .bind(facts.content.as_ref().map(|(_, digest)| digest))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+async fn put_lost(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    sealed: &SealedEntry,
+    lost: &Lost,
+) -> Result<(), LedgerError> {
+    // A window that is archived stays archived, whatever comes after.
+    sqlx::query(
+        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, settled_at_ms) VALUES (?, ?, ?, 'lost', ?, ?)
+         ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
+             state = 'lost', seq = excluded.seq, revision = NULL, settled_at_ms = excluded.settled_at_ms,
+             retry_at_ms = NULL
+         WHERE state <> 'archived'",
+    )
+    .bind(stream.as_str())
+    .bind(ms(lost.window.start()))
+    .bind(ms(lost.window.end()))
+    .bind(number(sealed.entry().seq.get(), "a sequence number")?)
+    .bind(ms(sealed.entry().recorded_at))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}

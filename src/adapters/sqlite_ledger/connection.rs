@@ -1,0 +1,136 @@
+//! Opens the database file, and turns what SQLite says into what an operator can act on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, Transaction};
+
+use super::SqliteLedger;
+use crate::ports::ledger::LedgerError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+const READERS: u32 = 2;
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, making it and bringing its schema up to date.
+    ///
+    /// # Errors
+    /// When the file cannot be used, or was written by a later version.
+    pub async fn open(path: &Path) -> Result<Self, LedgerError> {
+        let options = options(path).create_if_missing(true);
+        let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
+        MIGRATIONS.run(&writer).await.map_err(|e| explain_migration(path, e))?;
+        let readers = pool(READERS, options).await.map_err(|e| explain(path, e))?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Opens the ledger beside a running daemon; `None` where there is none. Changes nothing in its schema.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub async fn open_beside(path: &Path) -> Result<Option<Self>, LedgerError> {
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(e) => return Err(LedgerError::Storage(format!("cannot look at the ledger {}: {e}", path.display()))),
+        }
+        let writer = pool(1, options(path)).await.map_err(|e| explain(path, e))?;
+        let known = MIGRATIONS.iter().count();
+        let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
+            .fetch_one(&writer)
+            .await
+            .map_err(|e| explain(path, e))?;
+        if usize::try_from(applied) != Ok(known) {
+            return Err(LedgerError::Storage(format!(
+                "the ledger {} has schema version {applied}, and this program needs {known}: \
+                 use the version of connvault that the daemon runs, or start that daemon once",
+                path.display()
+            )));
+        }
+        let readers = pool(READERS, options(path)).await.map_err(|e| explain(path, e))?;
+        Ok(Some(Self { writer, readers }))
+    }
+
+    /// Closes every connection, so that the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A transaction that may write, and that nobody else's write can make fail later.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(storage)
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+        // Large enough for years of windows, small enough for a small daemon.
+        .pragma("cache_size", "-1024")
+}
+
+async fn pool(connections: u32, options: SqliteConnectOptions) -> Result<sqlx::SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_with(options)
+        .await
+}
+
+/// Commits.
+pub(super) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<(), LedgerError> {
+    transaction.commit().await.map_err(storage)
+}
+
+/// What became of a statement, in words for an operator.
+pub(super) fn storage(error: sqlx::Error) -> LedgerError {
+    LedgerError::Storage(words(&error))
+}
+
+/// A stored value is not one that this program writes.
+pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerError {
+    LedgerError::Storage(format!("the ledger holds {what} that does not read back ({error}): {REBUILD}"))
+}
+
+const REBUILD: &str =
+    "move the ledger away and start connvault again: it follows the log in the store, and nothing is uploaded twice";
+
+fn words(error: &sqlx::Error) -> String {
+    // The primary result code is the low byte (https://www.sqlite.org/rescode.html).
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(13) => "the disk of the state directory is full: free some space".to_owned(),
+        Some(8) => "the ledger cannot be written to: mount the state directory writable, owned by this user".to_owned(),
+        Some(10) => format!("the disk of the state directory fails ({error}): look at the kernel's log"),
+        Some(11 | 26) => format!("the ledger is damaged ({error}): {REBUILD}"),
+        Some(14) => "the ledger cannot be opened: does its directory exist, and does it belong to this user?".to_owned(),
+        Some(5 | 6) => "the ledger was locked for too long by another process".to_owned(),
+        _ => format!("the ledger's database failed: {error}"),
+    }
+}
+
+fn explain(path: &Path, error: sqlx::Error) -> LedgerError {
+    LedgerError::Storage(format!("{}: {}", path.display(), words(&error)))
+}
+
+fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {
+    match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::VersionTooNew(..) => {
+            LedgerError::Storage(format!(
+                "{} was written by another version of connvault ({error}): use that version or a later one, or {REBUILD}",
+                path.display()
+            ))
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
+        error => LedgerError::Storage(format!("{}: {error}", path.display())),
+    }
+}

@@ -1,0 +1,204 @@
+//! Leases, attempts, and what becomes of a window after a failure.
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use super::connection::{storage, unreadable};
+use super::rows::{get, ms, optional_instant, to_json};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::name::StreamName;
+use crate::domain::window::Window;
+use crate::ports::ledger::{AttemptId, AttemptOutcome, Disposition, Lease, LeaseOutcome, LedgerError};
+
+pub(super) async fn lease(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    window: Window,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<LeaseOutcome, LedgerError> {
+    let row = sqlx::query(
+        "INSERT INTO windows (stream, start_ms, end_ms) VALUES (?, ?, ?)
+         ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET state = state
+         RETURNING state, lease_generation, leased_until_ms",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(storage)?;
+    if get::<&str, _>(&row, "state")? == "archived" {
+        return Ok(LeaseOutcome::Settled);
+    }
+    if let Some(held) = optional_instant(&row, "leased_until_ms")?.filter(|held| *held > now) {
+        return Ok(LeaseOutcome::HeldElsewhere { until: held });
+    }
+    let generation = get::<i64, _>(&row, "lease_generation")? + 1;
+    // A parked window that is tried again is open again; why it was parked stays to be read.
+    sqlx::query(
+        "UPDATE windows SET state = CASE state WHEN 'parked' THEN 'open' ELSE state END, retry_at_ms = NULL,
+             lease_generation = ?, lease_holder = ?, leased_until_ms = ?
+         WHERE stream = ? AND start_ms = ? AND end_ms = ?",
+    )
+    .bind(generation)
+    .bind(holder)
+    .bind(ms(until))
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .execute(&mut *connection)
+    .await
+    .map_err(storage)?;
+    let attempt = sqlx::query(
+        "INSERT INTO attempts (stream, start_ms, end_ms, holder, started_at_ms) VALUES (?, ?, ?, ?, ?)
+         RETURNING attempt",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .bind(holder)
+    .bind(ms(now))
+    .fetch_one(connection)
+    .await
+    .map_err(storage)?;
+    Ok(LeaseOutcome::Leased(Lease {
+        stream: stream.clone(),
+        window,
+        holder: holder.to_owned(),
+        generation: u64::try_from(generation).map_err(|e| unreadable("a generation", e))?,
+        attempt: AttemptId(attempt.try_get("attempt").map_err(storage)?),
+    }))
+}
+
+/// Whether the statement that was to change the leased window's row did.
+fn still_ours(lease: &Lease, changed: u64) -> Result<(), LedgerError> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(LedgerError::StaleLease { stream: lease.stream.clone(), window: lease.window })
+    }
+}
+
+pub(super) async fn renew(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    until: Timestamp,
+) -> Result<(), LedgerError> {
+    set_lease(connection, lease, Some(until)).await
+}
+
+pub(super) async fn give_back(connection: &mut SqliteConnection, lease: &Lease) -> Result<(), LedgerError> {
+    set_lease(connection, lease, None).await
+}
+
+async fn set_lease(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    until: Option<Timestamp>,
+) -> Result<(), LedgerError> {
+    let changed = sqlx::query(
+        "UPDATE windows SET lease_holder = CASE WHEN ?1 IS NULL THEN NULL ELSE lease_holder END, leased_until_ms = ?1
+         WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4 AND lease_holder = ?5 AND lease_generation = ?6",
+    )
+    .bind(until.map(ms))
+    .bind(lease.stream.as_str())
+    .bind(ms(lease.window.start()))
+    .bind(ms(lease.window.end()))
+    .bind(&lease.holder)
+    .bind(i64::try_from(lease.generation).map_err(|e| unreadable("a generation", e))?)
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    still_ours(lease, changed.rows_affected())
+}
+
+pub(super) async fn end_attempt(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    outcome: AttemptOutcome,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "UPDATE attempts SET ended_at_ms = ?, outcome = ?, failure_kind = ?, message = ?, request_ids = ?
+         WHERE attempt = ?",
+    )
+    .bind(ms(now))
+    .bind(outcome.as_str())
+    .bind(failure.map(|failure| failure.kind.as_str()))
+    .bind(failure.map(|failure| failure.message.as_str()))
+    .bind(to_json(&failure.map_or(&[][..], |failure| &failure.request_ids))?)
+    .bind(lease.attempt.0)
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+pub(super) async fn dispose(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    failure: &Failure,
+    disposition: &Disposition,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let (state, retry_at, fingerprint) = match disposition {
+        Disposition::NotCharged => return Ok(()),
+        Disposition::Retry { at } => ("open", Some(ms(*at)), None),
+        Disposition::Park { fingerprint } => ("parked", None, Some(fingerprint.0.as_str())),
+    };
+    // A window that the log settles stays settled: trying it again was an extra.
+    sqlx::query(
+        "UPDATE windows SET state = ?, failures = failures + 1, corrupt = corrupt + ?, retry_at_ms = ?,
+             failure_kind = ?, failure_message = ?, failed_at_ms = ?, fingerprint = ?
+         WHERE stream = ? AND start_ms = ? AND end_ms = ? AND state IN ('open', 'parked')",
+    )
+    .bind(state)
+    .bind(i64::from(failure.kind == FailureKind::Corrupt))
+    .bind(retry_at)
+    .bind(failure.kind.as_str())
+    .bind(&failure.message)
+    .bind(ms(now))
+    .bind(fingerprint)
+    .bind(lease.stream.as_str())
+    .bind(ms(lease.window.start()))
+    .bind(ms(lease.window.end()))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+pub(super) async fn void(connection: &mut SqliteConnection) -> Result<u64, LedgerError> {
+    sqlx::query("UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL")
+        .execute(&mut *connection)
+        .await
+        .map_err(storage)?;
+    let voided =
+        sqlx::query("UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL WHERE lease_holder IS NOT NULL")
+            .execute(connection)
+            .await
+            .map_err(storage)?;
+    Ok(voided.rows_affected())
+}
+
+pub(super) async fn retry(
+    connection: &mut SqliteConnection,
+    stream: Option<&StreamName>,
+    window: Option<Window>,
+) -> Result<u64, LedgerError> {
+    let changed = sqlx::query(
+        "UPDATE windows SET state = 'open', failures = 0, corrupt = 0, retry_at_ms = NULL, fingerprint = NULL
+         WHERE (state = 'parked' OR (state = 'open' AND retry_at_ms IS NOT NULL))
+           AND (?1 IS NULL OR stream = ?1) AND (?2 IS NULL OR (start_ms = ?2 AND end_ms = ?3))",
+    )
+    .bind(stream.map(StreamName::as_str))
+    .bind(window.map(|window| ms(window.start())))
+    .bind(window.map(|window| ms(window.end())))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(changed.rows_affected())
+}

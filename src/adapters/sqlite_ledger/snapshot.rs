@@ -1,0 +1,162 @@
+//! Reading: the planner's snapshot and what commands ask for.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteExecutor, SqlitePool};
+
+use super::connection::{storage, unreadable};
+use super::rows::{
+    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, parsed, revision, seq, window,
+};
+use crate::domain::log_entry::Head;
+use crate::domain::name::StreamName;
+use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::window::Window;
+use crate::ports::ledger::{Attempt, AttemptId, AttemptOutcome, LedgerError, NamedObject};
+
+pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerError> {
+    // One transaction: the three parts are of the same instant.
+    let mut transaction = readers.begin().await.map_err(storage)?;
+    let snapshot = Snapshot {
+        streams: streams(&mut *transaction).await?,
+        windows: windows(&mut *transaction).await?,
+        holds: holds(&mut *transaction).await?,
+    };
+    transaction.rollback().await.map_err(storage)?;
+    Ok(snapshot)
+}
+
+async fn streams(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
+    let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash FROM streams");
+    let rows = rows.fetch_all(executor).await.map_err(storage)?;
+    rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
+}
+
+fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
+    let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
+    Ok(StreamState { definition: json(row, "definition")?, head })
+}
+
+pub(super) async fn stream(
+    executor: impl SqliteExecutor<'_>,
+    stream: &StreamName,
+) -> Result<Option<StreamState>, LedgerError> {
+    let row = sqlx::query("SELECT definition, head_seq, head_hash FROM streams WHERE stream = ?")
+        .bind(stream.as_str())
+        .fetch_optional(executor)
+        .await
+        .map_err(storage)?;
+    row.as_ref().map(stream_state).transpose()
+}
+
+type Windows = BTreeMap<StreamName, BTreeMap<Window, WindowState>>;
+
+async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
+                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms
+         FROM windows",
+    );
+    let rows = rows.fetch_all(executor).await.map_err(storage)?;
+    let mut windows = Windows::new();
+    for row in &rows {
+        windows.entry(parsed(row, "stream")?).or_default().insert(window(row)?, window_state(row)?);
+    }
+    Ok(windows)
+}
+
+fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
+    match get(row, "state")? {
+        "open" => Ok(WindowState::Open {
+            failures: count(row, "failures")?,
+            corrupt: count(row, "corrupt")?,
+            retry_at: optional_instant(row, "retry_at_ms")?,
+            last_failure: failure_note(row)?,
+            leased_until: optional_instant(row, "leased_until_ms")?,
+        }),
+        "parked" => Ok(WindowState::Parked {
+            since: instant(row, "failed_at_ms")?,
+            failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
+            fingerprint: Fingerprint(get(row, "fingerprint")?),
+        }),
+        "archived" => Ok(WindowState::Archived { seq: seq(row, "seq")?, revision: revision(row)? }),
+        "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
+        other => Err(unreadable("a window's state", other)),
+    }
+}
+
+async fn holds(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<Resource, Hold>, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT resource, until_ms, since_ms, failures, failure_kind, failure_message, failed_at_ms, fingerprint
+         FROM holds",
+    );
+    let rows = rows.fetch_all(executor).await.map_err(storage)?;
+    let hold = |row: &SqliteRow| {
+        Ok(Hold {
+            until: instant(row, "until_ms")?,
+            since: instant(row, "since_ms")?,
+            failures: count(row, "failures")?,
+            failure: failure_note(row)?.ok_or_else(|| unreadable("a hold", "no failure"))?,
+            fingerprint: Fingerprint(get(row, "fingerprint")?),
+        })
+    };
+    rows.iter().map(|row| Ok((json(row, "resource")?, hold(row)?))).collect()
+}
+
+pub(super) async fn named_objects(
+    readers: &SqlitePool,
+    stream: &StreamName,
+    window: Window,
+) -> Result<Vec<NamedObject>, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT object_key, sha256, seq FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
+         ORDER BY seq, object_key",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .fetch_all(readers)
+    .await
+    .map_err(storage)?;
+    let object = |row: &SqliteRow| {
+        Ok(NamedObject { key: parsed(row, "object_key")?, sha256: parsed(row, "sha256")?, seq: seq(row, "seq")? })
+    };
+    rows.iter().map(object).collect()
+}
+
+pub(super) async fn attempts(
+    readers: &SqlitePool,
+    stream: &StreamName,
+    window: Window,
+) -> Result<Vec<Attempt>, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT attempt, started_at_ms, ended_at_ms, outcome, failure_kind, message, request_ids FROM attempts
+         WHERE stream = ? AND start_ms = ? AND end_ms = ? ORDER BY attempt",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .fetch_all(readers)
+    .await
+    .map_err(storage)?;
+    rows.iter().map(attempt).collect()
+}
+
+fn attempt(row: &SqliteRow) -> Result<Attempt, LedgerError> {
+    let outcome = |text: &str| {
+        AttemptOutcome::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text))
+            .map_err(|e| unreadable("an attempt's outcome", e))
+    };
+    Ok(Attempt {
+        id: AttemptId(get(row, "attempt")?),
+        started_at: instant(row, "started_at_ms")?,
+        ended_at: optional_instant(row, "ended_at_ms")?,
+        outcome: get::<Option<&str>, _>(row, "outcome")?.map(outcome).transpose()?,
+        failure: get::<Option<&str>, _>(row, "failure_kind")?.map(failure_kind).transpose()?,
+        message: get(row, "message")?,
+        request_ids: json(row, "request_ids")?,
+    })
+}
