@@ -1,1 +1,120 @@
-fn main(){}
+//! The simulator as a program: to try the daemon by hand, against an API that can be told to misbehave.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use clap::Parser;
+use connvault_sim::{Bounds, DEFAULT_PROJECT_ID, Format, Key, Records, Rule, Simulator, system_clock};
+use jiff::{SignedDuration, Timestamp};
+
+const FAULT_HELP: &str = "\
+Faults are written ENDPOINT:FAULT[=ARGUMENT][xTIMES], for example export:status=503x3.
+ENDPOINT is export, query or any. Without xTIMES the fault never ends.
+  status=CODE            that HTTP status with a JSON error
+  throttle[=SECONDS]     429, with Retry-After in seconds when given
+  throttle-date=SECONDS  429, with Retry-After as a date
+  delay=MILLISECONDS     the right answer, late
+  stall=BYTES            so much of the body, then silence
+  truncate=BYTES         so much of the body, then closed short of its Content-Length
+  cut=BYTES              so much of the body, then an end as if it were whole
+  reset=BYTES            so much of the body, then a TCP reset
+  omit=RECORDS           a whole answer that lacks so many records
+  html, json-error, empty, content-type, drop";
+
+/// Simulates the Huawei Cloud Workspace API for connection records, on this machine alone.
+#[derive(Debug, Parser)]
+#[command(version, after_help = FAULT_HELP)]
+struct Arguments {
+    /// Loopback address and port; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The project that exists.
+    #[arg(long, default_value = DEFAULT_PROJECT_ID)]
+    project_id: String,
+    /// The access key accepted; without one, the published example key of this crate.
+    #[arg(long, requires = "secret_key")]
+    access_key: Option<String>,
+    /// Its secret.
+    #[arg(
+        long,
+        requires = "access_key",
+        env = "CONNVAULT_SIM_SECRET_KEY",
+        hide_env_values = true
+    )]
+    secret_key: Option<String>,
+    /// The same seed gives the same records.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// First instant of the records, such as 2026-11-01T00:00Z [default: 30 days ago].
+    #[arg(long)]
+    from: Option<Timestamp>,
+    /// The instant after the last record; records appear as their time comes [default: in 30 days].
+    #[arg(long)]
+    to: Option<Timestamp>,
+    /// Records per UTC day.
+    #[arg(long, default_value_t = 200)]
+    per_day: u32,
+    /// xlsx, csv, csv-bom, csv-gb18030, csv-gz or xlsx-gz.
+    #[arg(long, default_value = "xlsx")]
+    format: Format,
+    /// How time bounds are read: inclusive, exclusive or half-open.
+    #[arg(long, default_value = "exclusive")]
+    bounds: Bounds,
+    /// Every request finds this many generated rows, streamed as CSV, in place of the records.
+    #[arg(long)]
+    bulk_rows: Option<u64>,
+    /// A scripted fault; may be given more than once, and the first that matches is met.
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Rule>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("connvault-sim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> io::Result<()> {
+    let now = system_clock();
+    let month = SignedDuration::from_hours(30 * 24);
+    let from = arguments.from.unwrap_or(now - month);
+    let to = arguments.to.unwrap_or(now + month);
+    let key = match (arguments.access_key, arguments.secret_key) {
+        (Some(access), Some(secret)) => Key::permanent(access, secret),
+        _ => Key::example(),
+    };
+    let access = key.access.clone();
+    let mut builder = Simulator::builder()
+        .listen(arguments.listen)
+        .project_id(arguments.project_id)
+        .key(key)
+        .records(Records::seeded(arguments.seed, from, to, arguments.per_day))
+        .format(arguments.format)
+        .bounds(arguments.bounds);
+    if let Some(rows) = arguments.bulk_rows {
+        builder = builder.bulk_csv_rows(rows);
+    }
+    let sim = builder.start().await?;
+    for rule in arguments.faults {
+        sim.faults().add(rule);
+    }
+    let mut out = io::stdout();
+    writeln!(out, "{}", sim.endpoint())?;
+    writeln!(
+        out,
+        "project {}, access key {access}; Ctrl-C stops",
+        sim.project_id()
+    )?;
+    out.flush()?;
+    tokio::signal::ctrl_c().await?;
+    sim.stop().await;
+    Ok(())
+}
