@@ -4,5 +4,10 @@
 //! Imports point one way: `domain ← ports ← adapters ← app ← cli`; `config` sees `domain` only.
 
 pub mod adapters;
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod exit_code;
 pub mod ports;
+pub mod telemetry;

@@ -1,1 +1,30 @@
-fn main(){}
+//! The program: parses, calls, and maps to an exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use connvault::app::compose::Injected;
+use connvault::cli;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("connvault: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let exit = runtime.block_on(cli::run(std::env::args_os(), Injected::default()));
+    // A file that is still being looked into must not keep a stopped daemon from ending.
+    runtime.shutdown_background();
+    Ok(exit.into())
+}

@@ -1,3 +1,12 @@
 //! The world, one technology a file.
 
+pub mod cron;
+pub mod directory_store;
+pub mod inspect;
+pub mod s3_store;
+pub mod spool;
 pub mod sqlite_ledger;
+pub mod state_dir;
+pub mod system_clock;
+pub mod systemd;
+pub mod workspace;

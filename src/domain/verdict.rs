@@ -182,6 +182,8 @@ pub enum DueReason {
     ConfigChanged,
     /// Parked a day ago.
     ParkedForADay,
+    /// An operator asked for it, though it is lost.
+    Asked,
 }
 
 impl Verdict {

@@ -50,8 +50,8 @@ pub enum PutOutcome {
 pub struct ObjectMeta {
     /// Its size.
     pub bytes: u64,
-    /// The store's own check value, without quotes; the MD5 in hex where the store makes it so.
-    pub etag: Option<String>,
+    /// The MD5 of its bytes, where the store is known to say it (an ETag that is one).
+    pub md5: Option<Md5>,
     /// Where the bucket keeps versions.
     pub version_id: Option<String>,
 }

@@ -1,0 +1,95 @@
+//! The state directory, and the lock that keeps a second daemon out of it.
+//!
+//! The lock is on a file that stays: the kernel gives it back when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A state directory that is ours alone, for as long as this lives.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// Another process has it.
+    #[error(
+        "another connvault uses the state directory {}: stop it first, or give this one a state_dir of its own",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It is not there, or not ours.
+    #[error("cannot use the state directory {}: {error}; make it, and give it to this user (systemd: StateDirectory=)", path.display())]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+impl StateDir {
+    /// Makes the directory if its parent is there, and locks it.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be used.
+    pub fn lock(path: &Path) -> Result<Self, StateDirError> {
+        let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
+        if !path.try_exists().map_err(unusable)? {
+            std::fs::DirBuilder::new().mode(0o700).create(path).map_err(unusable)?;
+        }
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = lock.map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StateDirError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+
+    /// Where exports lie until they are archived.
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// Where files lie for a moment.
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        ledger_path(&self.path)
+    }
+}
+
+/// The ledger's file in the state directory at `path`.
+pub fn ledger_path(path: &Path) -> PathBuf {
+    path.join("ledger.sqlite3")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_kept_out_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let first = StateDir::lock(&path).unwrap();
+        assert!(matches!(StateDir::lock(&path), Err(StateDirError::InUse(_))));
+        drop(first);
+        StateDir::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_without_a_parent_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = StateDir::lock(&dir.path().join("no/such")).unwrap_err();
+        assert!(error.to_string().contains("no/such"), "{error}");
+    }
+}

@@ -1,0 +1,278 @@
+//! The way of one window: lease → export into the spool → inspect → data object → log entry → ledger → spool cleared.
+//!
+//! Why the order is safe. Each step leaves something that the next run finds and goes on from: facts in the spool (no
+//! second download), an object under the window's key (adopted), an entry in the log (the window is archived). The
+//! entry is written only after the object was read back, so an entry never promises more than the store holds; and
+//! the spool is cleared only after the entry, so nothing is thrown away that has not been committed. A crash between
+//! any two steps, or right after the last, repeats at most work, never an effect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::spool::{Spool, SpoolError, SpoolFacts, SpooledExport};
+use crate::domain::export::Bounds;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, LastAttempt, Lost};
+use crate::domain::planner::Task;
+use crate::domain::snapshot::WindowState;
+use crate::domain::window::Window;
+use crate::ports::checkpoint::{Checkpoint, Step};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger};
+use crate::ports::record_source::ExportRequest;
+
+use super::data_object;
+use super::failure_policy::{consequence, of_ledger, of_source};
+use super::observer::Ending;
+use super::scratch::Scratch;
+use super::stream::Stream;
+use super::stream_log::Appended;
+
+/// How long a lease lasts when nobody renews it: only a process that died lets it run out.
+const LEASE: SignedDuration = SignedDuration::from_mins(30);
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(10 * 60);
+
+/// What all windows are worked on with.
+pub struct Services {
+    /// What this machine knows.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where exports lie meanwhile.
+    pub spool: Spool,
+    /// Where files lie for a moment.
+    pub scratch: Scratch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Told of each step.
+    pub checkpoint: Arc<dyn Checkpoint>,
+    /// The name of this run of this process.
+    pub holder: String,
+    /// Set when the daemon is told to stop and its grace is over: work is abandoned at once.
+    pub abandon: CancellationToken,
+}
+
+/// Does `task` with `window`: one attempt, recorded in the ledger with what follows from it.
+pub async fn work(services: &Services, stream: &Stream, window: Window, task: Task) -> Ending {
+    let lease = match take_lease(services, stream, window).await {
+        Ok(Ok(lease)) => lease,
+        Ok(Err(ending)) => return ending,
+        Err(failure) => return Ending::Failed(failure),
+    };
+    services.checkpoint.reached(Step::Leased);
+    let attempt = async {
+        match task {
+            Task::Archive { .. } => archive(services, stream, &lease).await,
+            Task::AttestLost => attest_lost(services, stream, &lease).await,
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = attempt => outcome,
+        failure = keep_lease(services, &lease) => Err(failure),
+        () = services.abandon.cancelled() => return interrupted(services, &lease).await,
+    };
+    match outcome {
+        Ok(ending) => ending,
+        Err(_) if services.abandon.is_cancelled() => interrupted(services, &lease).await,
+        Err(failure) => failed(services, stream, &lease, failure).await,
+    }
+}
+
+async fn take_lease(services: &Services, stream: &Stream, window: Window) -> Result<Result<Lease, Ending>, Failure> {
+    let now = services.clock.now();
+    let outcome = services.ledger.lease(stream.name(), window, &services.holder, now, lease_end(now)).await;
+    Ok(match outcome.map_err(of_ledger)? {
+        LeaseOutcome::Leased(lease) => Ok(lease),
+        LeaseOutcome::HeldElsewhere { .. } => Err(Ending::HeldElsewhere),
+        LeaseOutcome::Settled => Err(Ending::AlreadyArchived),
+    })
+}
+
+fn lease_end(now: Timestamp) -> Timestamp {
+    now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+}
+
+/// Renews the lease now and then; ends only when that fails.
+async fn keep_lease(services: &Services, lease: &Lease) -> Failure {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        if let Err(error) = services.ledger.renew(lease, lease_end(services.clock.now())).await {
+            return of_ledger(error);
+        }
+    }
+}
+
+async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<Ending, Failure> {
+    let found = services.spool.find(stream.name(), lease.window, stream.definition_digest).await.map_err(of_spool)?;
+    let export = match found {
+        Some(export) => {
+            tracing::info!(stream = %stream.name(), window = %lease.window, "export of an earlier run found in the spool");
+            export
+        }
+        None => pull(services, stream, lease.window).await?,
+    };
+    commit(services, stream, lease, &export).await
+}
+
+/// Pulls the export into the spool and looks into it.
+async fn pull(services: &Services, stream: &Stream, window: Window) -> Result<SpooledExport, Failure> {
+    let bounds = Bounds::around(window, stream.rules.margin);
+    let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
+    let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
+    services.checkpoint.reached(Step::PullStarted);
+    let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
+    let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
+    services.checkpoint.reached(Step::Pulled);
+    let inspection = services.scratch.inspect(&downloaded.path).await?.map_err(|error| Failure {
+        request_ids: receipt.request_ids.clone(),
+        ..Failure::new(
+            error.kind(),
+            Scope::Window,
+            format!("window {window} of stream {}: the export of {} bytes is none: {error}", stream.name(), downloaded.bytes),
+        )
+    })?;
+    let facts = SpoolFacts {
+        export: ExportFacts {
+            api: receipt.api,
+            requested: bounds,
+            counted: None,
+            request_ids: receipt.request_ids,
+            pulled_at: receipt.pulled_at,
+        },
+        definition: stream.definition_digest,
+        format: inspection.format,
+        rows: inspection.rows,
+        content_digest: inspection.content_digest,
+    };
+    let export = downloaded.commit(facts).await.map_err(of_spool)?;
+    services.checkpoint.reached(Step::Spooled);
+    Ok(export)
+}
+
+/// Stores the export and says so in the log: from there on the window is archived.
+async fn commit(
+    services: &Services,
+    stream: &Stream,
+    lease: &Lease,
+    export: &SpooledExport,
+) -> Result<Ending, Failure> {
+    loop {
+        let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
+        let stored = data_object::store(services, stream, lease.window, export, &named).await?;
+        // Nothing after this can be taken back: a holder that slept must not go on.
+        services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
+        let ending = Ending::Archived {
+            key: stored.object.key.in_stream(stream.name()).to_string(),
+            rows: stored.object.rows,
+            bytes: stored.object.bytes,
+            sha256: stored.object.sha256,
+        };
+        let body = EntryBody::Archived(Box::new(Archived {
+            window: lease.window,
+            revision: stored.revision,
+            object: stored.object,
+            export: export.facts.export.clone(),
+            supersedes: None,
+            orphans: stored.orphans,
+        }));
+        match stream.log.append(body, Some((lease, AttemptOutcome::Archived))).await? {
+            Appended::Committed(_) => {
+                services.checkpoint.reached(Step::LedgerUpdated);
+                clear_spool(services, lease).await;
+                return Ok(ending);
+            }
+            Appended::Overtaken if is_archived(services, stream, lease.window).await? => {
+                clear_spool(services, lease).await;
+                let now = services.clock.now();
+                services.ledger.release(lease, AttemptOutcome::AlreadyArchived, now).await.map_err(of_ledger)?;
+                return Ok(Ending::AlreadyArchived);
+            }
+            Appended::Overtaken => {}
+        }
+    }
+}
+
+async fn is_archived(services: &Services, stream: &Stream, window: Window) -> Result<bool, Failure> {
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let state = snapshot.windows.get(stream.name()).and_then(|windows| windows.get(&window));
+    Ok(matches!(state, Some(WindowState::Archived { .. })))
+}
+
+/// What is left in the spool in spite of this is swept at the next start: the window is archived, come what may.
+async fn clear_spool(services: &Services, lease: &Lease) {
+    match services.spool.remove(&lease.stream, lease.window).await {
+        Ok(()) => services.checkpoint.reached(Step::SpoolCleared),
+        Err(error) => {
+            tracing::warn!(stream = %lease.stream, window = %lease.window, %error, "spool not cleared");
+        }
+    }
+}
+
+/// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
+async fn attest_lost(services: &Services, stream: &Stream, lease: &Lease) -> Result<Ending, Failure> {
+    let window = lease.window;
+    let found = services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
+    if let Some(export) = found {
+        return commit(services, stream, lease, &export).await;
+    }
+    let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+    let last_attempt = attempts.iter().rev().find_map(|attempt| {
+        let at = attempt.ended_at?;
+        let outcome = attempt.outcome?.as_str();
+        let message = attempt.message.as_deref().unwrap_or_default();
+        Some(LastAttempt { at, outcome: format!("{outcome}: {message}") })
+    });
+    let days = stream.rules.horizon.as_hours() / 24;
+    let since = stream.rules.expires_at(window);
+    let reason = format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
+    let body = EntryBody::Lost(Lost { window, reason, last_attempt });
+    match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
+        Appended::Committed(_) => Ok(Ending::Lost),
+        // What the others wrote may have been this window: the next plan knows.
+        Appended::Overtaken => {
+            let now = services.clock.now();
+            services.ledger.release(lease, AttemptOutcome::Interrupted, now).await.map_err(of_ledger)?;
+            Ok(Ending::HeldElsewhere)
+        }
+    }
+}
+
+async fn interrupted(services: &Services, lease: &Lease) -> Ending {
+    // If even this fails, the lease is voided at the next start.
+    let released = services.ledger.release(lease, AttemptOutcome::Interrupted, services.clock.now()).await;
+    if let Err(error) = released {
+        tracing::debug!(stream = %lease.stream, window = %lease.window, %error, "lease not given back");
+    }
+    Ending::Interrupted
+}
+
+/// Records the failure and what follows from it.
+async fn failed(services: &Services, stream: &Stream, lease: &Lease, failure: Failure) -> Ending {
+    match record_failure(services, stream, lease, &failure).await {
+        Ok(()) => Ending::Failed(failure),
+        // The ledger itself fails: that is the worse news, and the caller's hold.
+        Err(worse) if failure.kind != FailureKind::Local => Ending::Failed(worse),
+        Err(_) => Ending::Failed(failure),
+    }
+}
+
+async fn record_failure(
+    services: &Services,
+    stream: &Stream,
+    lease: &Lease,
+    failure: &Failure,
+) -> Result<(), Failure> {
+    let now = services.clock.now();
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let follows = consequence(&stream.rules, lease.window, failure, &snapshot, now);
+    if let Some((resource, hold)) = &follows.hold {
+        services.ledger.hold(resource, hold).await.map_err(of_ledger)?;
+    }
+    services.ledger.fail(lease, failure, &follows.disposition, now).await.map_err(of_ledger)
+}
+
+fn of_spool(error: SpoolError) -> Failure {
+    error.0
+}

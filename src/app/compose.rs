@@ -1,0 +1,239 @@
+//! The composition root: from a configuration to adapters behind ports. The only place that knows all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::adapters::directory_store::DirectoryStore;
+use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
+use crate::adapters::spool::definition_digest;
+use crate::adapters::workspace::{self, AccessKeys, ReloadingKeys, WorkspaceSettings, WorkspaceV2};
+use crate::config::{
+    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse, Store as StoreConfig,
+    Stream as StreamConfig,
+};
+use crate::domain::calendar::Calendar;
+use crate::domain::log_entry::{Definition, Writer};
+use crate::domain::name::{SourceName, StoreName, StreamName};
+use crate::domain::snapshot::Fingerprint;
+use crate::domain::verdict::{Fingerprints, StreamRules};
+use crate::ports::checkpoint::{Checkpoint, NoCheckpoint};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
+use crate::ports::object_store::{ObjectStore, Readback};
+use crate::ports::record_source::RecordSource;
+
+use super::start_error::StartError;
+use super::stream::Stream;
+use super::stream_log::StreamLog;
+
+/// What is put in from outside, so that tests and the demo can say what time it is and where to stop.
+#[derive(Clone)]
+pub struct Injected {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Told of each step.
+    pub checkpoint: Arc<dyn Checkpoint>,
+}
+
+impl Default for Injected {
+    /// The machine's clock, and nobody who is told.
+    fn default() -> Self {
+        Self { clock: Arc::new(crate::adapters::system_clock::SystemClock), checkpoint: Arc::new(NoCheckpoint) }
+    }
+}
+
+/// A store, ready to be asked.
+pub struct OpenStore {
+    /// It.
+    pub store: Arc<dyn ObjectStore>,
+    /// How much is read back before an object counts as stored.
+    pub readback: Readback,
+}
+
+/// The rules of every stream of the configuration.
+pub fn rules(config: &Config) -> Vec<StreamRules> {
+    let of = |(name, stream): (&StreamName, &StreamConfig)| {
+        let source = config.sources.get(&stream.source)?;
+        Some(StreamRules {
+            name: name.clone(),
+            source: stream.source.clone(),
+            store: stream.store.clone(),
+            calendar: Calendar::new(stream.timezone.clone(), stream.window),
+            start: stream.start,
+            settle: stream.settle,
+            margin: stream.margin,
+            horizon: source.horizon,
+            deadline: stream.deadline,
+            fingerprints: Fingerprints {
+                stream: Fingerprint(config.stream_fingerprint(name)?),
+                source: Fingerprint(config.source_fingerprint(&stream.source)?),
+                store: Fingerprint(config.store_fingerprint(&stream.store)?),
+            },
+        })
+    };
+    // The configuration is checked: every stream's source and store are in it.
+    config.streams.iter().filter_map(of).collect()
+}
+
+/// Every source that the configuration names.
+///
+/// # Errors
+/// When one cannot be set up.
+pub fn sources(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<SourceName, Arc<dyn RecordSource>>, StartError> {
+    let open = |(name, source): (&SourceName, &Source)| {
+        let source = workspace(source, clock).map_err(|e| StartError::config(format!("sources.{name}: {e}")))?;
+        Ok((name.clone(), source))
+    };
+    config.sources.iter().map(open).collect()
+}
+
+fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSource>, String> {
+    let Credentials::AkSk(keys) = source.credentials.clone();
+    let settings = WorkspaceSettings {
+        endpoint: source.endpoint.url().clone(),
+        project_id: source.project_id.as_str().to_owned(),
+        requests_per_second: f64::from(source.requests_per_second.get()),
+        timeouts: workspace::Timeouts {
+            connect: source.connect_timeout,
+            first_byte: source.first_byte_timeout,
+            stall: source.stall_timeout,
+        },
+        max_body: source.max_body.bytes(),
+        ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
+    };
+    let credentials = ReloadingKeys::new(move || access_keys(&keys));
+    let source = WorkspaceV2::new(settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
+    Ok(Arc::new(source))
+}
+
+fn access_keys(keys: &AkSk) -> Result<AccessKeys, String> {
+    let read = |file: &crate::config::SecretFile| file.read().map_err(|e| e.to_string());
+    Ok(AccessKeys {
+        access_key: read(&keys.access_key)?,
+        secret_key: read(&keys.secret_key)?,
+        security_token: keys.security_token.as_ref().map(read).transpose()?,
+    })
+}
+
+fn read_certificates(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|e| format!("ca_file {}: {e}", path.display()))
+}
+
+/// Every store that the configuration names.
+///
+/// # Errors
+/// When one cannot be set up.
+pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartError> {
+    let open = |(name, store): (&StoreName, &StoreConfig)| {
+        let failed = |e: String| StartError::config(format!("stores.{name}: {e}"));
+        let (store, readback): (Arc<dyn ObjectStore>, _) = match store {
+            StoreConfig::Directory(store) => (Arc::new(DirectoryStore::new(&store.path)), store.readback),
+            StoreConfig::S3(store) => (Arc::new(bucket(store).map_err(failed)?), store.readback),
+        };
+        Ok((name.clone(), OpenStore { store, readback: readback_of(readback) }))
+    };
+    config.stores.iter().map(open).collect()
+}
+
+fn readback_of(mode: ReadbackMode) -> Readback {
+    match mode {
+        ReadbackMode::Full => Readback::Full,
+        ReadbackMode::Metadata => Readback::Metadata,
+    }
+}
+
+fn bucket(store: &S3Config) -> Result<S3Store, String> {
+    let keys = access_keys(&store.credentials)?;
+    let settings = S3Settings {
+        bucket: store.bucket.as_str().to_owned(),
+        region: store.region.as_str().to_owned(),
+        endpoint: store.endpoint.as_ref().map(|endpoint| endpoint.url().clone()),
+        path_style: store.path_style,
+        prefix: Some(store.prefix.as_str().to_owned()).filter(|prefix| !prefix.is_empty()),
+        access_key: keys.access_key,
+        secret_key: keys.secret_key,
+        security_token: keys.security_token,
+        ca_pem: store.ca_file.as_deref().map(read_certificates).transpose()?,
+        create_only: match store.create_only {
+            CreateOnlyMode::Auto => CreateOnlySetting::Auto,
+            CreateOnlyMode::IfNoneMatch => CreateOnlySetting::IfNoneMatch,
+            CreateOnlyMode::ObsForbidOverwrite => CreateOnlySetting::ObsForbidOverwrite,
+            CreateOnlyMode::Head => CreateOnlySetting::Head,
+        },
+        storage_class: store.storage_class.as_ref().map(|class| class.as_str().to_owned()),
+        sse: store.sse.as_ref().map(|sse| match sse {
+            Sse::Aes256 => s3_store::Sse::Aes256,
+            Sse::Kms { key_id } => {
+                s3_store::Sse::Kms { key_id: key_id.as_ref().map(|id| id.as_str().to_owned()) }
+            }
+        }),
+        tags: store.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        timeouts: s3_store::Timeouts::default(),
+    };
+    S3Store::new(settings).map_err(|e| e.to_string())
+}
+
+/// The parts that every stream is made of.
+pub struct Parts<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// From [`sources`].
+    pub sources: &'a BTreeMap<SourceName, Arc<dyn RecordSource>>,
+    /// From [`stores`].
+    pub stores: &'a BTreeMap<StoreName, OpenStore>,
+    /// What this machine knows.
+    pub ledger: &'a Arc<dyn Ledger>,
+    /// What is put in from outside.
+    pub injected: &'a Injected,
+}
+
+impl Parts<'_> {
+    /// Every stream of the configuration, ready to be worked on.
+    pub fn streams(&self) -> BTreeMap<StreamName, Arc<Stream>> {
+        let streams = rules(self.config).into_iter().filter_map(|rules| self.stream(rules));
+        streams.map(|stream| (stream.name().clone(), Arc::new(stream))).collect()
+    }
+
+    fn stream(&self, rules: StreamRules) -> Option<Stream> {
+        let store = self.stores.get(&rules.store)?;
+        let settings = self.config.streams.get(&rules.name)?;
+        let definition = definition(self.config.sources.get(&rules.source)?, settings);
+        let log = StreamLog::new(
+            rules.name.clone(),
+            Arc::clone(&store.store),
+            Arc::clone(self.ledger),
+            Arc::clone(&self.injected.clock),
+            Arc::clone(&self.injected.checkpoint),
+            Writer { version: env!("CARGO_PKG_VERSION").to_owned(), host: host(), key_fingerprint: None },
+        );
+        Some(Stream {
+            definition_digest: definition_digest(&definition),
+            definition,
+            source: Arc::clone(self.sources.get(&rules.source)?),
+            store: Arc::clone(&store.store),
+            readback: store.readback,
+            log,
+            rules,
+        })
+    }
+}
+
+/// What the stream's log must say that it is.
+fn definition(source: &Source, stream: &StreamConfig) -> Definition {
+    Definition {
+        region: source.region.as_str().to_owned(),
+        project_id: source.project_id.as_str().to_owned(),
+        window: stream.window.to_string(),
+        timezone: stream.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        start: stream.start,
+        filters: stream.filters.clone(),
+    }
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

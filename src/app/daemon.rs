@@ -1,0 +1,118 @@
+//! The daemon: a session, a reconciler that never ends by itself, and those who wake, stop and watch it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::cron::Cron;
+use crate::adapters::systemd::ServiceManager;
+use crate::config::Config;
+
+use super::compose::Injected;
+use super::observer::{Ending, Event, Observer};
+use super::planning::Look;
+use super::reconcile::{Reconciler, Until};
+use super::selection::Selection;
+use super::session::Session;
+use super::start_error::StartError;
+
+/// How often the reconciler shows itself where no watchdog asks for more.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Who wakes and who stops the daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Controls {
+    /// Look again.
+    pub wake: Arc<Notify>,
+    /// Stop.
+    pub stop: CancellationToken,
+}
+
+/// Runs until told to stop. `observer` sees what happens, besides systemd.
+///
+/// # Errors
+/// When the run cannot begin.
+pub async fn run(
+    config: &Config,
+    injected: &Injected,
+    controls: &Controls,
+    observer: Arc<dyn Observer>,
+) -> Result<(), StartError> {
+    let manager = ServiceManager;
+    manager.status("proving ledger, stores and logs");
+    let session = tokio::select! {
+        session = Session::begin(config, injected) => session?,
+        () = controls.stop.cancelled() => return Ok(()),
+    };
+    let schedule = config.daemon.schedule.as_str();
+    let cron = Cron::start(schedule, Arc::clone(&controls.wake)).await;
+    let cron = cron.map_err(|error| StartError::config(format!("daemon.schedule {schedule:?}: {error}")))?;
+    manager.ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), streams = session.streams.len(), "ready");
+    let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
+    let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
+    let reconciler = Reconciler {
+        look: Arc::new(look),
+        concurrency: config.daemon.concurrency.into(),
+        wake: Arc::clone(&controls.wake),
+        stop: controls.stop.clone(),
+        observer: Arc::new(Supervised { manager, inner: observer, seen: Mutex::default() }),
+        alive_every,
+    };
+    let tally = reconciler.run(Until::Stopped).await;
+    manager.stopping();
+    cron.stop().await;
+    session.end().await;
+    tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
+    Ok(())
+}
+
+/// Tells systemd what the reconciler does, and feeds its watchdog with the reconciler's own rounds.
+struct Supervised {
+    manager: ServiceManager,
+    inner: Arc<dyn Observer>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    queued: usize,
+    in_flight: usize,
+    archived: u64,
+    status: String,
+}
+
+impl Observer for Supervised {
+    fn on(&self, event: &Event) {
+        self.inner.on(event);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = None;
+        match event {
+            Event::Alive => return self.manager.alive(),
+            Event::Planned { queued, in_flight } => (seen.queued, seen.in_flight) = (*queued, *in_flight),
+            Event::Started { .. } => {
+                seen.queued = seen.queued.saturating_sub(1);
+                seen.in_flight += 1;
+            }
+            Event::Finished { ending, .. } => {
+                seen.in_flight = seen.in_flight.saturating_sub(1);
+                seen.archived += u64::from(matches!(ending, Ending::Archived { .. }));
+            }
+            Event::Idle { until: next } => until = *next,
+        }
+        let status = match (seen.queued + seen.in_flight, until) {
+            (0, Some(next)) => format!("nothing to do until {next:.0}; {} archived since the start", seen.archived),
+            (0, None) => format!("nothing to do; {} archived since the start", seen.archived),
+            _ => format!(
+                "{} windows in flight, {} waiting; {} archived since the start",
+                seen.in_flight, seen.queued, seen.archived
+            ),
+        };
+        if seen.status != status {
+            self.manager.status(&status);
+            seen.status = status;
+        }
+    }
+}

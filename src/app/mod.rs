@@ -1,0 +1,18 @@
+//! What the daemon does, in terms of ports: open streams, archive windows, reconcile, report.
+
+pub mod archive_window;
+pub mod compose;
+pub mod daemon;
+pub mod data_object;
+pub mod failure_policy;
+pub mod observer;
+pub mod planning;
+pub mod reconcile;
+pub mod report;
+pub mod scratch;
+pub mod selection;
+pub mod session;
+pub mod start_error;
+pub mod stream;
+pub mod stream_log;
+pub mod survey;

@@ -1,0 +1,83 @@
+//! Who looks on: the progress bar of a person, the STATUS line of systemd, a test.
+
+use jiff::Timestamp;
+
+use crate::domain::digest::Sha256;
+use crate::domain::failure::Failure;
+use crate::domain::name::StreamName;
+use crate::domain::window::Window;
+
+/// Something that an onlooker may want to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A plan was made.
+    Planned {
+        /// Windows to be worked on, those in flight not counted.
+        queued: usize,
+        /// Windows being worked on.
+        in_flight: usize,
+    },
+    /// Work on a window began.
+    Started {
+        /// Whose.
+        stream: StreamName,
+        /// Which.
+        window: Window,
+    },
+    /// Work on a window ended.
+    Finished {
+        /// Whose.
+        stream: StreamName,
+        /// Which.
+        window: Window,
+        /// How.
+        ending: Ending,
+    },
+    /// Nothing is to be done at the moment.
+    Idle {
+        /// When something may be, if nothing changes before.
+        until: Option<Timestamp>,
+    },
+    /// The reconciler goes round, whether or not it has anything to do.
+    Alive,
+}
+
+/// How work on a window ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It is in the log, by this work.
+    Archived {
+        /// The object's key below the store's prefix.
+        key: String,
+        /// Records in it.
+        rows: u64,
+        /// Its size.
+        bytes: u64,
+        /// Of its bytes.
+        sha256: Sha256,
+    },
+    /// It was in the log before.
+    AlreadyArchived,
+    /// It was attested as lost.
+    Lost,
+    /// Somebody else works on it.
+    HeldElsewhere,
+    /// It failed.
+    Failed(Failure),
+    /// The daemon stops.
+    Interrupted,
+}
+
+/// Looks on.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event);
+}
+
+/// Does not look.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn on(&self, _event: &Event) {}
+}

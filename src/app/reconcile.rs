@@ -1,0 +1,298 @@
+//! The reconciler: makes the plan, works on it, and looks again.
+//!
+//! It goes by levels, not by edges: every look derives what is due from config, ledger and clock. A wake-up (the cron
+//! job, SIGHUP, a timer of its own) carries no meaning but "look again", so missed, doubled or late ones change
+//! nothing. The loop itself never waits for network or disk: plans and windows run as tasks beside it. So it can feed
+//! systemd's watchdog, and a watchdog that is not fed means that the reconciler is stuck.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::backoff::pause;
+use crate::domain::failure::{Failure, Scope};
+use crate::domain::name::StreamName;
+use crate::domain::planner::Action;
+use crate::domain::window::Window;
+
+use super::archive_window::work;
+use super::observer::{Ending, Event, Observer};
+use super::planning::{Look, Planned};
+use super::report::Report;
+
+/// Without any wake-up, it looks again after this: clocks jump, and timers of sleeping machines stand still.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How long windows in flight may go on after the word to stop, and how long abandoning them may take then.
+const GRACE: Duration = Duration::from_secs(12);
+const ABANDON: Duration = Duration::from_secs(4);
+/// A run that is to end by itself waits for the end of a pause so often before it leaves the rest to the next run.
+const PATIENCE: u32 = 4;
+/// … and never for a longer one than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When it is told to stop.
+    Stopped,
+    /// When nothing is due any more, or what is due has failed too often to wait for.
+    NothingDue,
+}
+
+/// What a run goes by.
+pub struct Reconciler {
+    /// Makes the plan.
+    pub look: Arc<Look>,
+    /// Windows in flight at the most.
+    pub concurrency: NonZeroUsize,
+    /// Wakes it.
+    pub wake: Arc<Notify>,
+    /// Stops it.
+    pub stop: CancellationToken,
+    /// Sees what happens.
+    pub observer: Arc<dyn Observer>,
+    /// How often [`Event::Alive`] is told.
+    pub alive_every: Duration,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Windows archived.
+    pub archived: u64,
+    /// Windows attested as lost.
+    pub lost: u64,
+    /// Tries that failed.
+    pub failed: u64,
+}
+
+enum Done {
+    Planned(Result<Planned, Failure>),
+    Worked(StreamName, Window, Ending),
+}
+
+struct Run<'r> {
+    reconciler: &'r Reconciler,
+    tasks: JoinSet<Done>,
+    working: HashMap<Id, (StreamName, Window)>,
+    planning: Option<Id>,
+    queue: VecDeque<Action>,
+    next_wake: Option<Timestamp>,
+    stale: bool,
+    /// This machine cannot work before then, and perhaps cannot even write that down.
+    not_before: Option<Instant>,
+    local_failures: u32,
+    waits: u32,
+    /// Whether to wait was decided since the last look.
+    waiting: bool,
+    tally: Tally,
+    report: Report,
+}
+
+impl Reconciler {
+    /// Reconciles until `until`, or until it is told to stop.
+    pub async fn run(&self, until: Until) -> Tally {
+        let mut run = Run {
+            reconciler: self,
+            tasks: JoinSet::new(),
+            working: HashMap::new(),
+            planning: None,
+            queue: VecDeque::new(),
+            next_wake: None,
+            stale: true,
+            not_before: None,
+            local_failures: 0,
+            waits: 0,
+            waiting: false,
+            tally: Tally::default(),
+            report: Report::default(),
+        };
+        let mut alive = tokio::time::interval(self.alive_every);
+        while !self.stop.is_cancelled() {
+            run.start_what_can_be();
+            let idle = run.tasks.is_empty();
+            let wait = run.wait();
+            if idle && until == Until::NothingDue && !run.worth_waiting(wait) {
+                break;
+            }
+            if idle {
+                self.observer.on(&Event::Idle { until: run.next_wake });
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                Some(done) = run.tasks.join_next_with_id(), if !idle => run.take(done).await,
+                () = self.wake.notified() => run.stale = true,
+                () = tokio::time::sleep(wait) => run.stale = true,
+                _ = alive.tick() => self.observer.on(&Event::Alive),
+            }
+        }
+        run.wind_up().await;
+        run.tally
+    }
+}
+
+impl Run<'_> {
+    /// Starts a look when one is wanted, and windows while there is room.
+    fn start_what_can_be(&mut self) {
+        if self.not_before.is_some_and(|instant| instant > Instant::now()) {
+            return;
+        }
+        if self.stale && self.planning.is_none() {
+            self.stale = false;
+            let look = Arc::clone(&self.reconciler.look);
+            let task = self.tasks.spawn(async move { Done::Planned(look.plan().await) });
+            self.planning = Some(task.id());
+        }
+        // While a look goes on the old plan is no longer believed: it was found wanting.
+        while self.planning.is_none() && self.working.len() < self.reconciler.concurrency.get() {
+            let Some(action) = self.queue.pop_front() else { return };
+            self.start(action);
+        }
+    }
+
+    fn start(&mut self, action: Action) {
+        let Action { stream: name, window, task, .. } = action;
+        let Some(stream) = self.reconciler.look.streams.get(&name).cloned() else { return };
+        if self.working.values().any(|(working, at)| *working == name && *at == window) {
+            return;
+        }
+        self.reconciler.look.selection.started(window);
+        self.reconciler.observer.on(&Event::Started { stream: name.clone(), window });
+        let services = Arc::clone(&self.reconciler.look.services);
+        let worked = name.clone();
+        let handle = self.tasks.spawn(async move {
+            let ending = work(&services, &stream, window, task).await;
+            Done::Worked(worked, window, ending)
+        });
+        self.working.insert(handle.id(), (name, window));
+    }
+
+    async fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
+        match done {
+            Ok((_, Done::Planned(planned))) => {
+                self.planning = None;
+                match planned {
+                    Ok(planned) => self.planned(planned),
+                    Err(failure) => self.hold_all(&failure),
+                }
+            }
+            Ok((id, Done::Worked(stream, window, ending))) => {
+                self.working.remove(&id);
+                self.worked(stream, window, ending).await;
+            }
+            Err(broken) => {
+                if self.planning == Some(broken.id()) {
+                    self.planning = None;
+                }
+                let at = self.working.remove(&broken.id());
+                let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
+                tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
+                let what = "a task broke off; see the log";
+                self.hold_all(&Failure::new(crate::domain::failure::FailureKind::Local, Scope::Daemon, what));
+            }
+        }
+    }
+
+    fn planned(&mut self, planned: Planned) {
+        self.report.shared_failures(&planned.holds);
+        let working: BTreeSet<_> = self.working.values().cloned().collect();
+        let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));
+        self.waiting = false;
+        self.queue = planned.plan.actions.into_iter().filter(free).collect();
+        self.next_wake = planned.plan.next_wake;
+        let (queued, in_flight) = (self.queue.len(), self.working.len());
+        self.reconciler.observer.on(&Event::Planned { queued, in_flight });
+    }
+
+    async fn worked(&mut self, stream: StreamName, window: Window, ending: Ending) {
+        self.report.ending(&stream, window, &ending);
+        match &ending {
+            Ending::Archived { .. } | Ending::Lost => {
+                let look = &self.reconciler.look;
+                look.lift_holds(&stream).await;
+                self.report.works_again(look.resources(&stream));
+                (self.waits, self.local_failures) = (0, 0);
+                match ending {
+                    Ending::Lost => self.tally.lost += 1,
+                    _ => self.tally.archived += 1,
+                }
+            }
+            Ending::Failed(failure) => {
+                self.tally.failed += 1;
+                self.stale = true;
+                if failure.scope == Scope::Daemon {
+                    self.hold_all(failure);
+                }
+            }
+            Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
+        }
+        self.stale |= self.queue.is_empty();
+        self.reconciler.observer.on(&Event::Finished { stream, window, ending });
+    }
+
+    /// Nothing is started for a while.
+    fn hold_all(&mut self, failure: &Failure) {
+        self.report.this_machine(failure);
+        (self.stale, self.waiting) = (true, false);
+        if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
+            self.local_failures += 1;
+            self.not_before = Some(Instant::now() + pause(self.local_failures, "this machine"));
+        }
+    }
+
+    /// How long nothing happens, if nothing happens.
+    fn wait(&self) -> Duration {
+        let now = self.reconciler.look.services.clock.now();
+        let planned = self.next_wake.map_or(LOOK_AGAIN, |wake| {
+            Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO)
+        });
+        let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
+        let held = held.filter(|left| !left.is_zero());
+        // A moment more, so that the instant is past when the timer ends.
+        held.unwrap_or(planned).min(LOOK_AGAIN) + Duration::from_millis(5)
+    }
+
+    /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
+    fn worth_waiting(&mut self, wait: Duration) -> bool {
+        let pausing = self.not_before.is_some() || self.reconciler.look.pauses_until().is_some_and(|until| {
+            let now = self.reconciler.look.services.clock.now();
+            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) <= LONGEST_WAIT
+        });
+        if self.waiting {
+            return true;
+        }
+        self.waiting = true;
+        self.waits += 1;
+        pausing && wait <= LONGEST_WAIT + Duration::from_millis(5) && self.waits <= PATIENCE
+    }
+
+    /// Lets windows in flight finish, then abandons them.
+    async fn wind_up(&mut self) {
+        self.queue.clear();
+        let services = Arc::clone(&self.reconciler.look.services);
+        for (grace, last) in [(GRACE, false), (ABANDON, true)] {
+            let deadline = Instant::now() + grace;
+            while !self.tasks.is_empty() {
+                tokio::select! {
+                    Some(done) = self.tasks.join_next_with_id() => self.take(done).await,
+                    () = tokio::time::sleep_until(deadline) => break,
+                }
+                self.reconciler.observer.on(&Event::Alive);
+            }
+            if !last {
+                services.abandon.cancel();
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// The streams that a run works on.
+pub type Streams = BTreeMap<StreamName, Arc<super::stream::Stream>>;

@@ -1,0 +1,76 @@
+//! What the reconciler logs: each ending once, and what many windows share once, not once a window.
+
+use std::collections::BTreeMap;
+
+use crate::domain::failure::{Failure, Scope};
+use crate::domain::name::StreamName;
+use crate::domain::snapshot::{Hold, Resource};
+use crate::domain::window::Window;
+
+use super::observer::Ending;
+
+/// Remembers what was said, so that it is not said again.
+#[derive(Debug, Default)]
+pub struct Report {
+    said: BTreeMap<Resource, String>,
+}
+
+impl Report {
+    /// One window's ending.
+    pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
+        match ending {
+            Ending::Archived { key, rows, bytes, sha256 } => {
+                tracing::info!(%stream, %window, key, rows, bytes, %sha256, "window archived");
+            }
+            Ending::AlreadyArchived => tracing::info!(%stream, %window, "window is in the log already"),
+            Ending::Lost => tracing::error!(%stream, %window, "window lost: the provider no longer has it"),
+            Ending::HeldElsewhere => tracing::info!(%stream, %window, "window is being worked on elsewhere"),
+            Ending::Interrupted => tracing::info!(%stream, %window, "window abandoned, to be taken up again"),
+            Ending::Failed(failure) => self.failure(stream, window, failure),
+        }
+    }
+
+    fn failure(&mut self, stream: &StreamName, window: Window, failure: &Failure) {
+        let Failure { kind, message, request_ids, .. } = failure;
+        let kind = kind.as_str();
+        if failure.scope == Scope::Window {
+            tracing::warn!(%stream, %window, kind, ?request_ids, "window not archived: {message}");
+        } else {
+            // What it holds up is said once, with the hold; here is which window ran into it.
+            tracing::debug!(%stream, %window, kind, ?request_ids, "window not archived: {message}");
+        }
+    }
+
+    /// What is held up now: news is said, the rest is known.
+    pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>) {
+        for (resource, hold) in holds {
+            let message = &hold.failure.message;
+            if self.said.insert(resource.clone(), message.clone()).as_ref() == Some(message) {
+                continue;
+            }
+            let (kind, until) = (hold.failure.kind.as_str(), hold.until);
+            if hold.failure.kind.needs_operator() {
+                tracing::error!(%resource, kind, %until, "held up until an operator looks: {message}");
+            } else {
+                tracing::warn!(%resource, kind, %until, "held up: {message}");
+            }
+        }
+    }
+
+    /// This machine cannot work.
+    pub fn this_machine(&mut self, failure: &Failure) {
+        let message = &failure.message;
+        if self.said.insert(Resource::Daemon, message.clone()).as_ref() != Some(message) {
+            tracing::error!(kind = failure.kind.as_str(), "everything waits: {message}");
+        }
+    }
+
+    /// A window has just been archived with these.
+    pub fn works_again(&mut self, resources: Vec<Resource>) {
+        for resource in resources {
+            if self.said.remove(&resource).is_some() {
+                tracing::info!(%resource, "works again");
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The scratch folder: files that are of use only while one piece of work goes on. It is emptied at every start.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use sha2::Digest;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::inspect::{InspectError, Inspection, inspect};
+use crate::domain::digest::Sha256;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::ports::object_store::ObjectBody;
+
+use super::failure_policy::of_store;
+
+/// The folder, and the word to stop for work in it that would take long.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    dir: Arc<Path>,
+    stop: CancellationToken,
+}
+
+impl Scratch {
+    /// An empty folder at `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be emptied or made.
+    pub fn open(dir: PathBuf, stop: CancellationToken) -> Result<Self, Failure> {
+        let make = || {
+            if dir.try_exists()? {
+                std::fs::remove_dir_all(&dir)?;
+            }
+            std::fs::create_dir(&dir)
+        };
+        make().map_err(|e| local(&dir, &e))?;
+        Ok(Self { dir: dir.into(), stop })
+    }
+
+    /// Fetches an object into a file that goes when it is dropped; says its size and digest.
+    ///
+    /// # Errors
+    /// When the store does not send it all, or it cannot be kept.
+    pub async fn fetch(&self, mut body: ObjectBody) -> Result<(NamedTempFile, u64, Sha256), Failure> {
+        let mut file = NamedTempFile::new_in(&self.dir).map_err(|e| local(&self.dir, &e))?;
+        let (mut bytes, mut hasher) = (0, sha2::Sha256::new());
+        while let Some(chunk) = body.bytes.try_next().await.map_err(of_store)? {
+            bytes += chunk.len() as u64;
+            hasher.update(&chunk);
+            file.write_all(&chunk).map_err(|e| local(file.path(), &e))?;
+        }
+        Ok((file, bytes, Sha256::finish(hasher)))
+    }
+
+    /// Looks into a file: what is wrong with the file is the inner error, what is wrong here the outer.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the daemon stops meanwhile.
+    pub async fn inspect(&self, path: &Path) -> Result<Result<Inspection, InspectError>, Failure> {
+        let (path, dir, stop) = (path.to_owned(), Arc::clone(&self.dir), self.stop.clone());
+        let look = move || inspect(&path, &dir, &|| stop.is_cancelled());
+        let outcome = tokio::task::spawn_blocking(look).await;
+        let outcome = outcome.map_err(|e| local(&self.dir, &std::io::Error::other(e)))?;
+        match outcome {
+            Err(InspectError::Stopped) => {
+                Err(Failure::new(FailureKind::Transient, Scope::Window, "the daemon stops while it looks into a file"))
+            }
+            Err(error) if error.kind() == FailureKind::Local => {
+                Err(Failure::new(FailureKind::Local, Scope::Daemon, error.to_string()))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+fn local(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!("{}: {error}; free some space there, or see to its permissions", path.display());
+    Failure::new(FailureKind::Local, Scope::Daemon, message)
+}

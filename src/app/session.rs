@@ -1,0 +1,133 @@
+//! One run of one process over one state directory: everything that must be so before the first window is touched.
+//!
+//! The order matters. The lock comes first: after it, nobody else uses this ledger, so leases that it still holds are
+//! of processes that died, and what lies in the scratch folder is nobody's. Stores are proven before logs are read,
+//! logs before the spool is swept: what a log says is archived needs no spool.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::spool::Spool;
+use crate::adapters::sqlite_ledger::SqliteLedger;
+use crate::adapters::state_dir::StateDir;
+use crate::config::Config;
+use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::snapshot::WindowState;
+use crate::ports::ledger::Ledger;
+use crate::ports::object_store::CreateOnly;
+
+use super::archive_window::Services;
+use super::compose::{self, Injected, OpenStore, Parts};
+use super::failure_policy::of_ledger;
+use super::reconcile::Streams;
+use super::scratch::Scratch;
+use super::start_error::StartError;
+
+/// A run that may begin.
+pub struct Session {
+    /// What windows are worked on with.
+    pub services: Arc<Services>,
+    /// The streams.
+    pub streams: Streams,
+    ledger: SqliteLedger,
+    // Dropped last: the directory is ours until then.
+    _state_dir: StateDir,
+}
+
+impl Session {
+    /// Proves all that a run stands on: state directory, ledger, stores, logs.
+    ///
+    /// # Errors
+    /// When something does not hold, with the exit code that goes with it.
+    pub async fn begin(config: &Config, injected: &Injected) -> Result<Self, StartError> {
+        let state_dir = StateDir::lock(&config.daemon.state_dir)?;
+        let sqlite = open_ledger(&state_dir).await?;
+        let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
+        let stores = compose::stores(config)?;
+        for (name, store) in &stores {
+            prove(name.as_str(), store).await?;
+        }
+        let sources = compose::sources(config, &injected.clock)?;
+        let parts = Parts { config, sources: &sources, stores: &stores, ledger: &ledger, injected };
+        let streams = parts.streams();
+        open_logs(&streams).await?;
+        let abandon = CancellationToken::new();
+        let services = Services {
+            spool: open_spool(&state_dir, &streams, &ledger).await?,
+            scratch: Scratch::open(state_dir.scratch(), abandon.clone())
+                .map_err(|failure| StartError::from_failure("scratch folder", &failure))?,
+            ledger,
+            clock: Arc::clone(&injected.clock),
+            checkpoint: Arc::clone(&injected.checkpoint),
+            holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
+            abandon,
+        };
+        Ok(Self { services: Arc::new(services), streams, ledger: sqlite, _state_dir: state_dir })
+    }
+
+    /// Closes the ledger and gives the state directory back.
+    pub async fn end(self) {
+        self.ledger.close().await;
+    }
+}
+
+async fn open_ledger(state_dir: &StateDir) -> Result<SqliteLedger, StartError> {
+    let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
+    let ledger = SqliteLedger::open(&state_dir.ledger()).await.map_err(failed)?;
+    let voided = ledger.void_leases().await.map_err(failed)?;
+    if voided > 0 {
+        tracing::info!(windows = voided, "an earlier run ended in the middle of its work; it is taken up again");
+    }
+    // To start the program is an operator's act: what was held up is tried at once.
+    for resource in ledger.snapshot().await.map_err(failed)?.holds.keys() {
+        ledger.lift(resource).await.map_err(failed)?;
+    }
+    Ok(ledger)
+}
+
+async fn prove(name: &str, store: &OpenStore) -> Result<(), StartError> {
+    let proven = store.store.prove().await;
+    let create_only = proven.map_err(|error| StartError::from_failure(&format!("store {name}"), &error.0))?;
+    if create_only == CreateOnly::HeadThenPut {
+        tracing::warn!(
+            store = name,
+            "this store refuses no overwriting: connvault looks before it puts, and two daemons must not share it"
+        );
+    } else {
+        tracing::info!(store = name, ?create_only, "store proven");
+    }
+    Ok(())
+}
+
+async fn open_logs(streams: &Streams) -> Result<(), StartError> {
+    for (name, stream) in streams {
+        match stream.log.open(&stream.definition).await {
+            Ok(()) => {}
+            // One stream's damage is no reason to leave the others alone: the reconciler holds it up and says so.
+            Err(failure) if failure.scope == Scope::Stream && failure.kind == FailureKind::Damaged => {}
+            Err(failure) => return Err(StartError::from_failure(&format!("stream {name}"), &failure)),
+        }
+    }
+    Ok(())
+}
+
+async fn open_spool(
+    state_dir: &StateDir,
+    streams: &Streams,
+    ledger: &Arc<dyn Ledger>,
+) -> Result<Spool, StartError> {
+    let failed = |failure: &_| StartError::from_failure("spool", failure);
+    let spool = Spool::open(state_dir.spool()).await.map_err(|error| failed(&error.0))?;
+    let snapshot = ledger.snapshot().await.map_err(|error| failed(&of_ledger(error)))?;
+    let keep = move |stream: &_, window| {
+        let state = snapshot.windows.get(stream).and_then(|windows| windows.get(&window));
+        // What belongs to a stream that is not configured now may be wanted again.
+        !matches!(state, Some(WindowState::Archived { .. } | WindowState::Lost { .. }))
+    };
+    let swept = spool.sweep(&keep).await.map_err(|error| failed(&error.0))?;
+    if swept > 0 {
+        tracing::info!(windows = swept, streams = streams.len(), "spool swept of what is archived");
+    }
+    Ok(spool)
+}

@@ -1,0 +1,48 @@
+//! Why a run did not begin: one clear line, and the exit code that goes with it.
+
+use crate::adapters::state_dir::StateDirError;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::exit_code::Exit;
+
+/// A run did not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    /// What, where, and what to do next.
+    message: String,
+    /// How the process ends.
+    exit: Exit,
+}
+
+impl StartError {
+    /// The configuration cannot work.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit: Exit::Usage }
+    }
+
+    /// Something that the run stands on failed.
+    pub fn from_failure(what: &str, failure: &Failure) -> Self {
+        let exit = match (failure.kind, failure.scope) {
+            (FailureKind::Transient | FailureKind::Throttled | FailureKind::Local, _) => Exit::Temporary,
+            // The config contradicts what the stream was opened as.
+            (FailureKind::Rejected, Scope::Stream) => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self { message: format!("{what}: {}", failure.message), exit }
+    }
+
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl From<StateDirError> for StartError {
+    fn from(error: StateDirError) -> Self {
+        let exit = match error {
+            StateDirError::InUse(_) => Exit::AlreadyRunning,
+            StateDirError::Unusable { .. } => Exit::Failed,
+        };
+        Self { message: error.to_string(), exit }
+    }
+}

@@ -1,0 +1,97 @@
+//! What can be said of every window at one instant: the ground of `status`, `gaps` and of how `once` ends.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::log_entry::Head;
+use crate::domain::name::StreamName;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::verdict::{StreamRules, Verdict, judge};
+use crate::domain::window::Window;
+
+/// One window with its verdict and its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// Whose.
+    pub stream: StreamName,
+    /// Which.
+    pub window: Window,
+    /// What can be said of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// When it may be pulled.
+    pub due_at: Timestamp,
+    /// When the source may begin to answer short.
+    pub expires_at: Timestamp,
+    /// Whether it is due, not archived, and past the stream's deadline.
+    pub late: bool,
+}
+
+impl Judged {
+    /// Whether the archive has a hole here at `now`: due, and not archived.
+    pub fn is_gap(&self, now: Timestamp) -> bool {
+        self.due_at <= now && !matches!(self.verdict, Verdict::Archived { .. })
+    }
+}
+
+/// A stream in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StreamSummary {
+    /// Which.
+    pub stream: StreamName,
+    /// The last log entry that this machine knows; absent before the log was first read.
+    pub head: Option<Head>,
+    /// Windows over and done with.
+    pub archived: u64,
+    /// Windows that wait, those that are not over yet left out.
+    pub waiting: u64,
+    /// Windows that need an operator.
+    pub parked: u64,
+    /// Windows that the provider no longer has.
+    pub lost: u64,
+    /// Windows past the deadline.
+    pub late: u64,
+    /// The window that is open now becomes due then.
+    pub next_due_at: Option<Timestamp>,
+    /// The first of the unarchived windows that can still be had expires then.
+    pub first_expiry_at: Option<Timestamp>,
+}
+
+/// Every completed window of every stream, in order, with its verdict.
+pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
+    let judged = |rules: &StreamRules, window| {
+        let verdict = judge(rules, window, snapshot, now);
+        let done = matches!(verdict, Verdict::Archived { .. });
+        Judged {
+            stream: rules.name.clone(),
+            window,
+            due_at: rules.due_at(window),
+            expires_at: rules.expires_at(window),
+            late: !done && rules.late_at(window) <= now,
+            verdict,
+        }
+    };
+    streams.iter().flat_map(|rules| rules.completed(now).map(move |window| judged(rules, window))).collect()
+}
+
+/// The numbers of each stream.
+pub fn summarize(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<StreamSummary> {
+    let summary = |rules: &StreamRules| {
+        let judged = survey(std::slice::from_ref(rules), snapshot, now);
+        let count = |word: &str| judged.iter().filter(|j| j.verdict.word() == word).count() as u64;
+        let open = rules.calendar.window_at(now.max(rules.start));
+        let savable = |j: &&Judged| !matches!(j.verdict, Verdict::Archived { .. } | Verdict::Lost { .. });
+        StreamSummary {
+            stream: rules.name.clone(),
+            head: snapshot.streams.get(&rules.name).map(|state| state.head),
+            archived: count("archived"),
+            waiting: count("waiting"),
+            parked: count("parked"),
+            lost: count("lost"),
+            late: judged.iter().filter(|j| j.late).count() as u64,
+            next_due_at: open.map(|window| rules.due_at(window)),
+            first_expiry_at: judged.iter().filter(savable).map(|j| j.expires_at).min(),
+        }
+    };
+    streams.iter().map(summary).collect()
+}

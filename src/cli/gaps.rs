@@ -1,0 +1,24 @@
+//! `gaps`: windows that are due and not archived. Silence and 0 mean that there are none.
+
+use super::ledger_view::look;
+use super::status::windows;
+use super::{CliError, output};
+use crate::app::compose::Injected;
+use crate::app::survey::survey;
+use crate::config::Config;
+use crate::exit_code::Exit;
+
+pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
+    let view = look(config, injected).await?;
+    let mut gaps = survey(&view.rules, &view.snapshot, view.now);
+    gaps.retain(|judged| judged.is_gap(view.now));
+    if json {
+        output::json(&gaps)?;
+    } else {
+        view.hint();
+        if !gaps.is_empty() {
+            output::text(&windows(&gaps))?;
+        }
+    }
+    Ok(if gaps.is_empty() { Exit::Done } else { Exit::Found })
+}

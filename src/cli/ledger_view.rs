@@ -1,0 +1,61 @@
+//! What commands that only look see: the ledger beside a running daemon, or nothing where there is none yet.
+
+use jiff::Timestamp;
+
+use super::CliError;
+use crate::adapters::sqlite_ledger::SqliteLedger;
+use crate::adapters::state_dir::ledger_path;
+use crate::app::compose::{self, Injected};
+use crate::config::Config;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::verdict::StreamRules;
+use crate::exit_code::Exit;
+use crate::ports::ledger::{Ledger, LedgerError};
+
+/// One look.
+pub(super) struct View {
+    /// The rules of every stream.
+    pub(super) rules: Vec<StreamRules>,
+    /// What the ledger knows.
+    pub(super) snapshot: Snapshot,
+    /// When it was looked.
+    pub(super) now: Timestamp,
+    /// Whether there is a ledger at all.
+    pub(super) has_ledger: bool,
+}
+
+/// Looks.
+pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, CliError> {
+    let ledger = open(config).await?;
+    let has_ledger = ledger.is_some();
+    let snapshot = match ledger {
+        None => Snapshot::default(),
+        Some(ledger) => {
+            let snapshot = ledger.snapshot().await.map_err(failed)?;
+            ledger.close().await;
+            snapshot
+        }
+    };
+    Ok(View { rules: compose::rules(config), snapshot, now: injected.clock.now(), has_ledger })
+}
+
+/// The ledger, if there is one.
+pub(super) async fn open(config: &Config) -> Result<Option<SqliteLedger>, CliError> {
+    SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await.map_err(failed)
+}
+
+/// A ledger's error, for the end of a command.
+pub(super) fn failed(error: LedgerError) -> CliError {
+    CliError::new(Exit::Failed, error.to_string())
+}
+
+impl View {
+    /// Says that nothing is known yet, where that is so.
+    pub(super) fn hint(&self) {
+        if !self.has_ledger {
+            eprintln!(
+                "connvault: there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts"
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `plan`: what would be done now, in order. The same function makes it that the daemon works by.
+
+use super::ledger_view::look;
+use super::output;
+use super::CliError;
+use crate::app::compose::Injected;
+use crate::config::Config;
+use crate::domain::planner::{Plan, Task, plan};
+use crate::domain::verdict::DueReason;
+use crate::exit_code::Exit;
+
+pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
+    let view = look(config, injected).await?;
+    let plan = plan(&view.rules, &view.snapshot, view.now);
+    if json {
+        return output::json(&plan);
+    }
+    view.hint();
+    print(&plan, view.now)
+}
+
+/// Prints a plan for people.
+pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError> {
+    if plan.actions.is_empty() {
+        let next = plan.next_wake.map_or_else(String::new, |next| format!("; next look at {next:.0}"));
+        return output::text(&format!("nothing to do{next}"));
+    }
+    let mut table = output::table(["#", "stream", "window", "what", "why", "expires in"]);
+    for (i, action) in plan.actions.iter().enumerate() {
+        let (what, why) = words(action.task);
+        let left = action.expires_at.duration_since(now).as_hours();
+        table.add_row([
+            (i + 1).to_string(),
+            action.stream.to_string(),
+            action.window.to_string(),
+            what.to_owned(),
+            why.to_owned(),
+            if left < 0 { "expired".to_owned() } else { format!("{}d {}h", left / 24, left % 24) },
+        ]);
+    }
+    output::text(&output::lines(&table))
+}
+
+fn words(task: Task) -> (&'static str, &'static str) {
+    match task {
+        Task::AttestLost => ("attest lost", "the provider no longer has it"),
+        Task::Archive { reason } => (
+            "archive",
+            match reason {
+                DueReason::Due => "over and settled",
+                DueReason::PauseOver => "failed before, the pause is over",
+                DueReason::ConfigChanged => "was parked, the config or a key has changed",
+                DueReason::ParkedForADay => "parked a day ago",
+                DueReason::Asked => "asked for, though it is lost",
+            },
+        ),
+    }
+}

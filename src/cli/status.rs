@@ -1,0 +1,153 @@
+//! `status`: every stream in numbers, and every completed window that is not archived, with what to do.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ledger_view::{View, look};
+use super::output;
+use super::CliError;
+use crate::app::compose::Injected;
+use crate::app::survey::{Judged, StreamSummary, summarize, survey};
+use crate::config::Config;
+use crate::domain::snapshot::{FailureNote, Resource};
+use crate::domain::verdict::{Verdict, Waiting};
+use crate::exit_code::Exit;
+
+/// Windows listed for people; `--json` lists them all.
+const SHOWN: usize = 40;
+
+#[derive(Serialize)]
+struct Status {
+    now: Timestamp,
+    streams: Vec<StreamSummary>,
+    /// Completed windows that are not archived.
+    windows: Vec<Judged>,
+    holds: Vec<HeldUp>,
+}
+
+#[derive(Serialize)]
+struct HeldUp {
+    resource: Resource,
+    since: Timestamp,
+    until: Timestamp,
+    failures: u32,
+    failure: FailureNote,
+}
+
+pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
+    let view = look(config, injected).await?;
+    let status = status(&view);
+    if json {
+        return output::json(&status);
+    }
+    view.hint();
+    let mut text = streams(&status.streams);
+    if !status.holds.is_empty() {
+        text += "\nheld up:\n";
+        text += &holds(&status.holds);
+    }
+    if !status.windows.is_empty() {
+        text += "\nnot archived:\n";
+        text += &windows(&status.windows);
+    }
+    output::text(&text)
+}
+
+fn status(view: &View) -> Status {
+    let View { rules, snapshot, now, .. } = view;
+    let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
+    let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > *now);
+    Status {
+        now: *now,
+        streams: summarize(rules, snapshot, *now),
+        windows: survey(rules, snapshot, *now).into_iter().filter(open).collect(),
+        holds: holds
+            .map(|(resource, hold)| HeldUp {
+                resource: resource.clone(),
+                since: hold.since,
+                until: hold.until,
+                failures: hold.failures,
+                failure: hold.failure.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn streams(streams: &[StreamSummary]) -> String {
+    let mut table =
+        output::table(["stream", "archived", "waiting", "parked", "lost", "late", "log head", "next due", "first expiry"]);
+    for s in streams {
+        let head = s.head.map_or_else(|| "-".to_owned(), |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()));
+        table.add_row([
+            s.stream.to_string(),
+            s.archived.to_string(),
+            s.waiting.to_string(),
+            s.parked.to_string(),
+            s.lost.to_string(),
+            s.late.to_string(),
+            head,
+            at(s.next_due_at),
+            at(s.first_expiry_at),
+        ]);
+    }
+    output::lines(&table)
+}
+
+fn at(instant: Option<Timestamp>) -> String {
+    instant.map_or_else(|| "-".to_owned(), |instant| format!("{instant:.0}"))
+}
+
+fn holds(holds: &[HeldUp]) -> String {
+    let mut table = output::table(["what", "tried again", "why"]);
+    for hold in holds {
+        table.add_row([hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]);
+    }
+    output::lines(&table)
+}
+
+/// Windows for people, the first of them.
+pub(super) fn windows(windows: &[Judged]) -> String {
+    let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
+    for judged in windows.iter().take(SHOWN) {
+        let (when, why) = words(judged);
+        let late = if judged.late { " (late)" } else { "" };
+        table.add_row([
+            judged.stream.to_string(),
+            judged.window.to_string(),
+            format!("{}{late}", judged.verdict.word()),
+            when,
+            why,
+        ]);
+    }
+    let more = windows.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };
+    output::lines(&table) + &more
+}
+
+fn words(judged: &Judged) -> (String, String) {
+    match &judged.verdict {
+        Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
+        Verdict::Lost { since, seq } => {
+            let attested = if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
+            (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
+        }
+        Verdict::Parked { failure, since, held_by, .. } => {
+            let command = match held_by {
+                Some(_) => "connvault retry".to_owned(),
+                None => format!("connvault retry {} {}", judged.stream, judged.window),
+            };
+            (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
+        }
+        Verdict::Waiting { why, next } => {
+            let why = match why {
+                Waiting::End => "it is not over yet".to_owned(),
+                Waiting::Settle => "records may still arrive".to_owned(),
+                Waiting::Turn { .. } => "it is due".to_owned(),
+                Waiting::Attempt => "it is being worked on".to_owned(),
+                Waiting::Pause { failure } => format!("failed, to be tried again: {}", failure.message),
+                Waiting::Hold { resource, failure } => format!("{resource}: {}", failure.message),
+            };
+            (format!("until {next:.0}"), why)
+        }
+    }
+}
