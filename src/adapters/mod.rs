@@ -1,1 +1,4 @@
 //! The world, one technology a file.
+
+pub mod spool;
+pub mod workspace;
