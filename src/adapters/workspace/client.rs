@@ -1,0 +1,307 @@
+//! One signed request to the provider, and one more where the first was refused for its credentials.
+//!
+//! Each attempt waits for its turn, takes the time, signs, sends: in this order, so that waiting never ages a
+//! signature. Decisions that bear on every operation of a source:
+//! - HTTP/1.1, one export to a connection, so that a stalled export holds up no other.
+//! - Redirects are not followed: a signature covers host and path, and an export from elsewhere proves nothing.
+//! - No compression is asked for: what is archived is what was sent. No cookies are kept.
+//! - `HTTPS_PROXY` and its kin are honoured, as company networks need it; loopback addresses are asked directly.
+//! - The client repeats nothing by itself: repetitions are the reconciler's, and are signed anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::HeaderValue;
+use reqwest::{Certificate, Response, StatusCode, redirect, retry};
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::credentials::{AccessKeys, Credentials, CredentialsError};
+use super::errors::{Operation, Refusal, no_answer, no_keys};
+use super::pacer::Pacer;
+use super::said::request_id;
+use super::signer::{Request, encode, query_text, sign};
+use crate::domain::digest::Sha256;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::ports::clock::Clock;
+
+const USER_AGENT: &str = concat!("connvault/", env!("CARGO_PKG_VERSION"));
+/// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
+const PROJECT_ID: &str = "x-project-id";
+/// A connection that rested longer may be closed by the other side just as it is used again.
+const IDLE: Duration = Duration::from_secs(10);
+/// How much of an answer that is no export is read.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until there is a connection, TLS included.
+    pub connect: Duration,
+    /// From sending the request (connecting included) until the head of the answer: the provider makes the file
+    /// meanwhile.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer.
+    pub stall: Duration,
+}
+
+/// How a Workspace project is reached.
+#[derive(Debug, Clone)]
+pub struct WorkspaceSettings {
+    /// `https://workspace.{region}.myhuaweicloud.com`, or a private cloud's. Cleartext only to loopback.
+    pub endpoint: Url,
+    /// The project, as the provider's console shows it: letters, digits, `-` and `_`.
+    pub project_id: String,
+    /// At most so many requests a second, evenly spaced.
+    pub requests_per_second: f64,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// The largest export that is taken, in bytes.
+    pub max_body: u64,
+    /// Certificates (PEM) to trust besides the system's: a private cloud's.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+/// Settings that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Neither `https`, nor `http` to loopback; or credentials, a query or a fragment in it.
+    #[error(
+        "endpoint {0} cannot be used: write https://HOST (http only to loopback), without user, query or fragment"
+    )]
+    BadEndpoint(String),
+    /// Empty, or not made of letters, digits, `-` and `_`.
+    #[error("project_id {0:?} is none: it is made of letters, digits, `-` and `_`")]
+    BadProjectId(String),
+    /// Zero, negative, or no number.
+    #[error("requests_per_second = {0} is no rate: use a positive number")]
+    BadRate(f64),
+    /// No certificates in PEM form.
+    #[error("ca_file holds no usable certificate in PEM form: {0}")]
+    BadCa(String),
+    /// The TLS library did not start.
+    #[error("the HTTP client does not start: {0}")]
+    NoClient(String),
+}
+
+/// The way to one project.
+pub(super) struct Client {
+    http: reqwest::Client,
+    endpoint: Url,
+    /// As in the `Host` header, and in messages.
+    host: String,
+    project_id: String,
+    project_header: HeaderValue,
+    timeouts: Timeouts,
+    pacer: Pacer,
+    credentials: Arc<dyn Credentials>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    pub(super) fn new(
+        settings: &WorkspaceSettings,
+        credentials: Arc<dyn Credentials>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SettingsError> {
+        let WorkspaceSettings {
+            endpoint,
+            project_id,
+            requests_per_second,
+            timeouts,
+            ..
+        } = settings;
+        let host = usable_host(endpoint).ok_or_else(|| SettingsError::BadEndpoint(without_user(endpoint)))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let bad_project_id = || SettingsError::BadProjectId(project_id.clone());
+        if project_id.is_empty() || !project_id.chars().all(plain) {
+            return Err(bad_project_id());
+        }
+        let project_header = HeaderValue::from_str(project_id).map_err(|_| bad_project_id())?;
+        let pacer = Pacer::new(*requests_per_second).ok_or(SettingsError::BadRate(*requests_per_second))?;
+        Ok(Self {
+            http: http_client(settings)?,
+            endpoint: endpoint.clone(),
+            host,
+            project_id: project_id.clone(),
+            project_header,
+            timeouts: *timeouts,
+            pacer,
+            credentials,
+            clock,
+        })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Asks for `path` (encoded, below the endpoint) and gives back a 200, its body still to come. A 401 is answered
+    /// once with keys read anew. The provider's request ids are added to `ids`, whatever the outcome.
+    pub(super) async fn get(
+        &self,
+        operation: &Operation,
+        path: &str,
+        query: &[(&str, &str)],
+        ids: &mut Vec<String>,
+    ) -> Result<Response, Failure> {
+        let mut keys = self.credentials.keys().await.map_err(|error| no_keys(&error))?;
+        let mut answer = self.send(operation, path, query, &keys, ids).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            keys = self
+                .credentials
+                .refresh()
+                .await
+                .map_err(|error| no_keys(&error))?;
+            answer = self.send(operation, path, query, &keys, ids).await?;
+        }
+        if answer.status() == StatusCode::OK {
+            Ok(answer)
+        } else {
+            Err(self.refused(operation, answer, &keys).await)
+        }
+    }
+
+    async fn send(
+        &self,
+        operation: &Operation,
+        path: &str,
+        query: &[(&str, &str)],
+        keys: &AccessKeys,
+        ids: &mut Vec<String>,
+    ) -> Result<Response, Failure> {
+        self.pacer.turn().await;
+        let mut url = self.endpoint.clone();
+        url.set_path(&format!("{}{path}", self.endpoint.path().trim_end_matches('/')));
+        url.set_query(Some(query_text(query).as_str()).filter(|text| !text.is_empty()));
+        let request = Request {
+            method: "GET",
+            host: &self.host,
+            path: url.path(),
+            query,
+            headers: &[(PROJECT_ID, &self.project_id)],
+            body: Sha256::of(b""),
+        };
+        let signed = sign(&request, keys, self.clock.now())
+            .map_err(|error| no_keys(&CredentialsError(format!("{error}; check the key files"))))?;
+        let sent = self
+            .http
+            .get(url)
+            .headers(signed)
+            .header(PROJECT_ID, &self.project_header)
+            .send();
+        let answer = match timeout(self.timeouts.first_byte, sent).await {
+            Ok(answer) => answer.map_err(|error| no_answer(operation, &self.host, &error))?,
+            Err(_) => return Err(self.silent(operation)),
+        };
+        ids.extend(request_id(answer.headers()));
+        Ok(answer)
+    }
+
+    fn silent(&self, operation: &Operation) -> Failure {
+        let waited = self.timeouts.first_byte;
+        let message = format!(
+            "{} did not answer the {} within {waited:?}; it is tried again",
+            self.host, operation.name
+        );
+        Failure::new(FailureKind::Transient, Scope::Window, message)
+    }
+
+    async fn refused(&self, operation: &Operation, mut answer: Response, keys: &AccessKeys) -> Failure {
+        let mut body = Vec::new();
+        // An error body that breaks off or dawdles is used as far as it came.
+        let read = async {
+            while let Ok(Some(piece)) = answer.chunk().await
+                && body.len() < ERROR_BODY_LIMIT
+            {
+                body.extend_from_slice(&piece[..piece.len().min(ERROR_BODY_LIMIT - body.len())]);
+            }
+        };
+        let _ = timeout(self.timeouts.stall, read).await;
+        let refusal = Refusal {
+            operation,
+            host: &self.host,
+            project_id: &self.project_id,
+            status: answer.status(),
+            headers: answer.headers(),
+            body: &body,
+            keys,
+            now: self.clock.now(),
+        };
+        refusal.failure()
+    }
+}
+
+fn http_client(settings: &WorkspaceSettings) -> Result<reqwest::Client, SettingsError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .connect_timeout(settings.timeouts.connect)
+        .pool_idle_timeout(IDLE);
+    if is_loopback(&settings.endpoint) {
+        builder = builder.no_proxy();
+    }
+    if let Some(pem) = &settings.ca_pem {
+        let certificates =
+            Certificate::from_pem_bundle(pem).map_err(|error| SettingsError::BadCa(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(SettingsError::BadCa("there is none in it".to_owned()));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder
+        .build()
+        .map_err(|error| SettingsError::NoClient(super::errors::cause(&error)))
+}
+
+/// The `Host` header of an endpoint that requests may be signed for.
+fn usable_host(endpoint: &Url) -> Option<String> {
+    let safe = endpoint.scheme() == "https" || (endpoint.scheme() == "http" && is_loopback(endpoint));
+    let plain = endpoint.username().is_empty() && endpoint.password().is_none();
+    let bare = endpoint.query().is_none() && endpoint.fragment().is_none();
+    let host = endpoint.host_str().filter(|_| safe && plain && bare)?;
+    Some(match endpoint.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
+fn is_loopback(endpoint: &Url) -> bool {
+    match endpoint.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// For messages: a password in an address is a secret.
+fn without_user(endpoint: &Url) -> String {
+    format!(
+        "{}://{}{}",
+        endpoint.scheme(),
+        endpoint.host_str().unwrap_or_default(),
+        endpoint.path()
+    )
+}
+
+/// The path of an operation on `project_id`, encoded.
+pub(super) fn project_path(version: &str, project_id: &str, rest: &str) -> String {
+    format!("/{version}/{}/{rest}", encode(project_id))
+}
