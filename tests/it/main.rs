@@ -1,0 +1,6 @@
+//! Every integration test, in one binary, so that the crate is linked once.
+
+mod store_conformance;
+mod store_faults;
+mod store_wire;
+mod support;
