@@ -51,6 +51,8 @@ async fn in_process() -> Subject {
     }
 }
 
+/// SeaweedFS lists an unversioned bucket folder by folder, so that `b/c` comes before `b-c`. Nothing that connvault
+/// lists has files beside folders.
 async fn seaweed(versioned: bool) -> Subject {
     let home = Seaweed::bucket(versioned).await;
     Subject {

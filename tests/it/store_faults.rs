@@ -218,6 +218,38 @@ async fn a_store_that_does_not_answer_is_tried_again_later() {
 }
 
 #[tokio::test]
+async fn a_put_that_is_refused_for_now_is_no_put_that_found_its_key_taken() {
+    for (status, code, kind) in [
+        (409, "ConditionalRequestConflict", FailureKind::Transient),
+        (503, "SlowDown", FailureKind::Throttled),
+        (403, "AccessDenied", FailureKind::Auth),
+    ] {
+        let error = proven_on(Dialect::Refuses(status, code), CreateOnlySetting::Auto)
+            .await
+            .unwrap_err();
+        assert_eq!((error.kind(), error.0.scope), (kind, Scope::Store), "{error}");
+        assert!(error.to_string().contains(code), "{error}");
+        assert_eq!(error.0.request_ids, ["request-1"]);
+        assert_eq!(error.0.retry_after, Some(std::time::Duration::from_secs(7)));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_everything_as_taken_proves_nothing() {
+    let error = proven_on(
+        Dialect::Refuses(412, "PreconditionFailed"),
+        CreateOnlySetting::Auto,
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.0.scope),
+        (FailureKind::Rejected, Scope::Store),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn an_export_too_large_for_one_put_is_refused_unsent() {
     let home = InProcess::start(Dialect::Aws).await;
     let Content::File {

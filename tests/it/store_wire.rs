@@ -13,6 +13,7 @@ use url::Url;
 use crate::support::buckets::{InProcess, Seaweed};
 use crate::support::content::{bytes, file, key, noise, read};
 use crate::support::s3s::{Dialect, SECRET_KEY};
+use crate::support::tls::TlsFront;
 use crate::support::wire::Wire;
 
 fn through(wire: &Wire, settings: S3Settings) -> S3Settings {
@@ -207,7 +208,9 @@ async fn the_obs_dialect_is_asked_for_with_its_own_signed_header() {
 #[ignore = "needs SeaweedFS: run scripts/test"]
 async fn seaweedfs_takes_class_encryption_and_tags_and_keeps_versions() {
     let mut home = Seaweed::bucket(true).await;
-    home.settings.sse = Some(Sse::Kms { key_id: None });
+    home.settings.sse = Some(Sse::Kms {
+        key_id: Some("audit".to_owned()),
+    });
     home.settings.tags = BTreeMap::from([("team".to_owned(), "audit & law".to_owned())]);
     home.settings.storage_class = Some("STANDARD_IA".to_owned());
     let (store, name) = (home.store(), key("s/log/1.json"));
@@ -244,4 +247,31 @@ async fn seaweedfs_takes_class_encryption_and_tags_and_keeps_versions() {
         (tags.tag_set()[0].key(), tags.tag_set()[0].value()),
         ("team", "audit & law")
     );
+}
+
+#[tokio::test]
+async fn a_private_ca_is_trusted_where_it_is_named_and_nowhere_else() {
+    let home = InProcess::start(Dialect::Aws).await;
+    let (front, stranger) = (
+        TlsFront::of(&home.server.endpoint()).await,
+        TlsFront::of("unused").await,
+    );
+    let trusting = |pem: &str| {
+        let (endpoint, ca_pem) = (
+            Some(Url::parse(&front.endpoint()).unwrap()),
+            Some(pem.as_bytes().to_vec()),
+        );
+        S3Store::new(S3Settings {
+            endpoint,
+            ca_pem,
+            ..home.settings()
+        })
+        .unwrap()
+    };
+    assert_eq!(
+        trusting(&front.ca_pem).prove().await.unwrap(),
+        CreateOnly::IfNoneMatch
+    );
+    let error = trusting(&stranger.ca_pem).prove().await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
 }

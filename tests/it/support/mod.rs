@@ -5,4 +5,5 @@ pub mod buckets;
 pub mod content;
 pub mod faulty_store;
 pub mod s3s;
+pub mod tls;
 pub mod wire;

@@ -31,6 +31,8 @@ pub enum Dialect {
     ObsAndStrict,
     /// Both are ignored.
     Heedless,
+    /// Every put is refused with this status and code.
+    Refuses(u16, &'static str),
 }
 
 /// The server, until dropped.
@@ -110,6 +112,12 @@ async fn answer(
     dialect: Dialect,
     mut request: Request<Incoming>,
 ) -> Result<Response<s3s::Body>, Infallible> {
+    if let (Dialect::Refuses(status, code), &http::Method::PUT) = (dialect, request.method()) {
+        return Ok(refusal(
+            StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT),
+            code,
+        ));
+    }
     let mut conflict = StatusCode::PRECONDITION_FAILED;
     if dialect != Dialect::Aws {
         let headers = request.headers_mut();
@@ -149,5 +157,11 @@ fn refusal(status: StatusCode, code: &str) -> Response<s3s::Body> {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
     let mut answer = Response::new(s3s::Body::from(body));
     *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert("retry-after", http::HeaderValue::from_static("7"));
+    answer
+        .headers_mut()
+        .insert("x-amz-request-id", http::HeaderValue::from_static("request-1"));
     answer
 }
