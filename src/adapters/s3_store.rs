@@ -5,8 +5,9 @@
 //!    that comes earlier proves first. A way that the operator asked for by name and that the store does not honour
 //!    is an error: nothing is ever weaker than configured.
 //! 2. A put is one request with a condition, so the store decides, and decides at once. A file is read anew from its
-//!    path on every attempt. If the answer to an attempt is lost, the next one is refused by the condition, which
-//!    the caller hears as [`PutOutcome::AlreadyExists`] and looks at what is there.
+//!    path on every attempt. If the answer to an attempt is lost, the next one is refused by the condition; if
+//!    all are lost, a HEAD says whether the key is taken. Either way the caller hears
+//!    [`PutOutcome::AlreadyExists`] and looks at what is there.
 //! 3. Every put carries `Content-MD5`, the one check that every store makes; its payload is unsigned and never
 //!    `aws-chunked`, because several stores, OBS among them, take no other form.
 //!

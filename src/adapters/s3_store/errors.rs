@@ -77,6 +77,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the store may have done what it was asked, and was not heard.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer(_))
+    }
+
     /// Whether it says that nothing stands under the key. A 404 for another reason, such as a bucket that is gone,
     /// is no such answer.
     pub(super) fn says_no_such_key(&self) -> bool {

@@ -39,10 +39,16 @@ impl S3Store {
         content: &Content,
         mode: CreateOnly,
     ) -> Result<PutOutcome, StoreError> {
-        match self.try_put(key, content, mode).await? {
-            Ok(outcome) => Ok(outcome),
-            Err(trouble) => Err(self.place.error(&format!("put {key}"), trouble)),
+        let trouble = match self.try_put(key, content, mode).await? {
+            Ok(outcome) => return Ok(outcome),
+            Err(trouble) => trouble,
+        };
+        // A store that refuses a large body before its end, and hangs up, is often not heard. Tried again, it would
+        // be the same: so what stands there by now, ours or another's, decides.
+        if trouble.is_silence() && self.look(key).await.is_ok_and(|found| found.is_some()) {
+            return Ok(PutOutcome::AlreadyExists);
         }
+        Err(self.place.error(&format!("put {key}"), trouble))
     }
 
     /// As [`Self::put`], but leaves it to the caller to say what the store's trouble means. The outer error is ours.

@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, server: String, state: Arc<State>) {
 async fn carry(client: TcpStream, server: TcpStream, state: &State) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
+    let up = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             state.sent.lock().unwrap().extend_from_slice(&buffer[..read]);
@@ -92,6 +92,9 @@ async fn carry(client: TcpStream, server: TcpStream, state: &State) {
                 break;
             }
         }
+        // The client is done, or the server has hung up on it: what the server still says is passed on.
+        drop(to_server);
+        std::future::pending().await
     };
     let down = async {
         let mut buffer = vec![0; 64 * 1024];
