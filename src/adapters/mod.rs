@@ -2,6 +2,7 @@
 
 pub mod cron;
 pub mod directory_store;
+pub mod local_content;
 pub mod inspect;
 pub mod s3_store;
 pub mod spool;

@@ -84,6 +84,12 @@ pub struct Failure {
 impl Failure {
     /// A failure without request ids or an asked-for pause.
     pub fn new(kind: FailureKind, scope: Scope, message: impl Into<String>) -> Self {
-        Self { kind, scope, message: message.into(), request_ids: Vec::new(), retry_after: None }
+        Self {
+            kind,
+            scope,
+            message: message.into(),
+            request_ids: Vec::new(),
+            retry_after: None,
+        }
     }
 }

@@ -168,7 +168,11 @@ pub trait Ledger: Send + Sync {
     async fn apply(&self, stream: &StreamName, entries: &[SealedEntry]) -> Result<(), LedgerError>;
 
     /// Objects that the log names for a window.
-    async fn named_objects(&self, stream: &StreamName, window: Window) -> Result<Vec<NamedObject>, LedgerError>;
+    async fn named_objects(
+        &self,
+        stream: &StreamName,
+        window: Window,
+    ) -> Result<Vec<NamedObject>, LedgerError>;
 
     /// Takes the lease of a window that is not settled and that nobody holds at `now`, and begins an attempt.
     async fn lease(
@@ -194,7 +198,12 @@ pub trait Ledger: Send + Sync {
     ) -> Result<(), LedgerError>;
 
     /// Ends an attempt without an entry, and gives the lease back.
-    async fn release(&self, lease: &Lease, outcome: AttemptOutcome, now: Timestamp) -> Result<(), LedgerError>;
+    async fn release(
+        &self,
+        lease: &Lease,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
 
     /// Ends an attempt that failed, says what becomes of the window, and gives the lease back.
     async fn fail(

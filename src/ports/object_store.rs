@@ -66,7 +66,9 @@ pub struct ObjectBody {
 
 impl fmt::Debug for ObjectBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectBody").field("meta", &self.meta).finish_non_exhaustive()
+        f.debug_struct("ObjectBody")
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +125,11 @@ pub trait ObjectStore: Send + Sync {
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError>;
 
     /// Every key that begins with `prefix` and sorts after `after`, in byte order.
-    fn list(&self, prefix: &KeyPrefix, after: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, StoreError>>;
+    fn list(
+        &self,
+        prefix: &KeyPrefix,
+        after: Option<&ObjectKey>,
+    ) -> BoxStream<'_, Result<ObjectKey, StoreError>>;
 }
 
 /// A store did not do what it was asked. [`Failure`] says what is done about it.

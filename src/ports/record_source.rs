@@ -45,7 +45,11 @@ pub trait RecordSource: Send + Sync {
     ///
     /// # Errors
     /// Typed by what is to be done; on an error the sink may hold a part of an export.
-    async fn export(&self, request: &ExportRequest, sink: &mut dyn ByteSink) -> Result<ExportReceipt, SourceError>;
+    async fn export(
+        &self,
+        request: &ExportRequest,
+        sink: &mut dyn ByteSink,
+    ) -> Result<ExportReceipt, SourceError>;
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

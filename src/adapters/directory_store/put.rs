@@ -1,0 +1,136 @@
+//! One put into a directory. The order of its steps, and why it is safe, stands in the parent module.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+use sha2::Digest;
+use tempfile::NamedTempFile;
+
+use super::{CHUNK, DirectoryStore, OBJECT_MODE, TEMP_FOLDER};
+use crate::adapters::local_content;
+use crate::domain::digest::Sha256;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::object_key::ObjectKey;
+use crate::ports::object_store::{Content, PutOutcome, StoreError};
+
+impl DirectoryStore {
+    /// Puts `content` under `key` unless the key is taken.
+    pub(super) fn put_blocking(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
+        let target = self.path(key);
+        // Spares the copy; that nobody else takes the name meanwhile is the link's business.
+        if self.look(&target)?.is_some() {
+            self.sync_up_from(&target)?;
+            return Ok(PutOutcome::AlreadyExists);
+        }
+        let copy = self.temporary()?;
+        match content {
+            Content::Bytes(bytes) => copy
+                .as_file()
+                .write_all(bytes)
+                .map_err(|e| self.error("write", &target, &e))?,
+            Content::File {
+                path, bytes, sha256, ..
+            } => {
+                let found = self.copy_hashing(path, copy.as_file(), &target)?;
+                if found != (*bytes, *sha256) {
+                    let how = format!(
+                        "its SHA-256 is {} over {} bytes, not {sha256} over {bytes}",
+                        found.1, found.0
+                    );
+                    return Err(local_content::changed(path, &how));
+                }
+            }
+        }
+        copy.as_file()
+            .sync_all()
+            .map_err(|error| self.error("sync", copy.path(), &error))?;
+        self.make_parents(&target)?;
+        let outcome = self.link(copy.path(), &target)?;
+        self.sync_up_from(&target)?;
+        Ok(outcome)
+    }
+
+    /// A new file in the temporary folder, locked as long as we live, unlinked when dropped.
+    pub(super) fn temporary(&self) -> Result<NamedTempFile, StoreError> {
+        let folder = self.root.join(TEMP_FOLDER);
+        let made = tempfile::Builder::new()
+            .prefix(&format!("{}-", std::process::id()))
+            .permissions(Permissions::from_mode(OBJECT_MODE))
+            .tempfile_in(&folder);
+        let file = made.map_err(|error| self.error("make a file in", &folder, &error))?;
+        if let Err(error) = file.as_file().try_lock() {
+            // Nobody can then lock it to find out whether we live, either: it stays if we die.
+            tracing::debug!(%error, "a temporary file cannot be locked");
+        }
+        Ok(file)
+    }
+
+    /// Copies a local file, and says how much it was and its digest. Errors in reading are this machine's or the
+    /// window's, errors in writing the store's.
+    fn copy_hashing(&self, from: &Path, mut to: &File, target: &Path) -> Result<(u64, Sha256), StoreError> {
+        let mut source = File::open(from).map_err(|error| local_content::unreadable(from, &error))?;
+        let (mut buffer, mut hasher, mut bytes) = (vec![0; CHUNK], sha2::Sha256::new(), 0);
+        loop {
+            let read = match source.read(&mut buffer) {
+                Ok(0) => return Ok((bytes, Sha256::finish(hasher))),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(local_content::unreadable(from, &error)),
+            };
+            to.write_all(&buffer[..read])
+                .map_err(|error| self.error("write", target, &error))?;
+            hasher.update(&buffer[..read]);
+            bytes += read as u64;
+        }
+    }
+
+    /// Makes the folders of a key, below the root, which has to be there.
+    fn make_parents(&self, target: &Path) -> Result<(), StoreError> {
+        let Some(parent) = target.parent() else {
+            return Ok(());
+        };
+        std::fs::create_dir_all(parent).map_err(|error| self.error("make", parent, &error))
+    }
+
+    /// The step that decides: one name, once.
+    pub(super) fn link(&self, copy: &Path, target: &Path) -> Result<PutOutcome, StoreError> {
+        match std::fs::hard_link(copy, target) {
+            Ok(()) => Ok(PutOutcome::Created { version_id: None }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.look(target)?.is_some() {
+                    return Ok(PutOutcome::AlreadyExists);
+                }
+                let message = format!(
+                    "{} is taken by something that is no file: move it away",
+                    target.display()
+                );
+                Err(StoreError(Failure::new(
+                    FailureKind::Rejected,
+                    Scope::Window,
+                    message,
+                )))
+            }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                let root = self.root.display();
+                let message = format!("the file system of {root} makes no hard links ({error}): use another");
+                Err(StoreError::of_store(FailureKind::Rejected, message))
+            }
+            Err(error) => Err(self.error("link", target, &error)),
+        }
+    }
+
+    /// Makes a name durable: its folder and every folder above it, up to the root.
+    fn sync_up_from(&self, target: &Path) -> Result<(), StoreError> {
+        let folders = target
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| folder.starts_with(&self.root));
+        for folder in folders {
+            self.sync_directory(folder)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! An S3-compatible bucket as an [`ObjectStore`].
+//!
+//! What keeps objects safe here, and why in this order:
+//! 1. Nothing is put before the store has shown how it refuses to overwrite ([`prove`](ObjectStore::prove)); a put
+//!    that comes earlier proves first. A way that the operator asked for by name and that the store does not honour
+//!    is an error: nothing is ever weaker than configured.
+//! 2. A put is one request with a condition, so the store decides, and decides at once. A file is read anew from its
+//!    path on every attempt. If the answer to an attempt is lost, the next one is refused by the condition; if
+//!    all are lost, a HEAD says whether the key is taken. Either way the caller hears
+//!    [`PutOutcome::AlreadyExists`] and looks at what is there.
+//! 3. Every put carries `Content-MD5`, the one check that every store makes; its payload is unsigned and never
+//!    `aws-chunked`, because several stores, OBS among them, take no other form.
+//!
+//! Credentials and endpoint come from [`S3Settings`] alone: neither the environment, nor profiles, nor a metadata
+//! service, nor proxy variables are looked at.
+
+mod client;
+mod errors;
+mod list;
+mod prove;
+mod put;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use secrecy::SecretString;
+use url::Url;
+
+use self::errors::{Place, Trouble};
+use crate::domain::object_key::{KeyPrefix, ObjectKey};
+use crate::ports::object_store::{
+    Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
+};
+
+/// All that a bucket needs to be used.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Where the store is; without it, AWS's own endpoint of the region.
+    pub endpoint: Option<Url>,
+    /// `https://host/bucket/key` instead of `https://bucket.host/key`.
+    pub path_style: bool,
+    /// What all keys are put below, without slashes at its ends.
+    pub prefix: Option<String>,
+    /// Whose requests they are.
+    pub access_key: SecretString,
+    /// What they are signed with.
+    pub secret_key: SecretString,
+    /// Goes with temporary keys.
+    pub security_token: Option<SecretString>,
+    /// Certificates, in PEM, that are trusted instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// How the store is to refuse to overwrite.
+    pub create_only: CreateOnlySetting,
+    /// The storage class of every object, as the store spells it; without it, the bucket's default.
+    pub storage_class: Option<String>,
+    /// Encryption at rest; without it, the bucket's default.
+    pub sse: Option<Sse>,
+    /// Tags of every object.
+    pub tags: BTreeMap<String, String>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+}
+
+/// How the store is to refuse to overwrite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CreateOnlySetting {
+    /// Found out: `If-None-Match`, else `x-obs-forbid-overwrite`, else looking first.
+    #[default]
+    Auto,
+    /// `If-None-Match: *`, or an error.
+    IfNoneMatch,
+    /// `x-obs-forbid-overwrite: true`, or an error.
+    ObsForbidOverwrite,
+    /// Looking first, then putting: the store need not refuse anything.
+    Head,
+}
+
+/// Encryption at rest, done by the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sse {
+    /// With keys of the store.
+    Aes256,
+    /// With a key of its key service.
+    Kms {
+        /// Which key; without it, the account's default.
+        key_id: Option<String>,
+    },
+}
+
+/// How long to wait for a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// While a body in either direction does not move at all.
+    pub stall: Duration,
+    /// For one attempt at one request, until the answer's head is there; what a put sends comes on top.
+    pub attempt: Duration,
+    /// The slowest upload that is put up with, in bytes a second: a put may take `attempt` + size / this.
+    pub slowest_upload: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            attempt: Duration::from_secs(60),
+            slowest_upload: 256 * 1024,
+        }
+    }
+}
+
+/// A bucket.
+#[derive(Debug)]
+pub struct S3Store {
+    client: Client,
+    settings: S3Settings,
+    place: Place,
+    /// The store's prefix with its slash, or nothing.
+    prefix: String,
+    /// How the store refuses to overwrite, once it has shown it.
+    proven: tokio::sync::Mutex<Option<CreateOnly>>,
+}
+
+impl S3Store {
+    /// A store that was not asked anything yet.
+    ///
+    /// # Errors
+    /// When the CA certificates cannot be read.
+    pub fn new(settings: S3Settings) -> Result<Self, StoreError> {
+        let place = Place::of(&settings);
+        let client = client::build(&settings, &place)?;
+        let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
+        let prefix = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        };
+        Ok(Self {
+            client,
+            settings,
+            place,
+            prefix,
+            proven: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    /// `key` as the bucket knows it.
+    fn full_key(&self, key: &ObjectKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// How to put: as proven, or proven now. Whoever comes while another proves waits for its answer.
+    async fn create_only(&self) -> Result<CreateOnly, StoreError> {
+        let mut proven = self.proven.lock().await;
+        match *proven {
+            Some(mode) => Ok(mode),
+            None => Ok(*proven.insert(self.find_create_only().await?)),
+        }
+    }
+
+    /// What stands under `key`, on the word of one HEAD, whose 404 can also mean that the bucket is gone.
+    async fn look(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key));
+        match request.send().await.map_err(Trouble::of) {
+            Ok(head) => Ok(Some(ObjectMeta {
+                bytes: size(head.content_length()),
+                etag: head.e_tag().map(unquoted),
+                version_id: head.version_id().map(str::to_owned),
+            })),
+            Err(trouble) if trouble.status() == Some(404) => Ok(None),
+            Err(trouble) => Err(self.place.error(&format!("look at {key}"), trouble)),
+        }
+    }
+
+    /// Fails if the bucket is gone. Without leave to ask, it counts as there: the put that follows will tell.
+    async fn bucket_is_there(&self) -> Result<(), StoreError> {
+        match self
+            .client
+            .head_bucket()
+            .bucket(&self.settings.bucket)
+            .send()
+            .await
+            .map_err(Trouble::of)
+        {
+            Err(trouble) if trouble.status() == Some(404) => Err(self.place.no_such_bucket()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    async fn prove(&self) -> Result<CreateOnly, StoreError> {
+        let mut proven = self.proven.lock().await;
+        *proven = None;
+        Ok(*proven.insert(self.find_create_only().await?))
+    }
+
+    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
+        let mode = self.create_only().await?;
+        if mode == CreateOnly::HeadThenPut && self.look(key).await?.is_some() {
+            return Ok(PutOutcome::AlreadyExists);
+        }
+        self.put(key, content, mode).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        let found = self.look(key).await?;
+        if found.is_none() {
+            self.bucket_is_there().await?;
+        }
+        Ok(found)
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError> {
+        let doing = format!("get {key}");
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key));
+        let answer = match request.send().await.map_err(Trouble::of) {
+            Ok(answer) => answer,
+            Err(trouble) if trouble.says_no_such_key() => return Ok(None),
+            Err(trouble) => return Err(self.place.error(&doing, trouble)),
+        };
+        let meta = ObjectMeta {
+            bytes: size(answer.content_length()),
+            etag: answer.e_tag().map(unquoted),
+            version_id: answer.version_id().map(str::to_owned),
+        };
+        let (body, place) = (answer.body, self.place.clone());
+        let bytes = stream::unfold((body, place, doing), |(mut body, place, doing)| async move {
+            let item = body
+                .next()
+                .await?
+                .map_err(|error| place.broken_off(&doing, &error));
+            Some((item, (body, place, doing)))
+        });
+        Ok(Some(ObjectBody {
+            meta,
+            bytes: bytes.boxed(),
+        }))
+    }
+
+    fn list(
+        &self,
+        prefix: &KeyPrefix,
+        after: Option<&ObjectKey>,
+    ) -> BoxStream<'_, Result<ObjectKey, StoreError>> {
+        self.list_keys(prefix, after)
+    }
+}
+
+/// A length as the SDK gives it; no store sends a negative one.
+fn size(length: Option<i64>) -> u64 {
+    length
+        .and_then(|length| u64::try_from(length).ok())
+        .unwrap_or_default()
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}

@@ -1,0 +1,314 @@
+//! What a store's trouble means, decided once, where it arises.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::S3Settings;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::ports::object_store::StoreError;
+
+/// Which bucket, where: named in every error.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    bucket: String,
+    endpoint: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bucket {} at {}", self.bucket, self.endpoint)
+    }
+}
+
+/// A request that did not end as asked.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The store answered, with a refusal.
+    Answered(Answer),
+    /// No answer came, or none that could be read.
+    NoAnswer(String),
+    /// What was to be sent could not be read.
+    Unsendable(String),
+    /// The request could not even be made.
+    Unmakeable(String),
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    /// Empty where the store gave none (it cannot, on a HEAD).
+    code: String,
+    message: String,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Trouble {
+    /// Reads an error of the SDK.
+    pub(super) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match &error {
+            SdkError::ConstructionFailure(_) => Self::Unmakeable(causes(&error)),
+            SdkError::DispatchFailure(failure) if failure.is_user() => Self::Unsendable(causes(&error)),
+            SdkError::ServiceError(refusal) => {
+                let meta = refusal.err().meta();
+                Self::Answered(Answer::of(refusal.raw(), meta.code(), meta.message()))
+            }
+            // A refusal whose body is no S3 error, such as a proxy's page.
+            SdkError::ResponseError(refusal) if refusal.raw().status().as_u16() >= 300 => {
+                Self::Answered(Answer::of(refusal.raw(), None, None))
+            }
+            _ => Self::NoAnswer(causes(&error)),
+        }
+    }
+
+    /// The HTTP status, where the store answered.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered(answer) => Some(answer.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the store may have done what it was asked, and was not heard.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer(_))
+    }
+
+    /// Whether it says that nothing stands under the key. A 404 for another reason, such as a bucket that is gone,
+    /// is no such answer.
+    pub(super) fn says_no_such_key(&self) -> bool {
+        matches!(self, Self::Answered(answer)
+            if answer.status == 404 && matches!(answer.code.as_str(), "NoSuchKey" | "NotFound" | ""))
+    }
+
+    /// Whether the store said that it does not know what it was asked for, rather than that it cannot do it now.
+    pub(super) fn says_unsupported(&self) -> bool {
+        matches!(self, Self::Answered(answer)
+            if matches!(answer.status, 400 | 405 | 501) && answer.meaning().kind == FailureKind::Rejected)
+    }
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let line = error.to_string();
+        if !text.ends_with(&line) {
+            text = format!("{text}: {line}");
+        }
+        cause = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+/// What a refusal means.
+struct Meaning {
+    kind: FailureKind,
+    scope: Scope,
+    /// What a person can do.
+    next: &'static str,
+}
+
+impl Answer {
+    fn of(raw: &HttpResponse, code: Option<&str>, message: Option<&str>) -> Self {
+        let header = |name: &str| raw.headers().get(name);
+        let request_id = header("x-amz-request-id").or_else(|| header("x-obs-request-id"));
+        let seconds = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        Self {
+            status: raw.status().as_u16(),
+            code: code.unwrap_or_default().to_owned(),
+            message: message.unwrap_or_default().replace(['\n', '\r'], " "),
+            request_id: request_id.map(str::to_owned),
+            retry_after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    fn meaning(&self) -> Meaning {
+        use FailureKind::{Auth, Corrupt, Rejected, Throttled, Transient};
+        let of_store = |kind, next| Meaning {
+            kind,
+            scope: Scope::Store,
+            next,
+        };
+        let of_window = |kind, next| Meaning {
+            kind,
+            scope: Scope::Window,
+            next,
+        };
+        match (self.code.as_str(), self.status) {
+            ("NoSuchBucket", _) => {
+                of_store(Rejected, "create the bucket, or correct `bucket` and `endpoint`")
+            }
+            ("RequestTimeTooSkewed", _) => of_store(Auth, "set this machine's clock right"),
+            ("InvalidAccessKeyId" | "NotSignedUp", _) => of_store(Auth, "correct the access key"),
+            ("SignatureDoesNotMatch", _) => of_store(Auth, "correct the secret key, or `region`"),
+            ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) => {
+                of_store(Auth, "renew the temporary keys and their security token")
+            }
+            ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _)
+            | (_, 301 | 302 | 307) => of_store(
+                Rejected,
+                "the bucket lies elsewhere: correct `region` and `endpoint`",
+            ),
+            ("QuotaExceeded" | "InsufficientStorageSpace", _) | (_, 507) => {
+                of_store(Transient, "the store is full: make room in it")
+            }
+            ("SlowDown" | "TooManyRequests" | "RequestLimitExceeded", _) | (_, 429) => {
+                of_store(Throttled, "tried again more slowly")
+            }
+            ("InvalidObjectState", _) => of_store(
+                Rejected,
+                "its storage class cannot be read at once: configure another one",
+            ),
+            ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch", _) => of_window(
+                Corrupt,
+                "what arrived is not what was to be sent: the window is pulled again",
+            ),
+            ("EntityTooLarge", _) | (_, 413) => of_window(
+                Rejected,
+                "archive this stream under a new name with a shorter window",
+            ),
+            ("RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _)
+            | (_, 408 | 409 | 500 | 502..=599) => of_store(Transient, "tried again"),
+            (_, 401 | 403) => of_store(Auth, "let these keys list, get and put there, or use others"),
+            _ => of_window(Rejected, "look up the code in the store's manual"),
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn of(settings: &S3Settings) -> Self {
+        let region = &settings.region;
+        let endpoint = settings.endpoint.as_ref().map_or_else(
+            || format!("AWS region {region}"),
+            |url| url.origin().ascii_serialization(),
+        );
+        Self {
+            bucket: settings.bucket.clone(),
+            endpoint,
+        }
+    }
+
+    /// The error for `trouble` that arose while it was tried to do `doing` ("put x").
+    pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
+        let failed = |kind, scope, why: &str| {
+            StoreError(Failure::new(
+                kind,
+                scope,
+                format!("cannot {doing} in {self}: {why}"),
+            ))
+        };
+        match trouble {
+            Trouble::NoAnswer(why) => failed(FailureKind::Transient, Scope::Store, &why),
+            Trouble::Unsendable(why) => {
+                let why = format!("{why}; check the disk of the state directory");
+                failed(FailureKind::Local, Scope::Daemon, &why)
+            }
+            Trouble::Unmakeable(why) => failed(FailureKind::Rejected, Scope::Store, &why),
+            Trouble::Answered(answer) => {
+                let meaning = answer.meaning();
+                let code = if answer.code.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {}", answer.code)
+                };
+                let said = if answer.message.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", answer.message)
+                };
+                let why = format!("HTTP {}{code}{said}; {}", answer.status, meaning.next);
+                let mut error = failed(meaning.kind, meaning.scope, &why);
+                error.0.request_ids = answer.request_id.into_iter().collect();
+                error.0.retry_after = answer.retry_after;
+                error
+            }
+        }
+    }
+
+    /// The error for a bucket that is not there.
+    pub(super) fn no_such_bucket(&self) -> StoreError {
+        let message = format!("{self} does not exist; create the bucket, or correct `bucket` and `endpoint`");
+        StoreError::of_store(FailureKind::Rejected, message)
+    }
+
+    /// The error for a body that broke off on its way to us.
+    pub(super) fn broken_off(&self, doing: &str, error: &dyn Error) -> StoreError {
+        self.error(
+            doing,
+            Trouble::NoAnswer(format!("the body broke off: {}", causes(error))),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            bucket: "audit".to_owned(),
+            endpoint: "https://obs.test".to_owned(),
+        }
+    }
+
+    fn answered(status: u16, code: &str) -> StoreError {
+        let (message, request_id) = ("said so".to_owned(), Some("id-1".to_owned()));
+        let answer = Answer {
+            status,
+            code: code.to_owned(),
+            message,
+            request_id,
+            retry_after: None,
+        };
+        place().error("put a/b", Trouble::Answered(answer))
+    }
+
+    #[test]
+    fn a_refusal_is_classified_by_its_code_and_then_by_its_status() {
+        use FailureKind::{Auth, Corrupt, Rejected, Throttled, Transient};
+        for (status, code, kind, scope) in [
+            (404, "NoSuchBucket", Rejected, Scope::Store),
+            (403, "InvalidAccessKeyId", Auth, Scope::Store),
+            (403, "SignatureDoesNotMatch", Auth, Scope::Store),
+            (403, "RequestTimeTooSkewed", Auth, Scope::Store),
+            (403, "AccessDenied", Auth, Scope::Store),
+            (403, "", Auth, Scope::Store),
+            (403, "QuotaExceeded", Transient, Scope::Store),
+            (503, "SlowDown", Throttled, Scope::Store),
+            (429, "", Throttled, Scope::Store),
+            (503, "ServiceUnavailable", Transient, Scope::Store),
+            (500, "InternalError", Transient, Scope::Store),
+            (400, "RequestTimeout", Transient, Scope::Store),
+            (409, "ConditionalRequestConflict", Transient, Scope::Store),
+            (400, "BadDigest", Corrupt, Scope::Window),
+            (400, "EntityTooLarge", Rejected, Scope::Window),
+            (400, "InvalidArgument", Rejected, Scope::Window),
+            (501, "NotImplemented", Rejected, Scope::Window),
+            (301, "PermanentRedirect", Rejected, Scope::Store),
+        ] {
+            let error = answered(status, code).0;
+            assert_eq!((error.kind, error.scope), (kind, scope), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_where_and_what_next_in_one_line() {
+        let error = answered(404, "NoSuchBucket").0;
+        assert_eq!(
+            error.message,
+            "cannot put a/b in bucket audit at https://obs.test: HTTP 404 NoSuchBucket (said so); create the bucket, \
+             or correct `bucket` and `endpoint`"
+        );
+        assert_eq!(error.request_ids, ["id-1"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! How a store refuses to overwrite, found out with real puts.
+//!
+//! Stores that do not know a condition ignore it and say 200, so only a refusal proves anything: the probe is put
+//! twice under the same condition, and the second put has to be refused. The first may be refused already, when the
+//! probe stands there from an earlier start; then that is the proof, and it costs one refused put. The probe is
+//! read back last, so that a store that refuses everything proves nothing.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use super::errors::Trouble;
+use super::{CreateOnlySetting, S3Store};
+use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::object_key::ObjectKey;
+use crate::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome, StoreError};
+
+/// What the probe holds.
+const PROBE: &[u8] = b"connvault puts this object to find out whether this store refuses to overwrite.\n";
+
+/// What a store does with a put to a taken key, under a condition.
+enum Manner {
+    /// It refuses, as it should.
+    Refuses,
+    /// It overwrites.
+    Ignores,
+    /// It does not know the condition, and says so.
+    Unsupported(Trouble),
+}
+
+impl S3Store {
+    /// Proves the configured way, or finds the best there is.
+    pub(super) async fn find_create_only(&self) -> Result<CreateOnly, StoreError> {
+        let found = match self.settings.create_only {
+            CreateOnlySetting::Auto => self.find_best().await,
+            CreateOnlySetting::IfNoneMatch => self.insist_on(CreateOnly::IfNoneMatch).await,
+            CreateOnlySetting::ObsForbidOverwrite => self.insist_on(CreateOnly::ObsForbidOverwrite).await,
+            CreateOnlySetting::Head => self.look_then_put_probe().await,
+        };
+        // Nothing of one window is at stake here: what fails, fails for the whole store.
+        found.map_err(|mut error| {
+            error.0.scope = if error.0.scope == Scope::Window {
+                Scope::Store
+            } else {
+                error.0.scope
+            };
+            error
+        })
+    }
+
+    async fn find_best(&self) -> Result<CreateOnly, StoreError> {
+        for mode in [CreateOnly::IfNoneMatch, CreateOnly::ObsForbidOverwrite] {
+            if let Manner::Refuses = self.manner(mode).await? {
+                self.read_probe_back().await?;
+                return Ok(mode);
+            }
+        }
+        self.look_then_put_probe().await
+    }
+
+    async fn insist_on(&self, mode: CreateOnly) -> Result<CreateOnly, StoreError> {
+        let (word, header) = match mode {
+            CreateOnly::ObsForbidOverwrite => ("obs-forbid-overwrite", "x-obs-forbid-overwrite: true"),
+            _ => ("if-none-match", "If-None-Match: *"),
+        };
+        let how = match self.manner(mode).await? {
+            Manner::Refuses => {
+                self.read_probe_back().await?;
+                return Ok(mode);
+            }
+            Manner::Ignores => "it took the same key twice".to_owned(),
+            Manner::Unsupported(trouble) => self.place.error("put the probe object", trouble).to_string(),
+        };
+        let message = format!(
+            "{} does not honour `{header}`: {how}; set create_only = \"auto\" instead of \"{word}\", or use a store \
+             that does",
+            self.place
+        );
+        Err(StoreError::of_store(FailureKind::Rejected, message))
+    }
+
+    /// What the store does with puts of the probe under `mode`.
+    async fn manner(&self, mode: CreateOnly) -> Result<Manner, StoreError> {
+        let (key, content) = (ObjectKey::probe(), probe());
+        for _ in 0..2 {
+            match self.try_put(&key, &content, mode).await? {
+                Ok(PutOutcome::AlreadyExists) => return Ok(Manner::Refuses),
+                Ok(PutOutcome::Created { .. }) => {}
+                Err(trouble) if trouble.says_unsupported() => return Ok(Manner::Unsupported(trouble)),
+                Err(trouble) => return Err(self.place.error("put the probe object", trouble)),
+            }
+        }
+        Ok(Manner::Ignores)
+    }
+
+    /// The way for stores that refuse nothing: the probe is put if it is not there, and read back.
+    async fn look_then_put_probe(&self) -> Result<CreateOnly, StoreError> {
+        if self.look(&ObjectKey::probe()).await?.is_none() {
+            self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut)
+                .await?;
+        }
+        self.read_probe_back().await?;
+        Ok(CreateOnly::HeadThenPut)
+    }
+
+    async fn read_probe_back(&self) -> Result<(), StoreError> {
+        let key = ObjectKey::probe();
+        let damaged = |how: &str| {
+            let message = format!(
+                "{}: the probe {} {how}; this store cannot be trusted",
+                self.place,
+                self.full_key(&key)
+            );
+            StoreError::of_store(FailureKind::Rejected, message)
+        };
+        let body = self
+            .get(&key)
+            .await?
+            .ok_or_else(|| damaged("was taken, or refused as taken, and is not there"))?;
+        if body.meta.bytes != PROBE.len() as u64 {
+            return Err(damaged("has another size than was put"));
+        }
+        let bytes: Vec<Bytes> = body.bytes.try_collect().await?;
+        if bytes.concat() == PROBE {
+            Ok(())
+        } else {
+            Err(damaged("holds other bytes than were put"))
+        }
+    }
+}
+
+fn probe() -> Content {
+    Content::Bytes(Bytes::from_static(PROBE))
+}

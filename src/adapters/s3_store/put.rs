@@ -1,0 +1,168 @@
+//! One put, with all that every put carries.
+
+use aws_sdk_s3::config::Config;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use md5::Digest;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::errors::Trouble;
+use super::{S3Settings, S3Store, Sse, client};
+use crate::adapters::local_content;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::object_key::ObjectKey;
+use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
+
+/// The most that one put may carry, with every store; there is no multipart here, as conditions and locks are not
+/// honoured there by several of them.
+const LARGEST_PUT: u64 = 5 << 30;
+
+/// What is read of a file at a time, and held in memory.
+const FILE_BUFFER: usize = 256 * 1024;
+
+/// The bytes that need no escape in a query.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+impl S3Store {
+    /// Puts `content` under `key`, refused as `mode` says where the key is taken.
+    pub(super) async fn put(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        mode: CreateOnly,
+    ) -> Result<PutOutcome, StoreError> {
+        let trouble = match self.try_put(key, content, mode).await? {
+            Ok(outcome) => return Ok(outcome),
+            Err(trouble) => trouble,
+        };
+        // A store that refuses a large body before its end, and hangs up, is often not heard. Tried again, it would
+        // be the same: so what stands there by now, ours or another's, decides.
+        if trouble.is_silence() && self.look(key).await.is_ok_and(|found| found.is_some()) {
+            return Ok(PutOutcome::AlreadyExists);
+        }
+        Err(self.place.error(&format!("put {key}"), trouble))
+    }
+
+    /// As [`Self::put`], but leaves it to the caller to say what the store's trouble means. The outer error is ours.
+    pub(super) async fn try_put(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        mode: CreateOnly,
+    ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
+        let (body, bytes, md5) = open(key, content).await?;
+        let length = i64::try_from(bytes).map_err(|_| too_large(key, bytes))?;
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key));
+        let request = request
+            .body(body)
+            .content_length(length)
+            .content_md5(STANDARD.encode(md5));
+        let request = with_options(request, &self.settings);
+        let request = match mode {
+            CreateOnly::IfNoneMatch => request.if_none_match("*"),
+            _ => request,
+        };
+        let timeouts = client::timeouts(&self.settings.timeouts, bytes);
+        let request = request
+            .customize()
+            .disable_payload_signing()
+            .config_override(Config::builder().timeout_config(timeouts))
+            .mutate_request(move |request| {
+                if mode == CreateOnly::ObsForbidOverwrite {
+                    request.headers_mut().insert("x-obs-forbid-overwrite", "true");
+                }
+            });
+        match request.send().await.map_err(Trouble::of) {
+            Ok(answer) => {
+                let version_id = answer.version_id().map(str::to_owned);
+                Ok(Ok(PutOutcome::Created { version_id }))
+            }
+            Err(trouble) => self.read_refusal(key, mode, trouble).await,
+        }
+    }
+
+    /// Whether the store refused because the key is taken.
+    ///
+    /// A 412 says so. A 409 can say so (OBS), or that somebody else is just putting there (AWS, whose advice is to
+    /// put again): what stands there by now decides.
+    async fn read_refusal(
+        &self,
+        key: &ObjectKey,
+        mode: CreateOnly,
+        trouble: Trouble,
+    ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
+        let conditional = matches!(mode, CreateOnly::IfNoneMatch | CreateOnly::ObsForbidOverwrite);
+        let taken = match trouble.status() {
+            Some(412) if conditional => true,
+            Some(409) if conditional => self.look(key).await?.is_some(),
+            _ => false,
+        };
+        Ok(if taken {
+            Ok(PutOutcome::AlreadyExists)
+        } else {
+            Err(trouble)
+        })
+    }
+}
+
+/// The body, its size and its MD5. A file is opened anew, from its path, by every attempt to send it.
+async fn open(key: &ObjectKey, content: &Content) -> Result<(ByteStream, u64, [u8; 16]), StoreError> {
+    match content {
+        Content::Bytes(bytes) => Ok((body_of(bytes), bytes.len() as u64, md5::Md5::digest(bytes).into())),
+        Content::File { bytes, .. } if *bytes > LARGEST_PUT => Err(too_large(key, *bytes)),
+        Content::File { path, bytes, md5, .. } => {
+            local_content::check_size(path, *bytes).await?;
+            let body = ByteStream::read_from()
+                .path(path)
+                .length(Length::Exact(*bytes))
+                .buffer_size(FILE_BUFFER)
+                .build()
+                .await
+                .map_err(|error| local_content::changed(path, &error.to_string()))?;
+            Ok((body, *bytes, md5.0))
+        }
+    }
+}
+
+fn body_of(bytes: &Bytes) -> ByteStream {
+    ByteStream::from(bytes.clone())
+}
+
+fn too_large(key: &ObjectKey, bytes: u64) -> StoreError {
+    let message = format!(
+        "{key} has {bytes} bytes, and one put carries {LARGEST_PUT} at most: archive this stream under a new name \
+         with a shorter window"
+    );
+    StoreError(Failure::new(FailureKind::Rejected, Scope::Window, message))
+}
+
+/// Storage class, encryption and tags, as configured.
+fn with_options(request: PutObjectFluentBuilder, settings: &S3Settings) -> PutObjectFluentBuilder {
+    let request = match &settings.sse {
+        None => request,
+        Some(Sse::Aes256) => request.server_side_encryption(ServerSideEncryption::Aes256),
+        Some(Sse::Kms { key_id }) => request
+            .server_side_encryption(ServerSideEncryption::AwsKms)
+            .set_ssekms_key_id(key_id.clone()),
+    };
+    let request = request.set_storage_class(settings.storage_class.as_deref().map(StorageClass::from));
+    let escaped = |text: &str| utf8_percent_encode(text, QUERY).to_string();
+    let tags = settings
+        .tags
+        .iter()
+        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    let tags = tags.collect::<Vec<_>>().join("&");
+    request.set_tagging((!tags.is_empty()).then_some(tags))
+}

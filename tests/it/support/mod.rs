@@ -1,0 +1,9 @@
+//! What several tests stand on: servers, wires and stores that fail when told to.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod buckets;
+pub mod content;
+pub mod faulty_store;
+pub mod s3s;
+pub mod tls;
+pub mod wire;

@@ -1,0 +1,167 @@
+//! An S3 server inside this process, over a folder, on a free loopback port. Stands alone: an example may include
+//! it by path.
+//!
+//! It checks signatures, and honours `If-None-Match: *` (though not under a race). As [`Dialect`] it can also play
+//! stores that refuse overwriting otherwise, or not at all; requests then go unsigned to the server behind, because
+//! their headers are changed on the way.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub const ACCESS_KEY: &str = "AKIN0000000PROCESS00";
+pub const SECRET_KEY: &str = "in-process-secret-0123456789abcdefghijkl";
+
+/// How the server refuses to overwrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `If-None-Match: *` → 412.
+    Aws,
+    /// `x-obs-forbid-overwrite: true` → 409; `If-None-Match` is ignored.
+    Obs,
+    /// As [`Self::Obs`], but `If-None-Match` is refused as not implemented.
+    ObsAndStrict,
+    /// Both are ignored.
+    Heedless,
+    /// Every put is refused with this status and code.
+    Refuses(u16, &'static str),
+}
+
+/// The server, until dropped.
+pub struct S3sServer {
+    address: SocketAddr,
+    root: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl S3sServer {
+    /// Serves `root`, whose folders are the buckets.
+    pub async fn start(root: &Path, dialect: Dialect) -> std::io::Result<Self> {
+        Self::start_on(root, dialect, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// As [`Self::start`], on an address of the caller's choice.
+    pub async fn start_on(root: &Path, dialect: Dialect, address: SocketAddr) -> std::io::Result<Self> {
+        let files =
+            s3s_fs::FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        if dialect == Dialect::Aws {
+            builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        }
+        let service = builder.build();
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned()));
+        Ok(Self {
+            address,
+            root: root.to_owned(),
+            task,
+        })
+    }
+
+    /// Makes a bucket.
+    pub fn make_bucket(&self, name: &str) -> std::io::Result<()> {
+        std::fs::create_dir(self.root.join(name))
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for S3sServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, service: S3Service, dialect: Dialect, root: PathBuf) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((socket, _)) = listener.accept().await {
+        let service = service.clone();
+        let root = root.clone();
+        let answer = hyper::service::service_fn(move |request| {
+            let there = bucket_is_there(&root, &request);
+            let service = service.clone();
+            async move {
+                if there {
+                    answer(service, dialect, request).await
+                } else {
+                    Ok(no_bucket())
+                }
+            }
+        });
+        connections.spawn(async move {
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            // A client that goes away is no concern of the server's.
+            let _gone = server.serve_connection(TokioIo::new(socket), answer).await;
+        });
+    }
+}
+
+async fn answer(
+    service: S3Service,
+    dialect: Dialect,
+    mut request: Request<Incoming>,
+) -> Result<Response<s3s::Body>, Infallible> {
+    if let (Dialect::Refuses(status, code), &http::Method::PUT) = (dialect, request.method()) {
+        return Ok(refusal(
+            StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT),
+            code,
+        ));
+    }
+    let mut conflict = StatusCode::PRECONDITION_FAILED;
+    if dialect != Dialect::Aws {
+        let headers = request.headers_mut();
+        headers.remove("authorization");
+        headers.remove("x-amz-content-sha256");
+        let condition = headers.remove("if-none-match");
+        if dialect == Dialect::ObsAndStrict && condition.is_some() {
+            return Ok(refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented"));
+        }
+        if dialect != Dialect::Heedless && headers.remove("x-obs-forbid-overwrite").is_some() {
+            headers.insert("if-none-match", http::HeaderValue::from_static("*"));
+            conflict = StatusCode::CONFLICT;
+        }
+    }
+    let mut answer = match hyper::service::Service::call(&service, request).await {
+        Ok(answer) => answer,
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+    };
+    if answer.status() == StatusCode::PRECONDITION_FAILED {
+        *answer.status_mut() = conflict;
+    }
+    Ok(answer)
+}
+
+/// s3s-fs makes missing buckets on the way of a put; real stores refuse.
+fn bucket_is_there(root: &Path, request: &Request<Incoming>) -> bool {
+    let path = request.uri().path().trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    key.is_empty() && request.method() == http::Method::PUT || root.join(bucket).is_dir()
+}
+
+fn no_bucket() -> Response<s3s::Body> {
+    refusal(StatusCode::NOT_FOUND, "NoSuchBucket")
+}
+
+fn refusal(status: StatusCode, code: &str) -> Response<s3s::Body> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
+    let mut answer = Response::new(s3s::Body::from(body));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert("retry-after", http::HeaderValue::from_static("7"));
+    answer
+        .headers_mut()
+        .insert("x-amz-request-id", http::HeaderValue::from_static("request-1"));
+    answer
+}
