@@ -1,1 +1,3 @@
 //! The world, one technology a file.
+
+pub mod inspect;
