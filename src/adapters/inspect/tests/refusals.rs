@@ -1,0 +1,132 @@
+//! What came instead of an export, and whose failure it is.
+
+use std::cell::Cell;
+
+use super::{assert_refused, gzip, look, records, text_of, xlsx_of, zip_of};
+use crate::adapters::inspect::{InspectError, JsonAnswer, Limits, NotAnExport, inspect, inspect_within};
+use crate::domain::failure::FailureKind;
+
+#[test]
+fn what_is_no_export_is_named() {
+    let cases: [(&[u8], &str); 15] = [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf \r\n", "empty"),
+        (b"<html><body>Sign in</body></html>", "HTML"),
+        (b"\xef\xbb\xbf\n <?xml version=\"1.0\"?><Error/>", "HTML or XML"),
+        (b"Service Unavailable\n", "two columns"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 old", "password-protected"),
+        (b"PK\x05\x06\0\0\0\0", "ZIP archive without a workbook"),
+        (b"PK", "two columns"),
+        (b"PK\x03", "neither a spreadsheet nor text"),
+        (b"PK\x03\x04", "damaged"),
+        (b"\x1f\x8b", "damaged"),
+        (b"\x1f", "neither a spreadsheet nor text"),
+        (b"%PDF-1.7\n\0\0\0", "neither a spreadsheet nor text"),
+        (b"\xff\xfeU\0s\0e\0r\0", "UTF-16"),
+        (b"[]", "JSON, without an error code"),
+    ];
+    for (bytes, word) in cases {
+        assert_refused(bytes, word);
+    }
+    assert_refused(&gzip(b""), "empty");
+    assert_refused(&gzip(b"<html>"), "HTML");
+    assert_refused(&gzip(&gzip(b"User,Age\n")), "gzip within gzip");
+    assert_refused(
+        &zip_of(&[("report.csv", "User,Age\nli,7\n")]),
+        "ZIP archive without a workbook",
+    );
+    assert_refused(
+        &zip_of(&[("xl/workbook.bin", ""), ("[Content_Types].xml", "")]),
+        "without a workbook",
+    );
+}
+
+#[test]
+fn an_error_in_json_is_classified_by_the_gateways_codes() {
+    let body =
+        |code: &str| format!(r#" {{"error_msg":"slow\ndown","error_code":"{code}","request_id":"x"}}"#);
+    let kinds = [
+        ("APIG.0308", FailureKind::Throttled),
+        ("APIGW.0308", FailureKind::Throttled),
+        ("APIGW.0301", FailureKind::Auth),
+        ("APIGW.0303", FailureKind::Auth),
+        ("WKS.00211102", FailureKind::Corrupt),
+    ];
+    for (code, kind) in kinds {
+        let error = look(body(code).as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{code}");
+        assert!(
+            error.to_string().contains(&format!("{code} slow down")),
+            "{error}"
+        );
+    }
+    let in_iam_shape = look(br#"{"error":{"code":401,"message":"no"}}"#).unwrap_err();
+    let InspectError::NotAnExport(NotAnExport::Json(answer)) = in_iam_shape else {
+        panic!("{in_iam_shape}")
+    };
+    assert_eq!(
+        answer,
+        JsonAnswer {
+            error_code: Some("401".into()),
+            error_msg: Some("no".into())
+        }
+    );
+    assert_refused(br#"{"error_code":"APIG.0308""#, "without an error code");
+}
+
+#[test]
+fn a_spreadsheet_without_a_header_is_no_export() {
+    assert_refused(&xlsx_of(&[], 2026), "two columns");
+    assert_refused(
+        &xlsx_of(&[vec!["Connection records".into()]], 2026),
+        "two columns",
+    );
+}
+
+#[test]
+fn a_file_or_folder_that_is_not_there_is_a_local_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let error = inspect(&missing, folder.path(), &|| false).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Local, "{error}");
+    let error = inspect(folder.path(), folder.path(), &|| false).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Local, "{error}");
+
+    let path = folder.path().join("spooled");
+    let spreadsheet = xlsx_of(&records(), 2026);
+    std::fs::write(&path, &spreadsheet).unwrap();
+    let spill = Limits {
+        strings_in_memory: 0,
+        ..Limits::default()
+    };
+    let error = inspect_within(spill, &path, &missing, &|| false).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Local, "{error}");
+    std::fs::write(&path, gzip(&spreadsheet)).unwrap();
+    let error = inspect(&path, &missing, &|| false).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Local, "{error}");
+}
+
+#[test]
+fn an_inspection_stops_at_whichever_chunk_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spooled");
+    let text = text_of(&records(), ",").into_bytes();
+    for bytes in [
+        xlsx_of(&records(), 2026),
+        gzip(&xlsx_of(&records(), 2026)),
+        gzip(&text),
+        text,
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let asked = Cell::new(0u32);
+        let asks = |after: u32| {
+            asked.set(0);
+            let stop = || asked.replace(asked.get() + 1) >= after;
+            inspect(&path, folder.path(), &stop)
+        };
+        asks(u32::MAX).unwrap();
+        for after in 0..asked.get() {
+            assert!(matches!(asks(after), Err(InspectError::Stopped)), "after {after}");
+        }
+    }
+}
