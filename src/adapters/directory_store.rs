@@ -102,7 +102,7 @@ impl DirectoryStore {
         match std::fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => Ok(Some(ObjectMeta {
                 bytes: meta.len(),
-                etag: None,
+                md5: None,
                 version_id: None,
             })),
             Ok(_) => Ok(None),

@@ -125,12 +125,12 @@ async fn pull(services: &Services, stream: &Stream, window: Window) -> Result<Sp
     let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
     let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
     services.checkpoint.reached(Step::Pulled);
-    let inspection = services.scratch.inspect(&downloaded.path).await?.map_err(|error| Failure {
+    let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
         request_ids: receipt.request_ids.clone(),
         ..Failure::new(
             error.kind(),
             Scope::Window,
-            format!("window {window} of stream {}: the export of {} bytes is none: {error}", stream.name(), downloaded.bytes),
+            format!("window {window} of stream {}: the export of {} bytes is none: {error}", stream.name(), downloaded.bytes()),
         )
     })?;
     let facts = SpoolFacts {

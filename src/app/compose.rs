@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
 use crate::adapters::spool::definition_digest;
-use crate::adapters::workspace::{self, AccessKeys, ReloadingKeys, WorkspaceSettings, WorkspaceV2};
+use crate::adapters::workspace::credentials::{AccessKeys, ReloadingKeys};
+use crate::adapters::workspace::export_v2::{Timeouts, WorkspaceSettings, WorkspaceV2};
 use crate::config::{
     AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse, Store as StoreConfig,
     Stream as StreamConfig,
@@ -96,7 +97,7 @@ fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSo
         endpoint: source.endpoint.url().clone(),
         project_id: source.project_id.as_str().to_owned(),
         requests_per_second: f64::from(source.requests_per_second.get()),
-        timeouts: workspace::Timeouts {
+        timeouts: Timeouts {
             connect: source.connect_timeout,
             first_byte: source.first_byte_timeout,
             stall: source.stall_timeout,
@@ -105,7 +106,7 @@ fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSo
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
     let credentials = ReloadingKeys::new(move || access_keys(&keys));
-    let source = WorkspaceV2::new(settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
+    let source = WorkspaceV2::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
     Ok(Arc::new(source))
 }
 

@@ -9,10 +9,11 @@
 //!   looked into: our very bytes under our number mean that it is ours.
 //! - Within one process a lock per stream keeps appends apart, so that the number is only ever contended from outside.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 
 use crate::domain::digest::Sha256;
@@ -100,14 +101,14 @@ impl StreamLog {
         // Listing from before the last entry that is known also shows whether it is still there.
         let before = known.and_then(|head| Seq::new(head.seq.get() - 1)).map(|seq| log_key(&self.stream, seq));
         let prefix = log_prefix(&self.stream);
-        let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(async |key| {
-            Ok(match read_log_key(&self.stream, &key) {
+        let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(|key| {
+            ready(Ok(match read_log_key(&self.stream, &key) {
                 LogObject::Entry(seq) => Some((seq, key)),
                 LogObject::Other => None,
-            })
+            }))
         });
         let fetched = entries
-            .map_ok(async |(seq, key)| {
+            .map_ok(|(seq, key)| async move {
                 let unknown = known.is_none_or(|head| head.seq < seq);
                 let bytes = if unknown { Some(self.read(&key).await?) } else { None };
                 Ok::<_, Failure>((seq, key, bytes))

@@ -15,7 +15,6 @@ use crate::domain::name::StreamName;
 use crate::domain::planner;
 use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::exit_code::Exit;
-use crate::ports::ledger::Ledger;
 
 /// What is asked for.
 #[derive(Debug, Args)]
