@@ -10,3 +10,4 @@ pub mod log_entry;
 pub mod name;
 pub mod object_key;
 pub mod window;
+pub mod window_length;
