@@ -4,5 +4,6 @@
 //! Imports point one way: `domain ← ports ← adapters ← app ← cli`; `config` sees `domain` only.
 
 pub mod adapters;
+pub mod config;
 pub mod domain;
 pub mod ports;
