@@ -1,0 +1,130 @@
+//! Where a source or a store is reached: `https://host[:port]`, and `http://` on this machine only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+/// A scheme, a host and perhaps a port; never a user, a path, a query or a fragment.
+///
+/// Cleartext `http` is taken for loopback only: requests carry signatures and answers carry personal data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// Why a text is no endpoint.
+///
+/// None of the messages holds the text: a URL can hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    /// Not a URL, or not an absolute one.
+    #[error("must be a URL such as \"https://obs.ap-southeast-3.myhuaweicloud.com\"")]
+    NotAUrl,
+    /// Another scheme than https (and http).
+    #[error("must begin with https://")]
+    Scheme,
+    /// `http` to another machine.
+    #[error("cleartext http:// is allowed to this machine only (127.0.0.0/8, ::1, localhost); use https://")]
+    Cleartext,
+    /// A user or a password in the URL.
+    #[error("must not hold a user or a password; credentials have keys of their own")]
+    Credentials,
+    /// A path, a query or a fragment.
+    #[error("must end after the host or port, without a path, a query or a fragment")]
+    More,
+}
+
+impl Endpoint {
+    /// The URL, with `/` as its path.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The URL without the slash at its end.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        let url = Url::parse(text).map_err(|_| BadEndpoint::NotAUrl)?;
+        let host = match (url.scheme(), url.host()) {
+            ("http" | "https", Some(host)) => host,
+            ("http" | "https", None) => return Err(BadEndpoint::NotAUrl),
+            _ => return Err(BadEndpoint::Scheme),
+        };
+        if url.scheme() == "http" && !is_loopback(&host) {
+            return Err(BadEndpoint::Cleartext);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadEndpoint::Credentials);
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(BadEndpoint::More);
+        }
+        Ok(Self(url))
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleartext_goes_to_this_machine_only() {
+        for good in [
+            "http://127.0.0.1:8333",
+            "http://127.9.9.9",
+            "http://[::1]:80",
+            "http://localhost:1",
+            "https://a.b",
+        ] {
+            assert!(good.parse::<Endpoint>().is_ok(), "{good}");
+        }
+        // The last ones only look like this machine.
+        for bad in [
+            "http://obs.example.com",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example",
+        ] {
+            assert_eq!(bad.parse::<Endpoint>(), Err(BadEndpoint::Cleartext), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_scheme_a_host_and_a_port() {
+        for (bad, why) in [
+            ("obs.example.com", BadEndpoint::NotAUrl),
+            ("", BadEndpoint::NotAUrl),
+            ("https://", BadEndpoint::NotAUrl),
+            ("ftp://example.com", BadEndpoint::Scheme),
+            ("https://user:pass@example.com", BadEndpoint::Credentials),
+            ("https://example.com/path", BadEndpoint::More),
+            ("https://example.com?x=1", BadEndpoint::More),
+            ("https://example.com#x", BadEndpoint::More),
+        ] {
+            assert_eq!(bad.parse::<Endpoint>(), Err(why), "{bad}");
+        }
+        assert_eq!(
+            "https://example.com/".parse::<Endpoint>().unwrap().to_string(),
+            "https://example.com"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! The configuration as the program uses it: nothing in here is unchecked, nothing has to be checked again.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU8, NonZeroU32};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::export::Filters;
+use crate::domain::name::{SourceName, StoreName, StreamName};
+use crate::domain::window_length::WindowLength;
+
+use super::endpoint::Endpoint;
+use super::secret::SecretFile;
+use super::text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
+use super::units::ByteSize;
+
+/// All of it. Every stream's source and store are in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[daemon]`
+    pub daemon: Daemon,
+    /// `[sources.*]`
+    pub sources: BTreeMap<SourceName, Source>,
+    /// `[stores.*]`
+    pub stores: BTreeMap<StoreName, Store>,
+    /// `[streams.*]`; never empty.
+    pub streams: BTreeMap<StreamName, Stream>,
+}
+
+/// What holds for the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// Where ledger and spool are; absolute.
+    pub state_dir: PathBuf,
+    /// How often to look for due windows.
+    pub schedule: Schedule,
+    /// Windows in flight at most, 1 to 64.
+    pub concurrency: NonZeroU8,
+}
+
+/// One Workspace project in one region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A part of the definition of every stream of it.
+    pub region: Region,
+    /// Where the API is; by default what the region's name gives.
+    pub endpoint: Endpoint,
+    /// The Workspace project.
+    pub project_id: ProjectId,
+    /// Which export API is asked.
+    pub api: SourceApi,
+    /// Requests per second at most.
+    pub requests_per_second: NonZeroU32,
+    /// How long the provider keeps records.
+    pub horizon: SignedDuration,
+    /// Certificates that are trusted instead of the system's, in PEM; absolute.
+    pub ca_file: Option<PathBuf>,
+    /// From the first packet to the end of the TLS handshake.
+    pub connect_timeout: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// Between two bytes of the answer.
+    pub stall_timeout: Duration,
+    /// How large an export may be: at most what one put takes.
+    pub max_body: ByteSize,
+    /// How requests are signed.
+    pub credentials: Credentials,
+}
+
+/// Which export API is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceApi {
+    /// The file in the body of the answer.
+    V2,
+}
+
+/// How requests to a source are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// With an access key.
+    AkSk(AkSk),
+}
+
+/// An access key, permanent or (with a token) temporary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AkSk {
+    /// Holds the access key's id.
+    pub access_key: SecretFile,
+    /// Holds the key that signs.
+    pub secret_key: SecretFile,
+    /// Holds the token of a temporary key.
+    pub security_token: Option<SecretFile>,
+}
+
+/// One place for archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// A bucket. (Boxed: it is many times as large as the other.)
+    S3(Box<S3Store>),
+    /// A directory on this machine.
+    Directory(DirectoryStore),
+}
+
+/// A bucket of an S3-compatible store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Store {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// The region that requests are signed for.
+    pub region: Region,
+    /// Where the store is; absent for the region's endpoint of AWS.
+    pub endpoint: Option<Endpoint>,
+    /// Whether the bucket stands in the path instead of the host.
+    pub path_style: bool,
+    /// What every key begins with.
+    pub prefix: Prefix,
+    /// How requests are signed.
+    pub credentials: AkSk,
+    /// Certificates that are trusted instead of the system's, in PEM; absolute.
+    pub ca_file: Option<PathBuf>,
+    /// How overwriting is kept from happening.
+    pub create_only: CreateOnlyMode,
+    /// How much is read back before an object counts as stored.
+    pub readback: ReadbackMode,
+    /// The objects' storage class; absent for the bucket's own.
+    pub storage_class: Option<StorageClass>,
+    /// The objects' encryption; absent for the bucket's own.
+    pub sse: Option<Sse>,
+    /// The objects' tags.
+    pub tags: Tags,
+}
+
+/// A directory on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryStore {
+    /// Where; absolute.
+    pub path: PathBuf,
+    /// How much is read back before an object counts as stored.
+    pub readback: ReadbackMode,
+}
+
+/// How overwriting is kept from happening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateOnlyMode {
+    /// Found out at each start, with a real double put.
+    Auto,
+    /// `If-None-Match: *`
+    IfNoneMatch,
+    /// `x-obs-forbid-overwrite: true`
+    ObsForbidOverwrite,
+    /// Look first, put then.
+    Head,
+}
+
+/// How much is read back before an object counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadbackMode {
+    /// Every byte, hashed.
+    Full,
+    /// Size and ETag.
+    Metadata,
+}
+
+/// Encryption by the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sse {
+    /// With a key that the store keeps to itself.
+    Aes256,
+    /// With a key of the key management service.
+    Kms {
+        /// Which; absent for the bucket's own.
+        key_id: Option<KmsKeyId>,
+    },
+}
+
+/// What is archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Where records come from: a key of [`Config::sources`].
+    pub source: SourceName,
+    /// Where they go: a key of [`Config::stores`].
+    pub store: StoreName,
+    /// How long a window is.
+    pub window: WindowLength,
+    /// Whose calendar cuts the windows. It has an IANA name.
+    pub timezone: TimeZone,
+    /// The start of the first window, a whole minute.
+    pub start: Timestamp,
+    /// How long after its end a window is left alone.
+    pub settle: SignedDuration,
+    /// How much wider than the window the export is asked for, on both sides.
+    pub margin: SignedDuration,
+    /// How long after it was due a window may stay unarchived.
+    pub deadline: SignedDuration,
+    /// Which records.
+    pub filters: Filters,
+}

@@ -1,0 +1,176 @@
+//! From the file's shape to checked types.
+//!
+//! In every section all settings are read before the first `?`: the report then holds all problems of it.
+
+mod source;
+mod store;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU8;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use config::Value;
+use jiff::SignedDuration;
+
+use super::error::ProblemKind;
+use super::model::{AkSk, Config, Daemon};
+use super::raw::{RawConfig, RawDaemon};
+use super::secret::SecretFile;
+use super::setting::{SecretText, Setting};
+use super::text::Schedule;
+use super::tree::{Field, KeyPath, Named, Report};
+use super::units::{DURATION_FORM, parse_duration};
+
+/// All of it; `None` where there is a problem in the report.
+pub(super) fn config(root: Value, credentials: Option<&Path>, report: &mut Report) -> Option<Config> {
+    let raw = RawConfig::read(KeyPath::default(), Some(root), report);
+    if raw.streams.entries.is_empty() {
+        let missing = "there is nothing to archive; add a section such as [streams.logins]";
+        report.add(&raw.streams.key, None, ProblemKind::Missing(missing));
+    }
+    let names = stream::Names {
+        sources: raw.sources.entries.keys().cloned().collect(),
+        stores: raw.stores.entries.keys().cloned().collect(),
+    };
+    let daemon = daemon(raw.daemon, report);
+    let sources = named(raw.sources, report, |raw, report| {
+        source::source(raw, credentials, report)
+    });
+    let stores = named(raw.stores, report, |raw, report| {
+        store::store(raw, credentials, report)
+    });
+    // A stream is checked against its source as far as the source is right.
+    let streams = named(raw.streams, report, |raw, report| {
+        stream::stream(raw, &names, &sources, report)
+    });
+    Some(Config {
+        daemon: daemon?,
+        sources,
+        stores,
+        streams,
+    })
+}
+
+/// Sections by their names. Those with problems are left out; the report has them.
+fn named<N: FromStr<Err: ToString> + Ord, R, T>(
+    raw: Named<R>,
+    report: &mut Report,
+    mut parse: impl FnMut(R, &mut Report) -> Option<T>,
+) -> BTreeMap<N, T> {
+    let mut parsed = BTreeMap::new();
+    for (name, section) in raw.entries {
+        let read_name = name.parse::<N>();
+        if let Err(error) = &read_name {
+            report.add(
+                &raw.key.child(&name),
+                None,
+                ProblemKind::BadValue(error.to_string()),
+            );
+        }
+        if let (Some(value), Ok(name)) = (parse(section, report), read_name) {
+            parsed.insert(name, value);
+        }
+    }
+    parsed
+}
+
+fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
+    let state_dir = raw
+        .state_dir
+        .map(absolute, report)
+        .or(PathBuf::from("/var/lib/connvault"));
+    let schedule = raw
+        .schedule
+        .map(|text| text.parse(), report)
+        .or(Schedule::default());
+    let concurrency = raw.concurrency.map(concurrency, report).or(DEFAULT_CONCURRENCY);
+    Some(Daemon {
+        state_dir: state_dir?,
+        schedule: schedule?,
+        concurrency: concurrency?,
+    })
+}
+
+const DEFAULT_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).expect("4 is not 0");
+
+fn concurrency(number: i64) -> Result<NonZeroU8, &'static str> {
+    let in_range = u8::try_from(number).ok().filter(|number| *number <= 64);
+    in_range
+        .and_then(NonZeroU8::new)
+        .ok_or("must be a whole number from 1 to 64")
+}
+
+/// An absolute path: the daemon's working directory is nobody's business.
+fn absolute(text: String) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("must be an absolute path, beginning with `/`")
+    }
+}
+
+/// An absolute path of a file that can be read now.
+fn readable(text: String) -> Result<PathBuf, String> {
+    let path = absolute(text)?;
+    match std::fs::read(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!(
+            "cannot read it: {error}; name a file that the daemon's user can read"
+        )),
+    }
+}
+
+/// A duration within bounds, which `range` says in words.
+fn duration(
+    setting: Setting<String>,
+    (least, most): (SignedDuration, SignedDuration),
+    range: &'static str,
+    report: &mut Report,
+) -> Setting<SignedDuration> {
+    let within = |text: String| {
+        let duration = parse_duration(&text).ok_or(DURATION_FORM)?;
+        if (least..=most).contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(range)
+        }
+    };
+    setting.map(within, report)
+}
+
+/// A secret file. It is read once, so that an unreadable one is found now and not in the night; nothing is kept.
+fn secret(
+    setting: Setting<SecretText>,
+    credentials: Option<&Path>,
+    report: &mut Report,
+) -> Setting<SecretFile> {
+    let file = setting.map(|SecretText(text)| SecretFile::parse(&text, credentials), report);
+    file.try_map(
+        |file| {
+            file.read()?;
+            Ok(file)
+        },
+        report,
+    )
+}
+
+fn ak_sk(
+    (access_key, secret_key): (Setting<SecretText>, Setting<SecretText>),
+    security_token: Setting<SecretText>,
+    credentials: Option<&Path>,
+    report: &mut Report,
+) -> Option<AkSk> {
+    let access_key =
+        secret(access_key, credentials, report).required("name the file with the access key's id", report);
+    let secret_key =
+        secret(secret_key, credentials, report).required("name the file with the secret key", report);
+    let security_token = secret(security_token, credentials, report).optional();
+    Some(AkSk {
+        access_key: access_key?,
+        secret_key: secret_key?,
+        security_token: security_token?,
+    })
+}

@@ -1,0 +1,113 @@
+//! `[sources.*]`
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::super::endpoint::Endpoint;
+use super::super::model::{Credentials, Source, SourceApi};
+use super::super::raw::{RawCredentials, RawSource, RawWorkspace};
+use super::super::setting::{Setting, UrlText};
+use super::super::text::{BadText, Region};
+use super::super::tree::Report;
+use super::super::units::{ByteSize, LONGEST_DURATION};
+use super::{ak_sk, duration, readable};
+
+/// How long the provider keeps records, as it documents it.
+const PROVIDER_KEEPS: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
+
+pub(super) fn source(raw: RawSource, credentials: Option<&Path>, report: &mut Report) -> Option<Source> {
+    match raw {
+        RawSource::Workspace(raw) => workspace(*raw, credentials, report),
+        RawSource::Unknown => None,
+    }
+}
+
+fn workspace(raw: RawWorkspace, credentials: Option<&Path>, report: &mut Report) -> Option<Source> {
+    let region = raw.region.map(region, report).required(
+        "the region is a part of what a stream is, even with an endpoint given",
+        report,
+    );
+    let endpoint = raw.endpoint.map(|UrlText(text)| text.parse(), report).optional();
+    let project_id = raw
+        .project_id
+        .map(|text| text.parse(), report)
+        .required("name the Workspace project", report);
+    let api = raw.api.one_of([("v2", SourceApi::V2)], report).or(SourceApi::V2);
+    let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
+    let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
+    let horizon = duration(raw.horizon, range, "must be more than 0s", report).or(PROVIDER_KEEPS);
+    let ca_file = raw.ca_file.map(readable, report).optional();
+    let connect_timeout = timeout(raw.connect_timeout, 10, report);
+    let first_byte_timeout = timeout(raw.first_byte_timeout, 120, report);
+    let stall_timeout = timeout(raw.stall_timeout, 60, report);
+    let max_body = raw.max_body.map(max_body, report).or(ByteSize::SINGLE_PUT);
+    let credentials = credentials_of(raw.credentials, credentials, report);
+    let (region, endpoint_of_region) = region?;
+    Some(Source {
+        region,
+        endpoint: endpoint?.unwrap_or(endpoint_of_region),
+        project_id: project_id?,
+        api: api?,
+        requests_per_second: requests_per_second?,
+        horizon: horizon?,
+        ca_file: ca_file?,
+        connect_timeout: connect_timeout?,
+        first_byte_timeout: first_byte_timeout?,
+        stall_timeout: stall_timeout?,
+        max_body: max_body?,
+        credentials: credentials?,
+    })
+}
+
+/// A region, and the provider's endpoint in it. A well-formed name can still be no part of a host's name (`xn--a`).
+fn region(text: String) -> Result<(Region, Endpoint), String> {
+    let region: Region = text.parse().map_err(|error: BadText| error.to_string())?;
+    let endpoint = format!("https://workspace.{region}.myhuaweicloud.com").parse();
+    let endpoint =
+        endpoint.map_err(|_| "must be a region's name that can stand in a host's name".to_owned())?;
+    Ok((region, endpoint))
+}
+
+fn credentials_of(raw: RawCredentials, directory: Option<&Path>, report: &mut Report) -> Option<Credentials> {
+    match raw {
+        RawCredentials::AkSk(raw) => {
+            let keys = (raw.access_key_file, raw.secret_key_file);
+            ak_sk(keys, raw.security_token_file, directory, report).map(Credentials::AkSk)
+        }
+        RawCredentials::Unknown => None,
+    }
+}
+
+fn rate(number: i64) -> Result<NonZeroU32, &'static str> {
+    let in_range = u32::try_from(number).ok().filter(|number| *number <= 1000);
+    in_range
+        .and_then(NonZeroU32::new)
+        .ok_or("must be a whole number from 1 to 1000")
+}
+
+fn timeout(setting: Setting<String>, default_seconds: i64, report: &mut Report) -> Option<Duration> {
+    let range = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
+    let setting = duration(setting, range, "must be from 1s to 1h", report);
+    Some(
+        setting
+            .or(SignedDuration::from_secs(default_seconds))?
+            .unsigned_abs(),
+    )
+}
+
+fn max_body(text: String) -> Result<ByteSize, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|error: super::super::units::BadSize| error.to_string())?;
+    let in_range = size.bytes() > 0 && size <= ByteSize::SINGLE_PUT;
+    if in_range {
+        Ok(size)
+    } else {
+        Err("must be from 1B to 5GiB, which is what a single put takes".to_owned())
+    }
+}

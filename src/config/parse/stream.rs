@@ -1,0 +1,219 @@
+//! `[streams.*]`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, Timestamp, civil};
+
+use super::super::error::ProblemKind;
+use super::super::model::{Source, Stream};
+use super::super::nearest::nearest;
+use super::super::raw::{RawFilters, RawStream};
+use super::super::setting::TextOrNumber;
+use super::super::tree::Report;
+use super::super::units::{LONGEST_DURATION, format_duration};
+use super::duration;
+use crate::domain::export::{Filters, Language};
+use crate::domain::name::SourceName;
+use crate::domain::window_length::WindowLength;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a stream may refer to, right or wrong in itself: a source with a problem is not also a missing one.
+pub(super) struct Names {
+    pub sources: BTreeSet<String>,
+    pub stores: BTreeSet<String>,
+}
+
+pub(super) fn stream(
+    raw: RawStream,
+    names: &Names,
+    sources: &BTreeMap<SourceName, Source>,
+    report: &mut Report,
+) -> Option<Stream> {
+    let source = raw
+        .source
+        .map(|name| existing(&name, "source", &names.sources), report);
+    let source = source.required("name one of the sources", report);
+    let store = raw
+        .store
+        .map(|name| existing(&name, "store", &names.stores), report);
+    let store = store.required("name one of the stores", report);
+    let window = raw
+        .window
+        .map(window_length, report)
+        .required("say how long a window is, such as \"1d\"", report);
+    let timezone = raw.timezone.map(|name| time_zone(&name), report);
+    let timezone = timezone.required(
+        "name the time zone whose calendar cuts the windows, such as \"UTC\"",
+        report,
+    );
+    // Without its time zone, a start can be neither right nor wrong.
+    let start = match &timezone {
+        Some(timezone) => raw.start.map(|text| instant(&text, timezone), report),
+        None => raw.start.map(|_| Ok::<_, String>(Timestamp::UNIX_EPOCH), report),
+    };
+    let start = start.required(
+        "say where the first window starts, such as \"2026-11-01\"",
+        report,
+    );
+    let settle = duration(
+        raw.settle,
+        (SignedDuration::ZERO, LONGEST_DURATION),
+        "must not be negative",
+        report,
+    );
+    let range = (SignedDuration::ZERO, DAY - SignedDuration::from_secs(1));
+    let margin = duration(raw.margin, range, "must be less than a day", report);
+    let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
+    let deadline = duration(raw.deadline, range, "must be more than 0s", report);
+    let filters = filters(raw.filters, report);
+
+    let settle_key = settle.key().clone();
+    let stream = Stream {
+        source: source?,
+        store: store?,
+        window: window?,
+        timezone: timezone?,
+        start: start?,
+        settle: settle.or(2 * HOUR)?,
+        margin: margin.or(SignedDuration::from_mins(1))?,
+        deadline: deadline.or(12 * HOUR)?,
+        filters: filters?,
+    };
+    match sources
+        .get(&stream.source)
+        .map(|source| in_time(&stream, source.horizon))
+    {
+        Some(Err(why)) => {
+            let shown = format!("{:?}", format_duration(stream.settle));
+            report.add(&settle_key, Some(shown), ProblemKind::BadValue(why));
+            None
+        }
+        _ => Some(stream),
+    }
+}
+
+fn existing<N: FromStr<Err: ToString>>(
+    name: &str,
+    what: &str,
+    names: &BTreeSet<String>,
+) -> Result<N, String> {
+    if names.contains(name) {
+        return name.parse().map_err(|error: N::Err| error.to_string());
+    }
+    Err(match nearest(name, names.iter().map(String::as_str)) {
+        Some(nearest) => format!("there is no such {what}; did you mean {nearest:?}?"),
+        None => format!("there is no such {what}; add a section [{what}s.…] or name one that there is"),
+    })
+}
+
+fn window_length(given: TextOrNumber) -> Result<WindowLength, String> {
+    let length = match given {
+        TextOrNumber::Text(text) => text.parse().ok(),
+        TextOrNumber::Number(minutes) => u16::try_from(minutes)
+            .ok()
+            .and_then(|m| WindowLength::minutes(m).ok()),
+    };
+    let rule = "must be \"1d\", or a number of minutes that divides a day, such as \"1h\", \"15m\" or 15";
+    length.ok_or_else(|| rule.to_owned())
+}
+
+/// A zone of the IANA database: its name from the list in this program, its rules from the system where that has it,
+/// so that they follow the system's updates.
+///
+/// A system's list also has `localtime`, which is another zone on another machine, and the same zones with leap
+/// seconds (`right/`): neither can be a part of what a stream is.
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    let listed = TimeZoneDatabase::bundled();
+    let is_known = name != "Etc/Unknown" && listed.get(name).is_ok();
+    if is_known && let Ok(zone) = jiff::tz::db().get(name).or_else(|_| listed.get(name)) {
+        return Ok(zone);
+    }
+    let names: Vec<String> = listed.available().map(|name| name.as_str().to_owned()).collect();
+    let meant = nearest(name, names.iter().map(String::as_str));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+    Err(format!(
+        "must be a time zone of the IANA database, such as \"Asia/Shanghai\"{meant}"
+    ))
+}
+
+/// A day or a local time in the stream's time zone, or an instant with an offset.
+fn instant(text: &str, timezone: &TimeZone) -> Result<Timestamp, String> {
+    let rule = "must be a day such as \"2026-11-01\", a local time such as \"2026-11-01T06:00\", or an instant such as \
+                \"2026-11-01T00:00:00Z\"";
+    // A name of a zone would be read and not be obeyed.
+    if text.contains('[') {
+        return Err(rule.to_owned());
+    }
+    let instant = if let Ok(instant) = text.parse::<Timestamp>() {
+        instant
+    } else if let Ok(day) = text.parse::<civil::Date>()
+        && !text.contains([':', 'T', 't', ' '])
+    {
+        // Where clocks are put forward at midnight, the day begins later.
+        let midnight = day.to_datetime(civil::Time::midnight());
+        timezone
+            .to_ambiguous_timestamp(midnight)
+            .compatible()
+            .map_err(|_| rule.to_owned())?
+    } else {
+        let local: civil::DateTime = text.parse().map_err(|_| rule.to_owned())?;
+        timezone.to_ambiguous_timestamp(local).unambiguous().map_err(|_| {
+            "is skipped or occurs twice in the stream's time zone, as clocks are put forward or back; write it with \
+             its offset, such as \"2026-11-01T06:00:00+08:00\""
+                .to_owned()
+        })?
+    };
+    let is_minute = instant.as_second().rem_euclid(60) == 0 && instant.subsec_nanosecond() == 0;
+    if is_minute {
+        Ok(instant)
+    } else {
+        Err("must be a whole minute, as windows are cut at minutes".to_owned())
+    }
+}
+
+fn filters(raw: RawFilters, report: &mut Report) -> Option<Filters> {
+    let user_name = raw.user_name.or(String::new());
+    let computer_name = raw.computer_name.or(String::new());
+    let terminal_type = raw.terminal_type.or(String::new());
+    let languages = [Language::EnUs, Language::ZhCn].map(|language| (language.as_str(), language));
+    let language = raw.language.one_of(languages, report).or(Language::default());
+    Some(Filters {
+        user_name: user_name?,
+        computer_name: computer_name?,
+        terminal_type: terminal_type?,
+        language: language?,
+    })
+}
+
+/// Whether windows can be pulled, and an alarm be heard, well before the source forgets them.
+///
+/// A window is due `settle` after its end and expires `horizon - margin` after its start. Of the horizon, a quarter
+/// must be left for trying; and the deadline must come before the end.
+fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
+    let longest_window = match stream.window {
+        WindowLength::Day => 25 * HOUR,
+        WindowLength::Minutes(minutes) => SignedDuration::from_mins(minutes.get().into()),
+    };
+    let due = longest_window + stream.settle + stream.margin;
+    if due > horizon * 3 / 4 {
+        return Err(format!(
+            "window, settle and margin add up to {}, too near to the source's horizon of {}: records would be \
+             forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
+            format_duration(due),
+            format_duration(horizon),
+        ));
+    }
+    if due + stream.deadline >= horizon {
+        return Err(format!(
+            "window, settle, margin and deadline add up to {}, and the source's horizon is {}: the alarm would come \
+             after the records are forgotten; use a shorter deadline or settle",
+            format_duration(due + stream.deadline),
+            format_duration(horizon),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The effective configuration: every key with the value in force, as TOML that reads back as the same
+//! configuration, and as JSON. Of secrets the files' paths are shown; nothing here opens them.
+
+use serde_json::{Map, Value, json};
+
+use super::model::{
+    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Source, SourceApi, Sse, Store, Stream,
+};
+use super::units::{format_duration, format_timeout};
+
+impl Config {
+    /// Every key with the value in force. Keys without a value are left out.
+    pub fn effective(&self) -> Value {
+        let sources = self
+            .sources
+            .iter()
+            .map(|(name, source)| (name.to_string(), show_source(source)));
+        let stores = self
+            .stores
+            .iter()
+            .map(|(name, store)| (name.to_string(), show_store(store)));
+        let streams = self
+            .streams
+            .iter()
+            .map(|(name, stream)| (name.to_string(), show_stream(stream)));
+        json!({
+            "daemon": {
+                "state_dir": self.daemon.state_dir,
+                "schedule": self.daemon.schedule.as_str(),
+                "concurrency": self.daemon.concurrency,
+            },
+            "sources": sources.collect::<Map<_, _>>(),
+            "stores": stores.collect::<Map<_, _>>(),
+            "streams": streams.collect::<Map<_, _>>(),
+        })
+    }
+
+    /// [`Config::effective`] as TOML, which [`Config::load`] reads as this very configuration.
+    pub fn effective_toml(&self) -> String {
+        toml::to_string_pretty(&self.effective())
+            .expect("the tree holds texts, whole numbers below 2^63, flags and maps with text keys: TOML has them all")
+    }
+}
+
+/// Leaves out what has no value: TOML knows no null.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        other => other,
+    }
+}
+
+pub(super) fn show_source(source: &Source) -> Value {
+    let Credentials::AkSk(keys) = &source.credentials;
+    let mut credentials = keys_of(keys);
+    credentials.insert("kind".to_owned(), "aksk".into());
+    without_nulls(json!({
+        "kind": "huaweicloud-workspace",
+        "region": source.region.as_str(),
+        "endpoint": source.endpoint.as_str(),
+        "project_id": source.project_id.as_str(),
+        "api": match source.api {
+            SourceApi::V2 => "v2",
+        },
+        "requests_per_second": source.requests_per_second,
+        "horizon": format_duration(source.horizon),
+        "ca_file": source.ca_file,
+        "connect_timeout": format_timeout(source.connect_timeout),
+        "first_byte_timeout": format_timeout(source.first_byte_timeout),
+        "stall_timeout": format_timeout(source.stall_timeout),
+        "max_body": source.max_body.to_string(),
+        "credentials": credentials,
+    }))
+}
+
+fn keys_of(keys: &AkSk) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("access_key_file".to_owned(), json!(keys.access_key.path()));
+    map.insert("secret_key_file".to_owned(), json!(keys.secret_key.path()));
+    if let Some(token) = &keys.security_token {
+        map.insert("security_token_file".to_owned(), json!(token.path()));
+    }
+    map
+}
+
+pub(super) fn show_store(store: &Store) -> Value {
+    match store {
+        Store::Directory(store) => json!({
+            "kind": "directory",
+            "path": store.path,
+            "readback": readback(store.readback),
+        }),
+        Store::S3(store) => show_s3(store),
+    }
+}
+
+fn show_s3(store: &S3Store) -> Value {
+    let (sse, kms_key_id) = match &store.sse {
+        None => (None, None),
+        Some(Sse::Aes256) => (Some("AES256"), None),
+        Some(Sse::Kms { key_id }) => (Some("aws:kms"), key_id.as_ref().map(|id| id.as_str())),
+    };
+    let tags = store
+        .tags
+        .iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)));
+    let mut map = keys_of(&store.credentials);
+    let rest = json!({
+        "kind": "s3",
+        "bucket": store.bucket.as_str(),
+        "region": store.region.as_str(),
+        "endpoint": store.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
+        "path_style": store.path_style,
+        "prefix": store.prefix.as_str(),
+        "ca_file": store.ca_file,
+        "create_only": match store.create_only {
+            CreateOnlyMode::Auto => "auto",
+            CreateOnlyMode::IfNoneMatch => "if-none-match",
+            CreateOnlyMode::ObsForbidOverwrite => "obs-forbid-overwrite",
+            CreateOnlyMode::Head => "head",
+        },
+        "readback": readback(store.readback),
+        "storage_class": store.storage_class.as_ref().map(|class| class.as_str()),
+        "sse": sse,
+        "kms_key_id": kms_key_id,
+        "tags": tags.collect::<Map<_, _>>(),
+    });
+    if let Value::Object(rest) = rest {
+        map.extend(rest);
+    }
+    without_nulls(Value::Object(map))
+}
+
+fn readback(mode: ReadbackMode) -> &'static str {
+    match mode {
+        ReadbackMode::Full => "full",
+        ReadbackMode::Metadata => "metadata",
+    }
+}
+
+pub(super) fn show_stream(stream: &Stream) -> Value {
+    json!({
+        "source": stream.source.as_str(),
+        "store": stream.store.as_str(),
+        "window": stream.window.to_string(),
+        "timezone": stream.timezone.iana_name(),
+        "start": stream.start.to_string(),
+        "settle": format_duration(stream.settle),
+        "margin": format_duration(stream.margin),
+        "deadline": format_duration(stream.deadline),
+        "filters": {
+            "user_name": stream.filters.user_name,
+            "computer_name": stream.filters.computer_name,
+            "terminal_type": stream.filters.terminal_type,
+            "language": stream.filters.language.as_str(),
+        },
+    })
+}

@@ -1,0 +1,131 @@
+//! Every value that is refused, with the very line that the operator reads.
+
+mod sources;
+mod stores;
+mod streams;
+
+use super::{Files, with};
+
+/// Section, line, and what the report says of the key, after file and line.
+type Refused = (&'static str, &'static str, &'static str);
+
+/// That each line gives the one line of a report that is said of it, with file, line and key.
+fn check(table: &[Refused]) {
+    let files = Files::new();
+    for (section, line, said) in table {
+        let text = with(section, line);
+        let number = text.lines().position(|other| other == *line).unwrap() + 1;
+        let key = line.split(" =").next().unwrap();
+        let space = if said.starts_with('=') { " " } else { "" };
+        let expected = format!("config.toml:{number}: {section}.{key}{space}{said}");
+        assert_eq!(files.report(&text), [expected], "{line}");
+    }
+}
+
+const DAEMON: &[Refused] = &[
+    (
+        "daemon",
+        "state_dir = \"data\"",
+        "= \"data\": must be an absolute path, beginning with `/`",
+    ),
+    (
+        "daemon",
+        "state_dir = 5",
+        "= 5: must be a text in quotes, and this is a whole number",
+    ),
+    (
+        "daemon",
+        "concurrency = 0",
+        "= 0: must be a whole number from 1 to 64",
+    ),
+    (
+        "daemon",
+        "concurrency = 65",
+        "= 65: must be a whole number from 1 to 64",
+    ),
+    (
+        "daemon",
+        "concurrency = -1",
+        "= -1: must be a whole number from 1 to 64",
+    ),
+    (
+        "daemon",
+        "concurrency = \"4\"",
+        "= \"4\": must be a whole number, and this is a text",
+    ),
+    (
+        "daemon",
+        "concurrency = 4.5",
+        "= 4.5: must be a whole number, and this is a number with a point",
+    ),
+    (
+        "daemon",
+        "concurrency = [4]",
+        ": must be a whole number, and this is a list",
+    ),
+    (
+        "daemon",
+        "schedule = \"*/5 * * * *\"",
+        "= \"*/5 * * * *\": must be a cron expression of six fields (second minute hour day month weekday, UTC), such as \
+         \"0 */5 * * * *\": Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are \
+         optional",
+    ),
+];
+
+const LATER: &[Refused] = &[
+    (
+        "daemon",
+        "listen = \"127.0.0.1:9464\"",
+        "= \"127.0.0.1:9464\": the status page comes in a later version; leave it out or set it to \"\"",
+    ),
+    (
+        "sources.hq",
+        "api = \"auto\"",
+        "= \"auto\": the v3 export API comes in a later version; leave it out or set it to \"v2\"",
+    ),
+    (
+        "sources.hq",
+        "api = \"v3\"",
+        "= \"v3\": the v3 export API comes in a later version; leave it out or set it to \"v2\"",
+    ),
+    (
+        "sources.hq.credentials",
+        "kind = \"token\"",
+        "= \"token\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
+    ),
+    (
+        "sources.hq.credentials",
+        "kind = \"ecs-agency\"",
+        "= \"ecs-agency\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
+    ),
+    (
+        "stores.archive",
+        "object_lock = { mode = \"compliance\", retain = \"2557d\" }",
+        ": Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
+    ),
+    (
+        "stores.archive",
+        "legal_hold = true",
+        "= true: legal hold comes in a later version; leave it out",
+    ),
+    (
+        "streams.logins",
+        "revisit = [\"3d\"]",
+        ": pulling windows again comes in a later version; leave it out or set it to []",
+    ),
+    (
+        "streams.logins",
+        "on_count_mismatch = \"park\"",
+        "= \"park\": the independent count comes in a later version; leave it out",
+    ),
+];
+
+#[test]
+fn every_wrong_value_of_the_daemon_is_told() {
+    check(DAEMON);
+}
+
+#[test]
+fn every_key_of_a_later_version_is_told_as_such() {
+    check(LATER);
+}

@@ -1,0 +1,79 @@
+//! `[streams.*]`
+
+use super::{Refused, check};
+
+const REFUSED: &[Refused] = &[
+    (
+        "streams.logins",
+        "source = \"hp\"",
+        "= \"hp\": there is no such source; did you mean \"hq\"?",
+    ),
+    (
+        "streams.logins",
+        "store = \"elsewhere\"",
+        "= \"elsewhere\": there is no such store; add a section [stores.…] or name one that there is",
+    ),
+    (
+        "streams.logins",
+        "window = \"25m\"",
+        "= \"25m\": must be \"1d\", or a number of minutes that divides a day, such as \"1h\", \"15m\" or 15",
+    ),
+    (
+        "streams.logins",
+        "window = 1440",
+        "= 1440: must be \"1d\", or a number of minutes that divides a day, such as \"1h\", \"15m\" or 15",
+    ),
+    (
+        "streams.logins",
+        "window = true",
+        "= true: must be a text in quotes or a whole number, and this is true or false",
+    ),
+    (
+        "streams.logins",
+        "timezone = \"Asia/Shangai\"",
+        "= \"Asia/Shangai\": must be a time zone of the IANA database, such as \"Asia/Shanghai\"; did you mean \
+         \"Asia/Shanghai\"?",
+    ),
+    (
+        "streams.logins",
+        "timezone = \"\"",
+        "= \"\": must be a time zone of the IANA database, such as \"Asia/Shanghai\"",
+    ),
+    (
+        "streams.logins",
+        "start = \"last week\"",
+        "= \"last week\": must be a day such as \"2026-11-01\", a local time such as \"2026-11-01T06:00\", or an instant such \
+         as \"2026-11-01T00:00:00Z\"",
+    ),
+    (
+        "streams.logins",
+        "start = \"2026-11-01T00:00:30Z\"",
+        "= \"2026-11-01T00:00:30Z\": must be a whole minute, as windows are cut at minutes",
+    ),
+    (
+        "streams.logins",
+        "margin = \"1d\"",
+        "= \"1d\": must be less than a day",
+    ),
+    (
+        "streams.logins",
+        "deadline = \"0s\"",
+        "= \"0s\": must be more than 0s",
+    ),
+    (
+        "streams.logins",
+        "settle = \"22d\"",
+        "= \"22d\": window, settle and margin add up to 23d1h1m, too near to the source's horizon of 30d: records would be \
+         forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
+    ),
+    (
+        "streams.logins.filters",
+        "language = \"de_DE\"",
+        "= \"de_DE\": must be \"en_US\" or \"zh_CN\"",
+    ),
+];
+
+#[test]
+fn every_wrong_value_of_a_stream_is_told() {
+    check(REFUSED);
+}

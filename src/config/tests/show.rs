@@ -1,0 +1,133 @@
+//! What is printed, and what the fingerprint covers.
+
+use super::super::Config;
+use super::{Files, MINIMAL, example_file, with};
+
+#[test]
+fn the_effective_configuration_reads_back_as_itself() {
+    let files = Files::new();
+    let tagged = with("stores.archive", "tags = { team = \"audit\" }");
+    let encrypted = with("stores.archive", "sse = \"aws:kms\"");
+    for text in [MINIMAL, &example_file(), &tagged, &encrypted] {
+        let config = files.load(text).unwrap();
+        assert_eq!(files.load(&config.effective_toml()).unwrap(), config);
+    }
+}
+
+#[test]
+fn defaults_are_filled_in_and_secrets_are_paths() {
+    let files = Files::new();
+    let printed = files.load(MINIMAL).unwrap().effective_toml();
+    let printed = printed.replace(files.directory.path().to_str().unwrap(), "");
+    insta::assert_snapshot!(printed, @r#"
+    [daemon]
+    concurrency = 4
+    schedule = "0 */5 * * * *"
+    state_dir = "/var/lib/connvault"
+
+    [sources.hq]
+    api = "v2"
+    connect_timeout = "10s"
+    endpoint = "https://workspace.ap-southeast-3.myhuaweicloud.com"
+    first_byte_timeout = "2m"
+    horizon = "30d"
+    kind = "huaweicloud-workspace"
+    max_body = "5GiB"
+    project_id = "0123"
+    region = "ap-southeast-3"
+    requests_per_second = 5
+    stall_timeout = "1m"
+
+    [sources.hq.credentials]
+    access_key_file = "/credentials/hq-access-key"
+    kind = "aksk"
+    secret_key_file = "/credentials/hq-secret-key"
+
+    [stores.archive]
+    access_key_file = "/credentials/archive-access-key"
+    bucket = "records"
+    create_only = "auto"
+    kind = "s3"
+    path_style = false
+    prefix = ""
+    readback = "full"
+    region = "ap-southeast-3"
+    secret_key_file = "/credentials/archive-secret-key"
+
+    [stores.archive.tags]
+
+    [stores.disk]
+    kind = "directory"
+    path = "/srv/records"
+    readback = "full"
+
+    [streams.logins]
+    deadline = "12h"
+    margin = "1m"
+    settle = "2h"
+    source = "hq"
+    start = "2026-10-31T16:00:00Z"
+    store = "archive"
+    timezone = "Asia/Shanghai"
+    window = "1d"
+
+    [streams.logins.filters]
+    computer_name = ""
+    language = "en_US"
+    terminal_type = ""
+    user_name = ""
+    "#);
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let files = Files::new();
+    let config = files.load(MINIMAL).unwrap();
+    for shown in [
+        config.effective_toml(),
+        config.effective().to_string(),
+        format!("{config:?}"),
+    ] {
+        assert!(!shown.contains("content of"), "{shown}");
+    }
+}
+
+#[test]
+fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothing_else() {
+    let files = Files::new();
+    let logins = "logins".parse().unwrap();
+    let fingerprint = |config: &Config| config.fingerprint(&logins).unwrap();
+    let first = fingerprint(&files.load(MINIMAL).unwrap());
+    assert_eq!(first.len(), 32);
+    for same in [
+        MINIMAL.to_owned(),
+        format!("# another comment\n{MINIMAL}"),
+        with("daemon", "concurrency = 5"),
+        with("streams.logins", "settle = \"120m\""),
+        with("stores.disk", "path = \"/elsewhere\""),
+    ] {
+        assert_eq!(fingerprint(&files.load(&same).unwrap()), first, "{same}");
+    }
+    for other in [
+        with("streams.logins", "settle = \"121m\""),
+        with("sources.hq", "requests_per_second = 6"),
+        with("stores.archive", "prefix = \"x\""),
+    ] {
+        assert_ne!(fingerprint(&files.load(&other).unwrap()), first, "{other}");
+    }
+    let config = files.load(MINIMAL).unwrap();
+    for name in [
+        "hq-access-key",
+        "hq-secret-key",
+        "archive-access-key",
+        "archive-secret-key",
+    ] {
+        let path = files.secret(name, "another");
+        assert_ne!(fingerprint(&config), first, "{name}");
+        std::fs::remove_file(path).unwrap();
+        assert_ne!(fingerprint(&config), first, "{name}");
+        files.secret(name, &format!("content of {name}"));
+        assert_eq!(fingerprint(&config), first, "{name}");
+    }
+    assert_eq!(config.fingerprint(&"nobody".parse().unwrap()), None);
+}
