@@ -47,7 +47,13 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or config; 3 gap
 #[derive(Debug, Args)]
 struct Global {
     /// The configuration file
-    #[arg(long, short, global = true, value_name = "PATH", default_value = "/etc/connvault/config.toml")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "PATH",
+        default_value = "/etc/connvault/config.toml"
+    )]
     config: PathBuf,
     /// Print one JSON document instead of tables
     #[arg(long, global = true)]
@@ -101,7 +107,10 @@ struct CliError {
 
 impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), exit }
+        Self {
+            message: message.into(),
+            exit,
+        }
     }
 }
 
@@ -118,7 +127,11 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
         Err(error) => {
             // Help and version are no errors; what cannot be printed (a closed pipe) was not wanted.
             _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
         }
     };
     match dispatch(cli, &injected).await {
@@ -134,8 +147,14 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
 
 async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
     let Cli { global, command } = cli;
-    let bars = matches!(command, Command::Once | Command::Backfill(_)).then(|| progress::bars(global.json)).flatten();
-    let level = global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
+    let bars = matches!(command, Command::Once | Command::Backfill(_))
+        .then(|| progress::bars(global.json))
+        .flatten();
+    let level = global.log.as_deref().unwrap_or(if bars.is_some() {
+        "warn"
+    } else {
+        default_level(&command)
+    });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
     let config = || load(&global);
     match command {
@@ -152,7 +171,11 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Retry { stream, window } => retry::run(&config()?, stream, window, global.json).await,
         Command::Config => {
             let config = config()?;
-            if global.json { output::json(&config.effective()) } else { output::text(&config.effective_toml()) }
+            if global.json {
+                output::json(&config.effective())
+            } else {
+                output::text(&config.effective_toml())
+            }
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -179,6 +202,8 @@ fn default_level(command: &Command) -> &'static str {
 fn load(global: &Global) -> Result<Config, CliError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     // A variable that is no text cannot be one of ours.
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    Config::load(&global.config, environment, credentials).map_err(|e| CliError::new(Exit::Usage, e.to_string()))
+    let environment =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    Config::load(&global.config, environment, credentials)
+        .map_err(|e| CliError::new(Exit::Usage, e.to_string()))
 }

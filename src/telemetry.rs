@@ -22,7 +22,8 @@ pub enum LogFormat {
 }
 
 /// What the crates below us have to say is of use only when something is wrong.
-const QUIET: &str = ",aws_smithy_runtime=error,aws_sdk_s3=error,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn";
+const QUIET: &str =
+    ",aws_smithy_runtime=error,aws_sdk_s3=error,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn";
 
 /// Begins to write logs of `filter` (as in `RUST_LOG`), around `bars`, if there are any on the screen.
 ///
@@ -49,7 +50,9 @@ where
         return journal.with_syslog_identifier("connvault".to_owned()).boxed();
     }
     let writer = AroundBars { bars: bars.cloned() };
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_target(false);
     match format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
@@ -59,8 +62,12 @@ where
 /// `JOURNAL_STREAM` names the device and inode of the journal's socket (systemd.exec(5)); somebody may have
 /// redirected standard error since.
 fn stderr_is_the_journal() -> bool {
-    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(stat) = rustix::fs::fstat(io::stderr().as_fd()) else { return false };
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stat) = rustix::fs::fstat(io::stderr().as_fd()) else {
+        return false;
+    };
     named == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 

@@ -2,8 +2,8 @@
 
 pub mod cron;
 pub mod directory_store;
-pub mod local_content;
 pub mod inspect;
+mod local_content;
 pub mod s3_store;
 pub mod spool;
 pub mod sqlite_ledger;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::ServerSideEncryption;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use secrecy::SecretString;
@@ -33,7 +34,7 @@ use url::Url;
 use self::errors::{Place, Trouble};
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
-    Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
+    Content, CreateOnly, Md5, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
 
 /// All that a bucket needs to be used.
@@ -178,7 +179,7 @@ impl S3Store {
         match request.send().await.map_err(Trouble::of) {
             Ok(head) => Ok(Some(ObjectMeta {
                 bytes: size(head.content_length()),
-                etag: head.e_tag().map(unquoted),
+                md5: md5(head.e_tag(), head.server_side_encryption()),
                 version_id: head.version_id().map(str::to_owned),
             })),
             Err(trouble) if trouble.status() == Some(404) => Ok(None),
@@ -240,7 +241,7 @@ impl ObjectStore for S3Store {
         };
         let meta = ObjectMeta {
             bytes: size(answer.content_length()),
-            etag: answer.e_tag().map(unquoted),
+            md5: md5(answer.e_tag(), answer.server_side_encryption()),
             version_id: answer.version_id().map(str::to_owned),
         };
         let (body, place) = (answer.body, self.place.clone());
@@ -273,6 +274,12 @@ fn size(length: Option<i64>) -> u64 {
         .unwrap_or_default()
 }
 
-fn unquoted(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
+/// The MD5 that an ETag is, where it is one: of an object put in one piece and not encrypted under a KMS key.
+fn md5(etag: Option<&str>, sse: Option<&ServerSideEncryption>) -> Option<Md5> {
+    if sse.is_some_and(|sse| *sse != ServerSideEncryption::Aes256) {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    hex::decode_to_slice(etag?.trim_matches('"'), &mut bytes).ok()?;
+    Some(Md5(bytes))
 }

@@ -51,7 +51,11 @@ impl Ledger for SqliteLedger {
         connection::commit(transaction).await
     }
 
-    async fn named_objects(&self, stream: &StreamName, window: Window) -> Result<Vec<NamedObject>, LedgerError> {
+    async fn named_objects(
+        &self,
+        stream: &StreamName,
+        window: Window,
+    ) -> Result<Vec<NamedObject>, LedgerError> {
         snapshot::named_objects(&self.readers, stream, window).await
     }
 
@@ -89,7 +93,12 @@ impl Ledger for SqliteLedger {
         connection::commit(transaction).await
     }
 
-    async fn release(&self, lease: &Lease, outcome: AttemptOutcome, now: Timestamp) -> Result<(), LedgerError> {
+    async fn release(
+        &self,
+        lease: &Lease,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
@@ -106,7 +115,14 @@ impl Ledger for SqliteLedger {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::dispose(&mut transaction, lease, failure, disposition, now).await?;
-        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, Some(failure), now).await?;
+        leases::end_attempt(
+            &mut transaction,
+            lease,
+            AttemptOutcome::Failed,
+            Some(failure),
+            now,
+        )
+        .await?;
         connection::commit(transaction).await
     }
 

@@ -9,7 +9,10 @@ use crate::ports::clock::Clock;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the machine is asked what time it is")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the machine is asked what time it is"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

@@ -9,8 +9,8 @@ use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::credentials::{AccessKeys, ReloadingKeys};
 use crate::adapters::workspace::export_v2::{Timeouts, WorkspaceSettings, WorkspaceV2};
 use crate::config::{
-    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse, Store as StoreConfig,
-    Stream as StreamConfig,
+    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse,
+    Store as StoreConfig, Stream as StreamConfig,
 };
 use crate::domain::calendar::Calendar;
 use crate::domain::log_entry::{Definition, Writer};
@@ -39,7 +39,10 @@ pub struct Injected {
 impl Default for Injected {
     /// The machine's clock, and nobody who is told.
     fn default() -> Self {
-        Self { clock: Arc::new(crate::adapters::system_clock::SystemClock), checkpoint: Arc::new(NoCheckpoint) }
+        Self {
+            clock: Arc::new(crate::adapters::system_clock::SystemClock),
+            checkpoint: Arc::new(NoCheckpoint),
+        }
     }
 }
 
@@ -85,7 +88,8 @@ pub fn sources(
     clock: &Arc<dyn Clock>,
 ) -> Result<BTreeMap<SourceName, Arc<dyn RecordSource>>, StartError> {
     let open = |(name, source): (&SourceName, &Source)| {
-        let source = workspace(source, clock).map_err(|e| StartError::config(format!("sources.{name}: {e}")))?;
+        let source =
+            workspace(source, clock).map_err(|e| StartError::config(format!("sources.{name}: {e}")))?;
         Ok((name.clone(), source))
     };
     config.sources.iter().map(open).collect()
@@ -106,7 +110,8 @@ fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSo
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
     let credentials = ReloadingKeys::new(move || access_keys(&keys));
-    let source = WorkspaceV2::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
+    let source =
+        WorkspaceV2::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
     Ok(Arc::new(source))
 }
 
@@ -134,7 +139,13 @@ pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartEr
             StoreConfig::Directory(store) => (Arc::new(DirectoryStore::new(&store.path)), store.readback),
             StoreConfig::S3(store) => (Arc::new(bucket(store).map_err(failed)?), store.readback),
         };
-        Ok((name.clone(), OpenStore { store, readback: readback_of(readback) }))
+        Ok((
+            name.clone(),
+            OpenStore {
+                store,
+                readback: readback_of(readback),
+            },
+        ))
     };
     config.stores.iter().map(open).collect()
 }
@@ -164,14 +175,21 @@ fn bucket(store: &S3Config) -> Result<S3Store, String> {
             CreateOnlyMode::ObsForbidOverwrite => CreateOnlySetting::ObsForbidOverwrite,
             CreateOnlyMode::Head => CreateOnlySetting::Head,
         },
-        storage_class: store.storage_class.as_ref().map(|class| class.as_str().to_owned()),
+        storage_class: store
+            .storage_class
+            .as_ref()
+            .map(|class| class.as_str().to_owned()),
         sse: store.sse.as_ref().map(|sse| match sse {
             Sse::Aes256 => s3_store::Sse::Aes256,
-            Sse::Kms { key_id } => {
-                s3_store::Sse::Kms { key_id: key_id.as_ref().map(|id| id.as_str().to_owned()) }
-            }
+            Sse::Kms { key_id } => s3_store::Sse::Kms {
+                key_id: key_id.as_ref().map(|id| id.as_str().to_owned()),
+            },
         }),
-        tags: store.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        tags: store
+            .tags
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         timeouts: s3_store::Timeouts::default(),
     };
     S3Store::new(settings).map_err(|e| e.to_string())
@@ -194,8 +212,12 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// Every stream of the configuration, ready to be worked on.
     pub fn streams(&self) -> BTreeMap<StreamName, Arc<Stream>> {
-        let streams = rules(self.config).into_iter().filter_map(|rules| self.stream(rules));
-        streams.map(|stream| (stream.name().clone(), Arc::new(stream))).collect()
+        let streams = rules(self.config)
+            .into_iter()
+            .filter_map(|rules| self.stream(rules));
+        streams
+            .map(|stream| (stream.name().clone(), Arc::new(stream)))
+            .collect()
     }
 
     fn stream(&self, rules: StreamRules) -> Option<Stream> {
@@ -208,7 +230,11 @@ impl Parts<'_> {
             Arc::clone(self.ledger),
             Arc::clone(&self.injected.clock),
             Arc::clone(&self.injected.checkpoint),
-            Writer { version: env!("CARGO_PKG_VERSION").to_owned(), host: host(), key_fingerprint: None },
+            Writer {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                host: host(),
+                key_fingerprint: None,
+            },
         );
         Some(Stream {
             definition_digest: definition_digest(&definition),

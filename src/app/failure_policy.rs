@@ -38,9 +38,15 @@ pub fn consequence(
     match shared(rules, failure) {
         Some(resource) => {
             let hold = hold_on(rules, &resource, failure, snapshot, now);
-            Consequence { disposition: Disposition::NotCharged, hold: Some((resource, hold)) }
+            Consequence {
+                disposition: Disposition::NotCharged,
+                hold: Some((resource, hold)),
+            }
         }
-        None => Consequence { disposition: of_window(rules, window, failure, snapshot, now), hold: None },
+        None => Consequence {
+            disposition: of_window(rules, window, failure, snapshot, now),
+            hold: None,
+        },
     }
 }
 
@@ -90,15 +96,22 @@ fn of_window(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Disposition {
-    let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
+    let state = snapshot
+        .windows
+        .get(&rules.name)
+        .and_then(|windows| windows.get(&window));
     let (failures, corrupt) = match state {
-        Some(WindowState::Open { failures, corrupt, .. }) => (*failures, *corrupt),
+        Some(WindowState::Open {
+            failures, corrupt, ..
+        }) => (*failures, *corrupt),
         _ => (0, 0),
     };
     let hopeless = failure.kind.needs_operator()
         || (failure.kind == FailureKind::Corrupt && corrupt.saturating_add(1) >= CORRUPT_LIMIT);
     if hopeless {
-        return Disposition::Park { fingerprint: rules.fingerprints.stream.clone() };
+        return Disposition::Park {
+            fingerprint: rules.fingerprints.stream.clone(),
+        };
     }
     let what = format!("{} {window}", rules.name);
     let wait = pause(failures.saturating_add(1), &what).max(failure.retry_after.unwrap_or_default());
@@ -112,7 +125,11 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 
 /// A failure as the ledger keeps it.
 pub fn note(failure: &Failure, at: Timestamp) -> FailureNote {
-    FailureNote { kind: failure.kind, message: failure.message.clone(), at }
+    FailureNote {
+        kind: failure.kind,
+        message: failure.message.clone(),
+        at,
+    }
 }
 
 /// A store's error, as a failure.

@@ -49,7 +49,12 @@ pub struct Planned {
 impl Look {
     /// Looks at `streams`, whose windows `selection` chooses from.
     pub fn new(services: Arc<Services>, streams: Streams, selection: Selection) -> Self {
-        Self { services, streams, selection, memory: Mutex::default() }
+        Self {
+            services,
+            streams,
+            selection,
+            memory: Mutex::default(),
+        }
     }
 
     /// What is to be done now.
@@ -64,12 +69,19 @@ impl Look {
         for (name, stream) in &self.streams {
             let opened = self.memory(|memory| memory.opened.contains(name));
             let has_work = wanted.actions.iter().any(|action| action.stream == *name);
-            let held = stream.rules.held_by(&snapshot, self.services.clock.now()).is_some();
+            let held = stream
+                .rules
+                .held_by(&snapshot, self.services.clock.now())
+                .is_some();
             if held || (opened && !has_work) {
                 continue;
             }
             looked = true;
-            let followed = if opened { stream.log.follow().await } else { stream.log.open(&stream.definition).await };
+            let followed = if opened {
+                stream.log.follow().await
+            } else {
+                stream.log.open(&stream.definition).await
+            };
             match followed {
                 Ok(()) => self.memory(|memory| _ = memory.opened.insert(name.clone())),
                 Err(failure) if failure.kind == FailureKind::Local => return Err(failure),
@@ -79,9 +91,16 @@ impl Look {
         if looked {
             snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
         }
-        let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
+        let plan = if looked {
+            self.choose(&rules, &snapshot)
+        } else {
+            wanted
+        };
         self.remember(&rules, &snapshot);
-        Ok(Planned { plan, holds: snapshot.holds })
+        Ok(Planned {
+            plan,
+            holds: snapshot.holds,
+        })
     }
 
     fn rules(&self) -> Vec<StreamRules> {
@@ -90,7 +109,8 @@ impl Look {
 
     fn choose(&self, rules: &[StreamRules], snapshot: &Snapshot) -> Plan {
         let now = self.services.clock.now();
-        self.selection.choose(plan(rules, snapshot, now), rules, snapshot, now)
+        self.selection
+            .choose(plan(rules, snapshot, now), rules, snapshot, now)
     }
 
     /// A stream whose log cannot be read waits, with all that shares the cause.
@@ -105,7 +125,11 @@ impl Look {
             _ => Resource::Stream(rules.name.clone()),
         };
         let hold = hold_on(rules, &resource, failure, snapshot, self.services.clock.now());
-        self.services.ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+        self.services
+            .ledger
+            .hold(&resource, &hold)
+            .await
+            .map_err(of_ledger)?;
         snapshot.holds.insert(resource, hold);
         Ok(())
     }
@@ -113,7 +137,10 @@ impl Look {
     fn remember(&self, rules: &[StreamRules], snapshot: &Snapshot) {
         let now = self.services.clock.now();
         let pausing = |rules: &StreamRules, window| match judge(rules, window, snapshot, now) {
-            Verdict::Waiting { why: Waiting::Pause { .. } | Waiting::Hold { .. }, next } => Some(next),
+            Verdict::Waiting {
+                why: Waiting::Pause { .. } | Waiting::Hold { .. },
+                next,
+            } => Some(next),
             _ => None,
         };
         let chosen = |rules: &&StreamRules| self.selection.concerns(&rules.name);
@@ -121,7 +148,9 @@ impl Look {
             .iter()
             .filter(chosen)
             .flat_map(|rules| {
-                let windows = rules.completed(now).filter(|window| self.selection.includes(&rules.name, *window));
+                let windows = rules
+                    .completed(now)
+                    .filter(|window| self.selection.includes(&rules.name, *window));
                 windows.filter_map(move |window| pausing(rules, window))
             })
             .min();
@@ -138,7 +167,9 @@ impl Look {
 
     /// What a stream's windows need besides themselves.
     pub fn resources(&self, stream: &StreamName) -> Vec<Resource> {
-        let Some(stream) = self.streams.get(stream) else { return Vec::new() };
+        let Some(stream) = self.streams.get(stream) else {
+            return Vec::new();
+        };
         vec![
             Resource::Daemon,
             Resource::Stream(stream.name().clone()),
@@ -150,7 +181,10 @@ impl Look {
     /// Ends the holds on what a window of `stream` has just shown to work.
     pub async fn lift_holds(&self, stream: &StreamName) {
         let held: Vec<_> = self.memory(|memory| {
-            self.resources(stream).into_iter().filter(|resource| memory.held.remove(resource)).collect()
+            self.resources(stream)
+                .into_iter()
+                .filter(|resource| memory.held.remove(resource))
+                .collect()
         });
         for resource in held {
             if let Err(error) = self.services.ledger.lift(&resource).await {

@@ -152,19 +152,35 @@ impl Run<'_> {
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
         while self.planning.is_none() && self.working.len() < self.reconciler.concurrency.get() {
-            let Some(action) = self.queue.pop_front() else { return };
+            let Some(action) = self.queue.pop_front() else {
+                return;
+            };
             self.start(action);
         }
     }
 
     fn start(&mut self, action: Action) {
-        let Action { stream: name, window, task, .. } = action;
-        let Some(stream) = self.reconciler.look.streams.get(&name).cloned() else { return };
-        if self.working.values().any(|(working, at)| *working == name && *at == window) {
+        let Action {
+            stream: name,
+            window,
+            task,
+            ..
+        } = action;
+        let Some(stream) = self.reconciler.look.streams.get(&name).cloned() else {
+            return;
+        };
+        if self
+            .working
+            .values()
+            .any(|(working, at)| *working == name && *at == window)
+        {
             return;
         }
         self.reconciler.look.selection.started(window);
-        self.reconciler.observer.on(&Event::Started { stream: name.clone(), window });
+        self.reconciler.observer.on(&Event::Started {
+            stream: name.clone(),
+            window,
+        });
         let services = Arc::clone(&self.reconciler.look.services);
         let worked = name.clone();
         let handle = self.tasks.spawn(async move {
@@ -195,7 +211,11 @@ impl Run<'_> {
                 let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
                 let what = "a task broke off; see the log";
-                self.hold_all(&Failure::new(crate::domain::failure::FailureKind::Local, Scope::Daemon, what));
+                self.hold_all(&Failure::new(
+                    crate::domain::failure::FailureKind::Local,
+                    Scope::Daemon,
+                    what,
+                ));
             }
         }
     }
@@ -234,7 +254,11 @@ impl Run<'_> {
             Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
         }
         self.stale |= self.queue.is_empty();
-        self.reconciler.observer.on(&Event::Finished { stream, window, ending });
+        self.reconciler.observer.on(&Event::Finished {
+            stream,
+            window,
+            ending,
+        });
     }
 
     /// Nothing is started for a while.
@@ -253,7 +277,9 @@ impl Run<'_> {
         let planned = self.next_wake.map_or(LOOK_AGAIN, |wake| {
             Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO)
         });
-        let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
+        let held = self
+            .not_before
+            .map(|instant| instant.saturating_duration_since(Instant::now()));
         let held = held.filter(|left| !left.is_zero());
         // A moment more, so that the instant is past when the timer ends.
         held.unwrap_or(planned).min(LOOK_AGAIN) + Duration::from_millis(5)
@@ -261,10 +287,11 @@ impl Run<'_> {
 
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
     fn worth_waiting(&mut self, wait: Duration) -> bool {
-        let pausing = self.not_before.is_some() || self.reconciler.look.pauses_until().is_some_and(|until| {
-            let now = self.reconciler.look.services.clock.now();
-            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) <= LONGEST_WAIT
-        });
+        let pausing = self.not_before.is_some()
+            || self.reconciler.look.pauses_until().is_some_and(|until| {
+                let now = self.reconciler.look.services.clock.now();
+                Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) <= LONGEST_WAIT
+            });
         if self.waiting {
             return true;
         }

@@ -19,7 +19,12 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived { key, rows, bytes, sha256 } => {
+            Ending::Archived {
+                key,
+                rows,
+                bytes,
+                sha256,
+            } => {
                 tracing::info!(%stream, %window, key, rows, bytes, %sha256, "window archived");
             }
             Ending::AlreadyArchived => tracing::info!(%stream, %window, "window is in the log already"),
@@ -31,7 +36,12 @@ impl Report {
     }
 
     fn failure(&mut self, stream: &StreamName, window: Window, failure: &Failure) {
-        let Failure { kind, message, request_ids, .. } = failure;
+        let Failure {
+            kind,
+            message,
+            request_ids,
+            ..
+        } = failure;
         let kind = kind.as_str();
         if failure.scope == Scope::Window {
             tracing::warn!(%stream, %window, kind, ?request_ids, "window not archived: {message}");

@@ -36,7 +36,10 @@ impl Scratch {
             std::fs::create_dir(&dir)
         };
         make().map_err(|e| local(&dir, &e))?;
-        Ok(Self { dir: dir.into(), stop })
+        Ok(Self {
+            dir: dir.into(),
+            stop,
+        })
     }
 
     /// Fetches an object into a file that goes when it is dropped; says its size and digest.
@@ -64,9 +67,11 @@ impl Scratch {
         let outcome = tokio::task::spawn_blocking(look).await;
         let outcome = outcome.map_err(|e| local(&self.dir, &std::io::Error::other(e)))?;
         match outcome {
-            Err(InspectError::Stopped) => {
-                Err(Failure::new(FailureKind::Transient, Scope::Window, "the daemon stops while it looks into a file"))
-            }
+            Err(InspectError::Stopped) => Err(Failure::new(
+                FailureKind::Transient,
+                Scope::Window,
+                "the daemon stops while it looks into a file",
+            )),
             Err(error) if error.kind() == FailureKind::Local => {
                 Err(Failure::new(FailureKind::Local, Scope::Daemon, error.to_string()))
             }
@@ -76,6 +81,9 @@ impl Scratch {
 }
 
 fn local(path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("{}: {error}; free some space there, or see to its permissions", path.display());
+    let message = format!(
+        "{}: {error}; free some space there, or see to its permissions",
+        path.display()
+    );
     Failure::new(FailureKind::Local, Scope::Daemon, message)
 }

@@ -17,7 +17,10 @@ pub struct StartError {
 impl StartError {
     /// The configuration cannot work.
     pub fn config(message: impl Into<String>) -> Self {
-        Self { message: message.into(), exit: Exit::Usage }
+        Self {
+            message: message.into(),
+            exit: Exit::Usage,
+        }
     }
 
     /// Something that the run stands on failed.
@@ -28,7 +31,10 @@ impl StartError {
             (FailureKind::Rejected, Scope::Stream) => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self { message: format!("{what}: {}", failure.message), exit }
+        Self {
+            message: format!("{what}: {}", failure.message),
+            exit,
+        }
     }
 
     /// How the process ends.
@@ -43,6 +49,9 @@ impl From<StateDirError> for StartError {
             StateDirError::InUse(_) => Exit::AlreadyRunning,
             StateDirError::Unusable { .. } => Exit::Failed,
         };
-        Self { message: error.to_string(), exit }
+        Self {
+            message: error.to_string(),
+            exit,
+        }
     }
 }

@@ -67,7 +67,15 @@ impl StreamLog {
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
     ) -> Self {
-        Self { stream, store, ledger, clock, checkpoint, writer, appending: Mutex::new(()) }
+        Self {
+            stream,
+            store,
+            ledger,
+            clock,
+            checkpoint,
+            writer,
+            appending: Mutex::new(()),
+        }
     }
 
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -80,11 +88,18 @@ impl StreamLog {
         }
         loop {
             self.follow().await?;
-            let known = self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.definition);
+            let known = self
+                .ledger
+                .stream(&self.stream)
+                .await
+                .map_err(of_ledger)?
+                .map(|state| state.definition);
             if !must_be_said(&self.stream, known.as_ref(), definition)? {
                 return Ok(());
             }
-            let body = EntryBody::Stream(StreamOpened { definition: definition.clone() });
+            let body = EntryBody::Stream(StreamOpened {
+                definition: definition.clone(),
+            });
             if let Appended::Committed(entry) = self.append(body, None).await? {
                 tracing::info!(stream = %self.stream, seq = entry.entry().seq.get(), "stream opened");
                 return Ok(());
@@ -99,18 +114,28 @@ impl StreamLog {
     pub async fn follow(&self) -> Result<(), Failure> {
         let known = self.head().await?;
         // Listing from before the last entry that is known also shows whether it is still there.
-        let before = known.and_then(|head| Seq::new(head.seq.get() - 1)).map(|seq| log_key(&self.stream, seq));
+        let before = known
+            .and_then(|head| Seq::new(head.seq.get() - 1))
+            .map(|seq| log_key(&self.stream, seq));
         let prefix = log_prefix(&self.stream);
-        let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(|key| {
-            ready(Ok(match read_log_key(&self.stream, &key) {
-                LogObject::Entry(seq) => Some((seq, key)),
-                LogObject::Other => None,
-            }))
-        });
+        let entries = self
+            .store
+            .list(&prefix, before.as_ref())
+            .map_err(of_store)
+            .try_filter_map(|key| {
+                ready(Ok(match read_log_key(&self.stream, &key) {
+                    LogObject::Entry(seq) => Some((seq, key)),
+                    LogObject::Other => None,
+                }))
+            });
         let fetched = entries
             .map_ok(|(seq, key)| async move {
                 let unknown = known.is_none_or(|head| head.seq < seq);
-                let bytes = if unknown { Some(self.read(&key).await?) } else { None };
+                let bytes = if unknown {
+                    Some(self.read(&key).await?)
+                } else {
+                    None
+                };
                 Ok::<_, Failure>((seq, key, bytes))
             })
             .try_buffered(READ_AHEAD);
@@ -171,7 +196,8 @@ impl StreamLog {
                 ))),
             };
         }
-        self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
+        self.checkpoint
+            .reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(sealed))
     }
@@ -182,20 +208,32 @@ impl StreamLog {
         settles: Option<(&Lease, AttemptOutcome)>,
     ) -> Result<(), Failure> {
         let Some((lease, outcome)) = settles else {
-            return self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger);
+            return self
+                .ledger
+                .apply(&self.stream, std::slice::from_ref(entry))
+                .await
+                .map_err(of_ledger);
         };
         match self.ledger.commit(lease, entry, outcome, self.clock.now()).await {
             // The log has it, so the ledger must follow, whoever holds the lease by now.
             Err(LedgerError::StaleLease { window, .. }) => {
                 tracing::warn!(stream = %self.stream, %window, "the lease passed on while the entry was written");
-                self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger)
+                self.ledger
+                    .apply(&self.stream, std::slice::from_ref(entry))
+                    .await
+                    .map_err(of_ledger)
             }
             told => told.map_err(of_ledger),
         }
     }
 
     async fn head(&self) -> Result<Option<Head>, Failure> {
-        Ok(self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.head))
+        Ok(self
+            .ledger
+            .stream(&self.stream)
+            .await
+            .map_err(of_ledger)?
+            .map(|state| state.head))
     }
 
     /// Whether the store still holds the very entry that the ledger knows as the last one.
@@ -206,7 +244,9 @@ impl StreamLog {
             return Ok(());
         }
         let known = head.hash;
-        Err(self.damaged(format!("log entry {key} has SHA-256 {hash}, and it had {known} when it was written")))
+        Err(self.damaged(format!(
+            "log entry {key} has SHA-256 {hash}, and it had {known} when it was written"
+        )))
     }
 
     async fn take_over(&self, batch: &mut Vec<SealedEntry>) -> Result<(), Failure> {
@@ -230,29 +270,45 @@ impl StreamLog {
             return Err(self.damaged(format!("log entry {key} is gone from the store")));
         };
         if body.meta.bytes > ENTRY_LIMIT {
-            return Err(self.damaged(format!("log entry {key} has {} bytes, which no entry has", body.meta.bytes)));
+            return Err(self.damaged(format!(
+                "log entry {key} has {} bytes, which no entry has",
+                body.meta.bytes
+            )));
         }
         let chunks: Vec<Bytes> = body.bytes.map_err(of_store).try_collect().await?;
         Ok(chunks.concat())
     }
 
     fn missing(&self, seq: Seq) -> Failure {
-        self.damaged(format!("log entry {} is gone from the store, or was never there", log_key(&self.stream, seq)))
+        self.damaged(format!(
+            "log entry {} is gone from the store, or was never there",
+            log_key(&self.stream, seq)
+        ))
     }
 
     fn damaged(&self, what: String) -> Failure {
         Failure::new(
             FailureKind::Damaged,
             Scope::Stream,
-            format!("{what}; nothing more is written to stream {} until its log is whole again", self.stream),
+            format!(
+                "{what}; nothing more is written to stream {} until its log is whole again",
+                self.stream
+            ),
         )
     }
 }
 
 /// Whether a `stream` entry is due: the log has none, or `start` has moved back.
-fn must_be_said(stream: &StreamName, known: Option<&Definition>, wanted: &Definition) -> Result<bool, Failure> {
+fn must_be_said(
+    stream: &StreamName,
+    known: Option<&Definition>,
+    wanted: &Definition,
+) -> Result<bool, Failure> {
     let Some(known) = known else { return Ok(true) };
-    let as_known = Definition { start: known.start, ..wanted.clone() };
+    let as_known = Definition {
+        start: known.start,
+        ..wanted.clone()
+    };
     let contradiction = if as_known != *known {
         let (is, was) = differing_field(wanted, known);
         format!("the config says {is}, but the stream was opened with {was}")
@@ -281,5 +337,8 @@ fn differing_field(wanted: &Definition, known: &Definition) -> (String, String) 
             return (format!("{name} {wanted:?}"), format!("{name} {known:?}"));
         }
     }
-    (format!("filters {:?}", wanted.filters), format!("filters {:?}", known.filters))
+    (
+        format!("filters {:?}", wanted.filters),
+        format!("filters {:?}", known.filters),
+    )
 }

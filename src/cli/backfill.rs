@@ -59,7 +59,9 @@ impl std::str::FromStr for When {
         if let Ok(instant) = text.parse() {
             return Ok(Self::Instant(instant));
         }
-        text.parse().map(Self::Date).map_err(|_| "write a date (2026-11-01) or an instant (2026-11-01T00:00:00Z)".into())
+        text.parse()
+            .map(Self::Date)
+            .map_err(|_| "write a date (2026-11-01) or an instant (2026-11-01T00:00:00Z)".into())
     }
 }
 
@@ -69,7 +71,9 @@ impl When {
             Self::Instant(instant) => Ok(instant),
             Self::Date(date) => {
                 let zoned = date.to_zoned_datetime(stream.timezone.clone());
-                zoned.map(|zoned| zoned.timestamp()).map_err(|e| usage(format!("{date}: {e}")))
+                zoned
+                    .map(|zoned| zoned.timestamp())
+                    .map_err(|e| usage(format!("{date}: {e}")))
             }
         }
     }
@@ -95,23 +99,45 @@ pub(super) async fn run(
     if asked.redo == Redo::Failed {
         let ledger = &session.services.ledger;
         let snapshot = ledger.snapshot().await.map_err(failed)?;
-        for window in snapshot.windows.get(&asked.stream).into_iter().flat_map(|windows| windows.keys()) {
+        for window in snapshot
+            .windows
+            .get(&asked.stream)
+            .into_iter()
+            .flat_map(|windows| windows.keys())
+        {
             if stretch.includes(&asked.stream, *window) {
-                ledger.retry(Some(&asked.stream), Some(*window)).await.map_err(failed)?;
+                ledger
+                    .retry(Some(&asked.stream), Some(*window))
+                    .await
+                    .map_err(failed)?;
             }
         }
     }
-    reconcile::run(config, session, Selection::Stretch(stretch), &controls, json, bars).await
+    reconcile::run(
+        config,
+        session,
+        Selection::Stretch(stretch),
+        &controls,
+        json,
+        bars,
+    )
+    .await
 }
 
 fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretch, CliError> {
-    let stream =
-        config.streams.get(&asked.stream).ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
+    let stream = config
+        .streams
+        .get(&asked.stream)
+        .ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
     if asked.redo == Redo::All {
-        return Err(usage("--redo all comes with revisions, in a later version; use --redo failed".to_owned()));
+        return Err(usage(
+            "--redo all comes with revisions, in a later version; use --redo failed".to_owned(),
+        ));
     }
     let from = asked.from.instant(stream)?;
-    let to = asked.to.map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
+    let to = asked
+        .to
+        .map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
     if from >= to {
         return Err(usage(format!("--from {from} is not before --to {to}")));
     }
@@ -121,7 +147,12 @@ fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretc
             "stream {name} starts at {start}: to archive earlier windows, move streams.{name}.start back in the configuration"
         )));
     }
-    Ok(Stretch::new(asked.stream.clone(), from, to, asked.redo == Redo::Failed))
+    Ok(Stretch::new(
+        asked.stream.clone(),
+        from,
+        to,
+        asked.redo == Redo::Failed,
+    ))
 }
 
 async fn dry_run(
@@ -149,7 +180,14 @@ fn as_if_retried(snapshot: &mut Snapshot, stretch: &Stretch) {
     snapshot.holds.clear();
     let windows = snapshot.windows.get_mut(&stretch.stream).into_iter().flatten();
     for (_, state) in windows.filter(|(window, _)| stretch.includes(&stretch.stream, **window)) {
-        if matches!(state, WindowState::Parked { .. } | WindowState::Open { leased_until: None, .. }) {
+        if matches!(
+            state,
+            WindowState::Parked { .. }
+                | WindowState::Open {
+                    leased_until: None,
+                    ..
+                }
+        ) {
             *state = WindowState::Open {
                 failures: 0,
                 corrupt: 0,

@@ -36,12 +36,19 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
             snapshot
         }
     };
-    Ok(View { rules: compose::rules(config), snapshot, now: injected.clock.now(), has_ledger })
+    Ok(View {
+        rules: compose::rules(config),
+        snapshot,
+        now: injected.clock.now(),
+        has_ledger,
+    })
 }
 
 /// The ledger, if there is one.
 pub(super) async fn open(config: &Config) -> Result<Option<SqliteLedger>, CliError> {
-    SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await.map_err(failed)
+    SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir))
+        .await
+        .map_err(failed)
 }
 
 /// A ledger's error, for the end of a command.

@@ -1,8 +1,8 @@
 //! `plan`: what would be done now, in order. The same function makes it that the daemon works by.
 
+use super::CliError;
 use super::ledger_view::look;
 use super::output;
-use super::CliError;
 use crate::app::compose::Injected;
 use crate::config::Config;
 use crate::domain::planner::{Plan, Task, plan};
@@ -22,7 +22,9 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 /// Prints a plan for people.
 pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError> {
     if plan.actions.is_empty() {
-        let next = plan.next_wake.map_or_else(String::new, |next| format!("; next look at {next:.0}"));
+        let next = plan
+            .next_wake
+            .map_or_else(String::new, |next| format!("; next look at {next:.0}"));
         return output::text(&format!("nothing to do{next}"));
     }
     let mut table = output::table(["#", "stream", "window", "what", "why", "expires in"]);
@@ -35,7 +37,11 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
             action.window.to_string(),
             what.to_owned(),
             why.to_owned(),
-            if left < 0 { "expired".to_owned() } else { format!("{}d {}h", left / 24, left % 24) },
+            if left < 0 {
+                "expired".to_owned()
+            } else {
+                format!("{}d {}h", left / 24, left % 24)
+            },
         ]);
     }
     output::text(&output::lines(&table))

@@ -30,10 +30,14 @@ impl Observer for Bar {
     fn on(&self, event: &Event) {
         match event {
             Event::Planned { queued, in_flight } => {
-                self.bar.set_length(self.bar.position() + (queued + in_flight) as u64);
+                self.bar
+                    .set_length(self.bar.position() + (queued + in_flight) as u64);
             }
             Event::Started { stream, window } => self.bar.set_message(format!("{stream} {window}")),
-            Event::Finished { ending: Ending::Archived { .. } | Ending::AlreadyArchived | Ending::Lost, .. } => {
+            Event::Finished {
+                ending: Ending::Archived { .. } | Ending::AlreadyArchived | Ending::Lost,
+                ..
+            } => {
                 self.bar.inc(1);
             }
             Event::Finished { .. } | Event::Alive => {}

@@ -52,7 +52,11 @@ pub(super) async fn run(
     json: bool,
     bars: Option<MultiProgress>,
 ) -> Result<Exit, CliError> {
-    let look = Arc::new(Look::new(Arc::clone(&session.services), session.streams.clone(), selection));
+    let look = Arc::new(Look::new(
+        Arc::clone(&session.services),
+        session.streams.clone(),
+        selection,
+    ));
     let observer: Arc<dyn Observer> = match &bars {
         Some(bars) => Arc::new(Bar::new(bars)),
         None => Arc::new(NoObserver),
@@ -78,12 +82,24 @@ pub(super) async fn run(
 }
 
 async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Result<Outcome, CliError> {
-    let snapshot = session.services.ledger.snapshot().await.map_err(super::ledger_view::failed)?;
+    let snapshot = session
+        .services
+        .ledger
+        .snapshot()
+        .await
+        .map_err(super::ledger_view::failed)?;
     let now = session.services.clock.now();
-    let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
+    let rules: Vec<_> = session
+        .streams
+        .values()
+        .map(|stream| stream.rules.clone())
+        .collect();
     let mut windows = survey(&rules, &snapshot, now);
     windows.retain(|judged| selection.includes(&judged.stream, judged.window));
-    let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
+    let archived = windows
+        .iter()
+        .filter(|judged| judged.verdict.word() == "archived")
+        .count() as u64;
     windows.retain(|judged| judged.is_gap(now));
     Ok(Outcome {
         archived: tally.archived,
@@ -95,7 +111,13 @@ async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Resu
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let Outcome { archived, already_archived, lost, gaps, .. } = outcome;
+    let Outcome {
+        archived,
+        already_archived,
+        lost,
+        gaps,
+        ..
+    } = outcome;
     let mut text = format!("{archived} windows archived, {already_archived} were in the log already");
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
@@ -103,13 +125,20 @@ fn summary(outcome: &Outcome) -> String {
     if gaps.is_empty() {
         return text + "; nothing is due\n";
     }
-    text + &format!("; {} are not archived:\n{}", gaps.len(), super::status::windows(gaps))
+    text + &format!(
+        "; {} are not archived:\n{}",
+        gaps.len(),
+        super::status::windows(gaps)
+    )
 }
 
 /// Windows that need an operator weigh more than windows that only need time; lost ones are past mending.
 fn exit(outcome: &Outcome) -> Exit {
     let any = |word: &str| outcome.gaps.iter().any(|judged| judged.verdict.word() == word);
-    let unattested = outcome.gaps.iter().any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
+    let unattested = outcome
+        .gaps
+        .iter()
+        .any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
     if any("parked") {
         Exit::Failed
     } else if any("waiting") || unattested {

@@ -16,7 +16,10 @@ pub(super) async fn run(
     window: Option<Window>,
     as_json: bool,
 ) -> Result<Exit, CliError> {
-    if let Some(stream) = stream.as_ref().filter(|stream| !config.streams.contains_key(stream)) {
+    if let Some(stream) = stream
+        .as_ref()
+        .filter(|stream| !config.streams.contains_key(stream))
+    {
         return Err(unknown_stream(config, stream));
     }
     let windows = match open(config).await? {
@@ -41,6 +44,9 @@ pub(super) async fn run(
 /// The stream is not in the configuration.
 pub(super) fn unknown_stream(config: &Config, stream: &StreamName) -> CliError {
     let known: Vec<_> = config.streams.keys().map(StreamName::as_str).collect();
-    let message = format!("there is no stream {stream} in the configuration; it has: {}", known.join(", "));
+    let message = format!(
+        "there is no stream {stream} in the configuration; it has: {}",
+        known.join(", ")
+    );
     CliError::new(Exit::Usage, message)
 }

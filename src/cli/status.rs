@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::CliError;
 use super::ledger_view::{View, look};
 use super::output;
-use super::CliError;
 use crate::app::compose::Injected;
 use crate::app::survey::{Judged, StreamSummary, summarize, survey};
 use crate::config::Config;
@@ -54,7 +54,9 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 }
 
 fn status(view: &View) -> Status {
-    let View { rules, snapshot, now, .. } = view;
+    let View {
+        rules, snapshot, now, ..
+    } = view;
     let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
     let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > *now);
     Status {
@@ -74,10 +76,22 @@ fn status(view: &View) -> Status {
 }
 
 fn streams(streams: &[StreamSummary]) -> String {
-    let mut table =
-        output::table(["stream", "archived", "waiting", "parked", "lost", "late", "log head", "next due", "first expiry"]);
+    let mut table = output::table([
+        "stream",
+        "archived",
+        "waiting",
+        "parked",
+        "lost",
+        "late",
+        "log head",
+        "next due",
+        "first expiry",
+    ]);
     for s in streams {
-        let head = s.head.map_or_else(|| "-".to_owned(), |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()));
+        let head = s.head.map_or_else(
+            || "-".to_owned(),
+            |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()),
+        );
         table.add_row([
             s.stream.to_string(),
             s.archived.to_string(),
@@ -100,14 +114,24 @@ fn at(instant: Option<Timestamp>) -> String {
 fn holds(holds: &[HeldUp]) -> String {
     let mut table = output::table(["what", "tried again", "why"]);
     for hold in holds {
-        table.add_row([hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]);
+        table.add_row([
+            hold.resource.to_string(),
+            format!("{:.0}", hold.until),
+            hold.failure.message.clone(),
+        ]);
     }
     output::lines(&table)
 }
 
 /// Windows for people, the first of them.
 pub(super) fn windows(windows: &[Judged]) -> String {
-    let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
+    let mut table = output::table([
+        "stream",
+        "window",
+        "verdict",
+        "since or until",
+        "why, and what to do",
+    ]);
     for judged in windows.iter().take(SHOWN) {
         let (when, why) = words(judged);
         let late = if judged.late { " (late)" } else { "" };
@@ -120,7 +144,11 @@ pub(super) fn windows(windows: &[Judged]) -> String {
         ]);
     }
     let more = windows.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };
+    let more = if more > 0 {
+        format!("… and {more} more (--json lists all)\n")
+    } else {
+        String::new()
+    };
     output::lines(&table) + &more
 }
 
@@ -128,15 +156,30 @@ fn words(judged: &Judged) -> (String, String) {
     match &judged.verdict {
         Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
         Verdict::Lost { since, seq } => {
-            let attested = if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
-            (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
+            let attested = if seq.is_some() {
+                "attested in the log"
+            } else {
+                "to be attested in the log"
+            };
+            (
+                format!("since {since:.0}"),
+                format!("the provider no longer has it; {attested}"),
+            )
         }
-        Verdict::Parked { failure, since, held_by, .. } => {
+        Verdict::Parked {
+            failure,
+            since,
+            held_by,
+            ..
+        } => {
             let command = match held_by {
                 Some(_) => "connvault retry".to_owned(),
                 None => format!("connvault retry {} {}", judged.stream, judged.window),
             };
-            (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
+            (
+                format!("since {since:.0}"),
+                format!("{}; when mended: {command}", failure.message),
+            )
         }
         Verdict::Waiting { why, next } => {
             let why = match why {

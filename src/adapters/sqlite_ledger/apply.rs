@@ -17,14 +17,19 @@ pub(super) async fn apply(
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     let entry = sealed.entry();
-    let head = snapshot::stream(&mut **transaction, stream).await?.map(|state| state.head);
+    let head = snapshot::stream(&mut **transaction, stream)
+        .await?
+        .map(|state| state.head);
     if head.is_some_and(|head| head.seq >= entry.seq) {
         return Ok(());
     }
     let (next, previous) = after(head);
     let opens = matches!(entry.body, EntryBody::Stream(_));
     if (entry.seq, entry.previous) != (next, previous) || (head.is_none() && !opens) {
-        return Err(LedgerError::NotNext { stream: stream.clone(), seq: entry.seq });
+        return Err(LedgerError::NotNext {
+            stream: stream.clone(),
+            seq: entry.seq,
+        });
     }
     match &entry.body {
         EntryBody::Stream(opened) => put_definition(transaction, stream, opened, sealed).await?,
@@ -93,7 +98,12 @@ async fn put_archived(
     put_object(connection, stream, window, seq, &facts).await?;
     for orphan in &archived.orphans {
         let sha256 = orphan.sha256.to_string();
-        let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, content: None };
+        let facts = Facts {
+            key: &orphan.key,
+            bytes: orphan.bytes,
+            sha256,
+            content: None,
+        };
         put_object(connection, stream, window, seq, &facts).await?;
     }
     Ok(())
@@ -114,7 +124,11 @@ async fn put_object(
     seq: Seq,
     facts: &Facts<'_>,
 ) -> Result<(), LedgerError> {
-    let rows = facts.content.as_ref().map(|(rows, _)| number(*rows, "a row count")).transpose()?;
+    let rows = facts
+        .content
+        .as_ref()
+        .map(|(rows, _)| number(*rows, "a row count"))
+        .transpose()?;
     sqlx::query(
         "INSERT OR IGNORE INTO objects
              (stream, object_key, start_ms, end_ms, seq, role, bytes, sha256, rows, content_digest)
@@ -125,7 +139,11 @@ async fn put_object(
     .bind(ms(window.start()))
     .bind(ms(window.end()))
     .bind(number(seq.get(), "a sequence number")?)
-    .bind(if facts.content.is_some() { "archived" } else { "orphan" })
+    .bind(if facts.content.is_some() {
+        "archived"
+    } else {
+        "orphan"
+    })
     .bind(number(facts.bytes, "a size")?)
     .bind(&facts.sha256)
     .bind(rows)

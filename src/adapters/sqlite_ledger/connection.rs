@@ -22,7 +22,10 @@ impl SqliteLedger {
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         let options = options(path).create_if_missing(true);
         let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
-        MIGRATIONS.run(&writer).await.map_err(|e| explain_migration(path, e))?;
+        MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|e| explain_migration(path, e))?;
         let readers = pool(READERS, options).await.map_err(|e| explain(path, e))?;
         Ok(Self { writer, readers })
     }
@@ -35,7 +38,12 @@ impl SqliteLedger {
         match path.try_exists() {
             Ok(true) => {}
             Ok(false) => return Ok(None),
-            Err(e) => return Err(LedgerError::Storage(format!("cannot look at the ledger {}: {e}", path.display()))),
+            Err(e) => {
+                return Err(LedgerError::Storage(format!(
+                    "cannot look at the ledger {}: {e}",
+                    path.display()
+                )));
+            }
         }
         let writer = pool(1, options(path)).await.map_err(|e| explain(path, e))?;
         let known = MIGRATIONS.iter().count();
@@ -98,21 +106,27 @@ pub(super) fn storage(error: sqlx::Error) -> LedgerError {
 
 /// A stored value is not one that this program writes.
 pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerError {
-    LedgerError::Storage(format!("the ledger holds {what} that does not read back ({error}): {REBUILD}"))
+    LedgerError::Storage(format!(
+        "the ledger holds {what} that does not read back ({error}): {REBUILD}"
+    ))
 }
 
-const REBUILD: &str =
-    "move the ledger away and start connvault again: it follows the log in the store, and nothing is uploaded twice";
+const REBUILD: &str = "move the ledger away and start connvault again: it follows the log in the store, and nothing is uploaded twice";
 
 fn words(error: &sqlx::Error) -> String {
     // The primary result code is the low byte (https://www.sqlite.org/rescode.html).
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    let code = error
+        .as_database_error()
+        .and_then(|e| e.code())
+        .and_then(|code| code.parse::<u32>().ok());
     match code.map(|code| code & 0xff) {
         Some(13) => "the disk of the state directory is full: free some space".to_owned(),
-        Some(8) => "the ledger cannot be written to: mount the state directory writable, owned by this user".to_owned(),
+        Some(8) => "the ledger cannot be written to: mount the state directory writable, owned by this user"
+            .to_owned(),
         Some(10) => format!("the disk of the state directory fails ({error}): look at the kernel's log"),
         Some(11 | 26) => format!("the ledger is damaged ({error}): {REBUILD}"),
-        Some(14) => "the ledger cannot be opened: does its directory exist, and does it belong to this user?".to_owned(),
+        Some(14) => "the ledger cannot be opened: does its directory exist, and does it belong to this user?"
+            .to_owned(),
         Some(5 | 6) => "the ledger was locked for too long by another process".to_owned(),
         _ => format!("the ledger's database failed: {error}"),
     }
@@ -124,12 +138,12 @@ fn explain(path: &Path, error: sqlx::Error) -> LedgerError {
 
 fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {
     match error {
-        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::VersionTooNew(..) => {
-            LedgerError::Storage(format!(
-                "{} was written by another version of connvault ({error}): use that version or a later one, or {REBUILD}",
-                path.display()
-            ))
-        }
+        MigrateError::VersionMissing(_)
+        | MigrateError::VersionMismatch(_)
+        | MigrateError::VersionTooNew(..) => LedgerError::Storage(format!(
+            "{} was written by another version of connvault ({error}): use that version or a later one, or {REBUILD}",
+            path.display()
+        )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
         error => LedgerError::Storage(format!("{}: {error}", path.display())),
     }

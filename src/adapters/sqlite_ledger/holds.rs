@@ -31,7 +31,10 @@ pub(super) async fn put(
     Ok(())
 }
 
-pub(super) async fn remove(connection: &mut SqliteConnection, resource: &Resource) -> Result<(), LedgerError> {
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    resource: &Resource,
+) -> Result<(), LedgerError> {
     sqlx::query("DELETE FROM holds WHERE resource = ?")
         .bind(to_json(resource)?)
         .execute(connection)
@@ -41,6 +44,9 @@ pub(super) async fn remove(connection: &mut SqliteConnection, resource: &Resourc
 }
 
 pub(super) async fn clear(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
-    sqlx::query("DELETE FROM holds").execute(connection).await.map_err(storage)?;
+    sqlx::query("DELETE FROM holds")
+        .execute(connection)
+        .await
+        .map_err(storage)?;
     Ok(())
 }

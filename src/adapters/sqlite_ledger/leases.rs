@@ -77,7 +77,10 @@ fn still_ours(lease: &Lease, changed: u64) -> Result<(), LedgerError> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(LedgerError::StaleLease { stream: lease.stream.clone(), window: lease.window })
+        Err(LedgerError::StaleLease {
+            stream: lease.stream.clone(),
+            window: lease.window,
+        })
     }
 }
 
@@ -176,11 +179,12 @@ pub(super) async fn void(connection: &mut SqliteConnection) -> Result<u64, Ledge
         .execute(&mut *connection)
         .await
         .map_err(storage)?;
-    let voided =
-        sqlx::query("UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL WHERE lease_holder IS NOT NULL")
-            .execute(connection)
-            .await
-            .map_err(storage)?;
+    let voided = sqlx::query(
+        "UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL WHERE lease_holder IS NOT NULL",
+    )
+    .execute(connection)
+    .await
+    .map_err(storage)?;
     Ok(voided.rows_affected())
 }
 

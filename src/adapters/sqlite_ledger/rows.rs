@@ -29,9 +29,14 @@ pub(super) fn instant(row: &SqliteRow, column: &'static str) -> Result<Timestamp
     optional_instant(row, column)?.ok_or_else(|| unreadable(column, "no value"))
 }
 
-pub(super) fn optional_instant(row: &SqliteRow, column: &'static str) -> Result<Option<Timestamp>, LedgerError> {
+pub(super) fn optional_instant(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<Timestamp>, LedgerError> {
     let ms: Option<i64> = get(row, column)?;
-    ms.map(Timestamp::from_millisecond).transpose().map_err(|e| unreadable(column, e))
+    ms.map(Timestamp::from_millisecond)
+        .transpose()
+        .map_err(|e| unreadable(column, e))
 }
 
 /// A text that one of our types reads back.
@@ -39,11 +44,16 @@ pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Ledg
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
-    get::<&str, _>(row, column)?.parse().map_err(|e: T::Err| unreadable(column, e))
+    get::<&str, _>(row, column)?
+        .parse()
+        .map_err(|e: T::Err| unreadable(column, e))
 }
 
 /// A JSON text.
-pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, LedgerError> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<T, LedgerError> {
     serde_json::from_str(get::<&str, _>(row, column)?).map_err(|e| unreadable(column, e))
 }
 
@@ -67,12 +77,18 @@ pub(super) fn window(row: &SqliteRow) -> Result<Window, LedgerError> {
 
 pub(super) fn seq(row: &SqliteRow, column: &'static str) -> Result<Seq, LedgerError> {
     let number: i64 = get(row, column)?;
-    u64::try_from(number).ok().and_then(Seq::new).ok_or_else(|| unreadable(column, number))
+    u64::try_from(number)
+        .ok()
+        .and_then(Seq::new)
+        .ok_or_else(|| unreadable(column, number))
 }
 
 pub(super) fn revision(row: &SqliteRow) -> Result<Revision, LedgerError> {
     let number: i64 = get(row, "revision")?;
-    u32::try_from(number).ok().and_then(Revision::new).ok_or_else(|| unreadable("a revision", number))
+    u32::try_from(number)
+        .ok()
+        .and_then(Revision::new)
+        .ok_or_else(|| unreadable("a revision", number))
 }
 
 /// The failure that the columns `failure_kind`, `failure_message` and `failed_at_ms` hold, if they do.

@@ -9,7 +9,8 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::connection::{storage, unreadable};
 use super::rows::{
-    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, parsed, revision, seq, window,
+    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, parsed, revision, seq,
+    window,
 };
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
@@ -29,15 +30,25 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
     Ok(snapshot)
 }
 
-async fn streams(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
+async fn streams(
+    executor: impl SqliteExecutor<'_>,
+) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
     let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash FROM streams");
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
-    rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((parsed(row, "stream")?, stream_state(row)?)))
+        .collect()
 }
 
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
-    let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
-    Ok(StreamState { definition: json(row, "definition")?, head })
+    let head = Head {
+        seq: seq(row, "head_seq")?,
+        hash: parsed(row, "head_hash")?,
+    };
+    Ok(StreamState {
+        definition: json(row, "definition")?,
+        head,
+    })
 }
 
 pub(super) async fn stream(
@@ -63,7 +74,10 @@ async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerErr
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
     let mut windows = Windows::new();
     for row in &rows {
-        windows.entry(parsed(row, "stream")?).or_default().insert(window(row)?, window_state(row)?);
+        windows
+            .entry(parsed(row, "stream")?)
+            .or_default()
+            .insert(window(row)?, window_state(row)?);
     }
     Ok(windows)
 }
@@ -82,8 +96,14 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
             fingerprint: Fingerprint(get(row, "fingerprint")?),
         }),
-        "archived" => Ok(WindowState::Archived { seq: seq(row, "seq")?, revision: revision(row)? }),
-        "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
+        "archived" => Ok(WindowState::Archived {
+            seq: seq(row, "seq")?,
+            revision: revision(row)?,
+        }),
+        "lost" => Ok(WindowState::Lost {
+            seq: seq(row, "seq")?,
+            since: instant(row, "settled_at_ms")?,
+        }),
         other => Err(unreadable("a window's state", other)),
     }
 }
@@ -103,7 +123,9 @@ async fn holds(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<Resource, H
             fingerprint: Fingerprint(get(row, "fingerprint")?),
         })
     };
-    rows.iter().map(|row| Ok((json(row, "resource")?, hold(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((json(row, "resource")?, hold(row)?)))
+        .collect()
 }
 
 pub(super) async fn named_objects(
@@ -122,7 +144,11 @@ pub(super) async fn named_objects(
     .await
     .map_err(storage)?;
     let object = |row: &SqliteRow| {
-        Ok(NamedObject { key: parsed(row, "object_key")?, sha256: parsed(row, "sha256")?, seq: seq(row, "seq")? })
+        Ok(NamedObject {
+            key: parsed(row, "object_key")?,
+            sha256: parsed(row, "sha256")?,
+            seq: seq(row, "seq")?,
+        })
     };
     rows.iter().map(object).collect()
 }
@@ -147,15 +173,19 @@ pub(super) async fn attempts(
 
 fn attempt(row: &SqliteRow) -> Result<Attempt, LedgerError> {
     let outcome = |text: &str| {
-        AttemptOutcome::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text))
-            .map_err(|e| unreadable("an attempt's outcome", e))
+        AttemptOutcome::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(
+            text,
+        ))
+        .map_err(|e| unreadable("an attempt's outcome", e))
     };
     Ok(Attempt {
         id: AttemptId(get(row, "attempt")?),
         started_at: instant(row, "started_at_ms")?,
         ended_at: optional_instant(row, "ended_at_ms")?,
         outcome: get::<Option<&str>, _>(row, "outcome")?.map(outcome).transpose()?,
-        failure: get::<Option<&str>, _>(row, "failure_kind")?.map(failure_kind).transpose()?,
+        failure: get::<Option<&str>, _>(row, "failure_kind")?
+            .map(failure_kind)
+            .transpose()?,
         message: get(row, "message")?,
         request_ids: json(row, "request_ids")?,
     })

@@ -96,7 +96,7 @@ fn no_secret_is_ever_shown() {
 fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothing_else() {
     let files = Files::new();
     let logins = "logins".parse().unwrap();
-    let fingerprint = |config: &Config| config.fingerprint(&logins).unwrap();
+    let fingerprint = |config: &Config| config.stream_fingerprint(&logins).unwrap();
     let first = fingerprint(&files.load(MINIMAL).unwrap());
     assert_eq!(first.len(), 32);
     for same in [
@@ -129,5 +129,5 @@ fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothi
         files.secret(name, &format!("content of {name}"));
         assert_eq!(fingerprint(&config), first, "{name}");
     }
-    assert_eq!(config.fingerprint(&"nobody".parse().unwrap()), None);
+    assert_eq!(config.stream_fingerprint(&"nobody".parse().unwrap()), None);
 }
