@@ -28,8 +28,10 @@
 //! - Spreadsheets: all sheets that have a row, each with the same header. A text is its runs, one after the other,
 //!   without phonetic guides; white space at both ends of a run counts only with `xml:space="preserve"`; `_xHHHH_` is
 //!   the character U+HHHH. Numbers, booleans and dates count with the characters that stand in the file's `<v>`
-//!   (`45987.5`, `1`, `2026-11-22T00:00:00Z`), not with what a spreadsheet program would show; a formula counts
-//!   with its stored result.
+//!   (`45987.5`, `1`, `2026-11-22T00:00:00Z`), without white space around them, not with what a spreadsheet program
+//!   would show; a formula counts with its stored result.
+//!
+//! A record of more than a megabyte is refused as damage: no export has one, and it would be held in memory.
 
 mod delimited;
 mod digest;

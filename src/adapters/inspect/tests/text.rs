@@ -52,6 +52,10 @@ fn the_charset_is_the_one_that_every_cell_fits() {
     assert_eq!(digest(&bytes), digest(text.as_bytes()));
     assert_eq!(look(&bytes).unwrap().rows, 3);
 
+    let under_such_a_header = [both, b",Age\nli,8\n", &name, b",9\n"].concat();
+    let text_of_it = format!("{as_gb18030},Age\nli,8\n王,9\n");
+    assert_eq!(digest(&under_such_a_header), digest(text_of_it.as_bytes()));
+
     let mixed = [text.as_bytes(), &name, b",1\n"].concat();
     assert_refused(&mixed, "record 4 is text in neither UTF-8 nor GB18030");
     assert_refused(b"User,Age\n\xff\xff,7\n", "record 1 is");
@@ -61,8 +65,8 @@ fn the_charset_is_the_one_that_every_cell_fits() {
 }
 
 #[test]
-fn a_cell_may_hold_half_a_character_of_neither_charset() {
-    // The two halves of a character in two cells would make one where cells are put together.
+fn half_a_character_in_each_of_two_cells_is_no_text() {
+    // Put together, the two cells would be valid UTF-8.
     assert_refused(b"User,Age\n\xe7\x8e,\x8b\n", "neither");
 }
 
