@@ -14,6 +14,8 @@ impl Clock for SystemClock {
         reason = "the one place where the machine is asked what time it is"
     )]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let now = Timestamp::now();
+        // Milliseconds are what the ledger keeps; more would only make entries harder to read.
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 }

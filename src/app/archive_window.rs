@@ -33,6 +33,8 @@ use super::stream_log::Appended;
 
 /// How long a lease lasts when nobody renews it: only a process that died lets it run out.
 const LEASE: SignedDuration = SignedDuration::from_mins(30);
+/// A peer that sends a byte now and then could keep an attempt going for ever.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(12 * 60 * 60);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(10 * 60);
 
@@ -70,6 +72,7 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
     };
     let outcome = tokio::select! {
         outcome = attempt => outcome,
+        () = tokio::time::sleep(LONGEST_ATTEMPT) => Err(too_long(&lease)),
         failure = keep_lease(services, &lease) => Err(failure),
         () = services.abandon.cancelled() => return interrupted(services, &lease).await,
     };
@@ -78,6 +81,15 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         Err(_) if services.abandon.is_cancelled() => interrupted(services, &lease).await,
         Err(failure) => failed(services, stream, &lease, failure).await,
     }
+}
+
+fn too_long(lease: &Lease) -> Failure {
+    let hours = LONGEST_ATTEMPT.as_secs() / 3600;
+    let message = format!(
+        "window {} of stream {}: broken off after {hours} hours",
+        lease.window, lease.stream
+    );
+    Failure::new(FailureKind::Transient, Scope::Window, message)
 }
 
 async fn take_lease(
@@ -344,6 +356,14 @@ async fn record_failure(
     lease: &Lease,
     failure: &Failure,
 ) -> Result<(), Failure> {
+    if failure.kind == FailureKind::Corrupt {
+        // What lies in the spool may be what is wrong: the next attempt pulls anew.
+        services
+            .spool
+            .remove(&lease.stream, lease.window)
+            .await
+            .map_err(of_spool)?;
+    }
     let now = services.clock.now();
     let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
     let follows = consequence(&stream.rules, lease.window, failure, &snapshot, now);

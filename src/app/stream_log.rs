@@ -52,7 +52,7 @@ pub struct StreamLog {
 #[derive(Debug)]
 pub enum Appended {
     /// The entry is in the log, and it is ours.
-    Committed(SealedEntry),
+    Committed(Seq),
     /// Somebody else appended first; the ledger knows their entries now, and what was to be said may no longer be so.
     Overtaken,
 }
@@ -100,8 +100,8 @@ impl StreamLog {
             let body = EntryBody::Stream(StreamOpened {
                 definition: definition.clone(),
             });
-            if let Appended::Committed(entry) = self.append(body, None).await? {
-                tracing::info!(stream = %self.stream, seq = entry.entry().seq.get(), "stream opened");
+            if let Appended::Committed(seq) = self.append(body, None).await? {
+                tracing::info!(stream = %self.stream, seq = seq.get(), "stream opened");
                 return Ok(());
             }
         }
@@ -199,7 +199,7 @@ impl StreamLog {
         self.checkpoint
             .reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
-        Ok(Appended::Committed(sealed))
+        Ok(Appended::Committed(seq))
     }
 
     async fn tell_ledger(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 
 use super::super::error::ProblemKind;
@@ -14,6 +14,7 @@ use super::super::setting::TextOrNumber;
 use super::super::tree::Report;
 use super::super::units::{LONGEST_DURATION, format_duration};
 use super::duration;
+use crate::domain::calendar::{Calendar, zones};
 use crate::domain::export::{Filters, Language};
 use crate::domain::name::SourceName;
 use crate::domain::window_length::WindowLength;
@@ -51,6 +52,7 @@ pub(super) fn stream(
         report,
     );
     // Without its time zone, a start can be neither right nor wrong.
+    let start_key = raw.start.key().clone();
     let start = match &timezone {
         Some(timezone) => raw.start.map(|text| instant(&text, timezone), report),
         None => raw.start.map(|_| Ok::<_, String>(Timestamp::UNIX_EPOCH), report),
@@ -83,6 +85,14 @@ pub(super) fn stream(
         deadline: deadline.or(12 * HOUR)?,
         filters: filters?,
     };
+    if let Err(why) = on_boundary(&stream) {
+        report.add(
+            &start_key,
+            Some(format!("{:?}", stream.start.to_string())),
+            ProblemKind::BadValue(why),
+        );
+        return None;
+    }
     match sources
         .get(&stream.source)
         .map(|source| in_time(&stream, source.horizon))
@@ -94,6 +104,21 @@ pub(super) fn stream(
         }
         _ => Some(stream),
     }
+}
+
+/// Whether a window begins at `start`: the first window must not be a stump.
+fn on_boundary(stream: &Stream) -> Result<(), String> {
+    let calendar = Calendar::new(stream.timezone.clone(), stream.window);
+    let Some(window) = calendar.window_at(stream.start) else {
+        return Err("is too far from now".to_owned());
+    };
+    if window.start() == stream.start {
+        return Ok(());
+    }
+    let (before, after) = (window.start(), window.end());
+    Err(format!(
+        "must be where a window begins, such as \"{before}\" or \"{after}\""
+    ))
 }
 
 fn existing<N: FromStr<Err: ToString>>(
@@ -121,15 +146,13 @@ fn window_length(given: TextOrNumber) -> Result<WindowLength, String> {
     length.ok_or_else(|| rule.to_owned())
 }
 
-/// A zone of the IANA database: its name from the list in this program, its rules from the system where that has it,
-/// so that they follow the system's updates.
-///
-/// A system's list also has `localtime`, which is another zone on another machine, and the same zones with leap
-/// seconds (`right/`): neither can be a part of what a stream is.
+/// A zone of the IANA database that comes with the program, so that every machine cuts the same windows. (A system's
+/// own list also has `localtime`, which is another zone on another machine, and zones with leap seconds.)
 fn time_zone(name: &str) -> Result<TimeZone, String> {
-    let listed = TimeZoneDatabase::bundled();
-    let is_known = name != "Etc/Unknown" && listed.get(name).is_ok();
-    if is_known && let Ok(zone) = jiff::tz::db().get(name).or_else(|_| listed.get(name)) {
+    let listed = zones();
+    if name != "Etc/Unknown"
+        && let Ok(zone) = listed.get(name)
+    {
         return Ok(zone);
     }
     let names: Vec<String> = listed.available().map(|name| name.as_str().to_owned()).collect();
