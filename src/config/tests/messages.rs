@@ -184,6 +184,7 @@ fn a_start_is_a_day_a_local_time_or_an_instant() {
     let start = |timezone: &str, start: &str| {
         let text = with("streams.logins", &format!("start = {start}"));
         let text = text.replace("\"Asia/Shanghai\"", &format!("{timezone:?}"));
+        let text = text.replace("window = \"1d\"", "window = \"1h\"");
         files
             .load(&text)
             .map(|config| config.effective()["streams"]["logins"]["start"].clone())
@@ -217,6 +218,18 @@ fn a_start_is_a_day_a_local_time_or_an_instant() {
             "{given}"
         );
     }
+}
+
+#[test]
+fn a_start_inside_a_window_is_refused_with_the_starts_around_it() {
+    let files = Files::new();
+    let text = with("streams.logins", "start = \"2026-11-01T06:00\"");
+    let error = files.load(&text).unwrap_err().to_string();
+    let starts = "such as \"2026-10-31T16:00:00Z\" or \"2026-11-01T16:00:00Z\"";
+    assert!(
+        error.contains("streams.logins.start") && error.contains(starts),
+        "{error}"
+    );
 }
 
 #[test]
