@@ -47,13 +47,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or config; 3 gap
 #[derive(Debug, Args)]
 struct Global {
     /// The configuration file
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_name = "PATH",
-        default_value = "/etc/connvault/config.toml"
-    )]
+    #[arg(long, short, global = true, value_name = "PATH", default_value = "/etc/connvault/config.toml")]
     config: PathBuf,
     /// Print one JSON document instead of tables
     #[arg(long, global = true)]
@@ -107,10 +101,7 @@ struct CliError {
 
 impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit,
-        }
+        Self { message: message.into(), exit }
     }
 }
 
@@ -127,11 +118,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
         Err(error) => {
             // Help and version are no errors; what cannot be printed (a closed pipe) was not wanted.
             _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
     match dispatch(cli, &injected).await {
@@ -150,11 +137,8 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
     let bars = matches!(command, Command::Once | Command::Backfill(_))
         .then(|| progress::bars(global.json))
         .flatten();
-    let level = global.log.as_deref().unwrap_or(if bars.is_some() {
-        "warn"
-    } else {
-        default_level(&command)
-    });
+    let level =
+        global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
     let config = || load(&global);
     match command {

@@ -50,9 +50,7 @@ where
         return journal.with_syslog_identifier("connvault".to_owned()).boxed();
     }
     let writer = AroundBars { bars: bars.cloned() };
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     match format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

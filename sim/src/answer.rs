@@ -43,11 +43,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, content_type: &str, payload: Payload) -> Self {
-        Self {
-            status,
-            headers: vec![(header::CONTENT_TYPE, content_type.to_owned())],
-            payload,
-        }
+        Self { status, headers: vec![(header::CONTENT_TYPE, content_type.to_owned())], payload }
     }
 
     pub(crate) fn json(status: StatusCode, value: &Value) -> Self {

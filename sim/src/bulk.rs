@@ -69,10 +69,7 @@ fn record(n: u64, selection: &Selection) -> Record {
     let template = n % TEMPLATES;
     let (start, seconds) = match selection.window {
         Some((start, end)) => (start, end.duration_since(start).as_secs()),
-        None => (
-            Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_454),
-            86_400,
-        ),
+        None => (Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_454), 86_400),
     };
     // Bounds are whole minutes, so that there is at least one whole second strictly between them.
     let offset = 1 + template.cast_signed() * (seconds - 1).max(1) / TEMPLATES.cast_signed();
@@ -93,10 +90,7 @@ mod tests {
     #[test]
     fn every_row_starts_strictly_within_the_bounds() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let pairs = [
-            pair("start_time", "2026-11-23T00:00Z"),
-            pair("end_time", "2026-11-23T00:01Z"),
-        ];
+        let pairs = [pair("start_time", "2026-11-23T00:00Z"), pair("end_time", "2026-11-23T00:01Z")];
         let selection = Selection::read(&pairs).unwrap();
         let (start, end) = selection.window.unwrap();
         let records = page(1000, &selection, 0, 1000);

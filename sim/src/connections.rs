@@ -47,11 +47,7 @@ pub(crate) async fn export(
             .map_err(|error| Failure::Internal(error.into()))?
             .map_err(Failure::Internal)?;
         let whole = Payload::Whole(file.into());
-        let payload = if shared.chunked {
-            Payload::Streamed(whole.into_stream())
-        } else {
-            whole
-        };
+        let payload = if shared.chunked { Payload::Streamed(whole.into_stream()) } else { whole };
         (payload, format.extension())
     };
     let disposition = format!("attachment; filename=\"connection_records.{extension}\"");
@@ -79,10 +75,7 @@ pub(crate) fn query(
         let page = records.into_iter().skip(skipped).take(limit as usize).collect();
         (total, page)
     };
-    Ok(Answer::json(
-        StatusCode::OK,
-        &json!({ "total_count": total, "records": page }),
-    ))
+    Ok(Answer::json(StatusCode::OK, &json!({ "total_count": total, "records": page })))
 }
 
 /// The records asked for, of those the provider has at `now`: none from the future, none past the horizon.

@@ -35,11 +35,7 @@ pub(crate) struct Scene {
 /// function's work, and [`Fault::DropConnection`] shows only once the answer is written.
 pub(crate) fn apply(fault: &Fault, answer: Answer, scene: Scene) -> Answer {
     match fault {
-        Fault::Status {
-            code,
-            error_code,
-            retry_after,
-        } => {
+        Fault::Status { code, error_code, retry_after } => {
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let refusal = Answer::error(status, error_code, "scripted fault", &scene.request_id);
             with_retry_after(refusal, *retry_after, scene.now)
@@ -54,21 +50,16 @@ pub(crate) fn apply(fault: &Fault, answer: Answer, scene: Scene) -> Answer {
         Fault::TruncateAfter { bytes } => cut(answer, *bytes, Ending::Break, scene),
         Fault::TruncateCleanly { bytes } => cut(answer, *bytes, Ending::Clean, scene),
         Fault::ResetAfter { bytes } => cut(answer, *bytes, Ending::Reset, scene),
-        Fault::HtmlBody => Answer::new(
-            StatusCode::OK,
-            "text/html; charset=utf-8",
-            Payload::Whole(PROXY_PAGE.into()),
-        ),
+        Fault::HtmlBody => {
+            Answer::new(StatusCode::OK, "text/html; charset=utf-8", Payload::Whole(PROXY_PAGE.into()))
+        }
         Fault::JsonErrorBody => Answer::error(
             StatusCode::OK,
             "WKS.00000500",
             "The export failed. Try again later.",
             &scene.request_id,
         ),
-        Fault::EmptyBody => Answer {
-            payload: Payload::Whole(Bytes::new()),
-            ..answer
-        },
+        Fault::EmptyBody => Answer { payload: Payload::Whole(Bytes::new()), ..answer },
         Fault::WrongContentType => answer.with_header(header::CONTENT_TYPE, "text/html"),
         Fault::DropConnection => {
             scene.wire.close();
@@ -138,32 +129,29 @@ fn cut(answer: Answer, bytes: u64, ending: Ending, scene: Scene) -> Answer {
 }
 
 fn cut_stream(source: ByteStream, bytes: u64, ending: Ending, scene: Scene) -> ByteStream {
-    stream::unfold(
-        (source, bytes, scene),
-        move |(mut source, mut left, scene)| async move {
-            while left > 0 {
-                match source.next().await {
-                    Some(Ok(mut chunk)) => {
-                        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                        left -= chunk.len() as u64;
-                        return Some((Ok(chunk), (source, left, scene)));
-                    }
-                    Some(Err(error)) => return Some((Err(error), (source, left, scene))),
-                    None => left = 0,
+    stream::unfold((source, bytes, scene), move |(mut source, mut left, scene)| async move {
+        while left > 0 {
+            match source.next().await {
+                Some(Ok(mut chunk)) => {
+                    chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= chunk.len() as u64;
+                    return Some((Ok(chunk), (source, left, scene)));
                 }
+                Some(Err(error)) => return Some((Err(error), (source, left, scene))),
+                None => left = 0,
             }
-            match ending {
-                Ending::Clean => return None,
-                Ending::Break => sleep(FLUSH).await,
-                Ending::Stall => stopped(scene.stop.clone()).await,
-                Ending::Reset => {
-                    sleep(FLUSH).await;
-                    scene.wire.reset();
-                }
+        }
+        match ending {
+            Ending::Clean => return None,
+            Ending::Break => sleep(FLUSH).await,
+            Ending::Stall => stopped(scene.stop.clone()).await,
+            Ending::Reset => {
+                sleep(FLUSH).await;
+                scene.wire.reset();
             }
-            // An error is how a body tells the server to break the connection off.
-            Some((Err(io::Error::other("scripted fault")), (source, 0, scene)))
-        },
-    )
+        }
+        // An error is how a body tells the server to break the connection off.
+        Some((Err(io::Error::other("scripted fault")), (source, 0, scene)))
+    })
     .boxed()
 }

@@ -62,12 +62,10 @@ fn read_fault(text: &str) -> Result<Fault, BadFaultScript> {
             Ok(code @ 200..=599) => Fault::status(code),
             _ => return Err(BadFaultScript("status: 200 to 599".to_owned())),
         },
-        "throttle" => Fault::Throttle {
-            retry_after: argument.map(|_| needed()).transpose()?.map(RetryAfter::Seconds),
-        },
-        "throttle-date" => Fault::Throttle {
-            retry_after: Some(RetryAfter::HttpDate(needed()?)),
-        },
+        "throttle" => {
+            Fault::Throttle { retry_after: argument.map(|_| needed()).transpose()?.map(RetryAfter::Seconds) }
+        }
+        "throttle-date" => Fault::Throttle { retry_after: Some(RetryAfter::HttpDate(needed()?)) },
         "delay" => Fault::DelayFirstByte(Duration::from_millis(needed()?)),
         "stall" => Fault::StallAfter { bytes: needed()? },
         "truncate" => Fault::TruncateAfter { bytes: needed()? },
@@ -104,40 +102,23 @@ mod tests {
 
     #[test]
     fn a_rule_is_read_from_text() {
-        assert_eq!(
-            rule("export:status=503x3"),
-            Rule::new(Fault::status(503)).on(Endpoint::Export).times(3)
-        );
+        assert_eq!(rule("export:status=503x3"), Rule::new(Fault::status(503)).on(Endpoint::Export).times(3));
         assert_eq!(rule("any:drop"), Rule::new(Fault::DropConnection));
         assert_eq!(
             rule("query:throttle-date=5x1"),
-            Rule::new(Fault::Throttle {
-                retry_after: Some(RetryAfter::HttpDate(5))
-            })
-            .on(Endpoint::Query)
-            .times(1)
+            Rule::new(Fault::Throttle { retry_after: Some(RetryAfter::HttpDate(5)) })
+                .on(Endpoint::Query)
+                .times(1)
         );
-        assert_eq!(
-            rule("any:throttle"),
-            Rule::new(Fault::Throttle { retry_after: None })
-        );
-        assert_eq!(
-            rule("any:delay=1500"),
-            Rule::new(Fault::DelayFirstByte(Duration::from_millis(1500)))
-        );
+        assert_eq!(rule("any:throttle"), Rule::new(Fault::Throttle { retry_after: None }));
+        assert_eq!(rule("any:delay=1500"), Rule::new(Fault::DelayFirstByte(Duration::from_millis(1500))));
     }
 
     #[test]
     fn a_text_that_is_no_rule_is_refused() {
-        for text in [
-            "drop",
-            "export:",
-            "export:status",
-            "export:status=9",
-            "else:drop",
-            "any:html=1",
-            "any:cut=x2",
-        ] {
+        for text in
+            ["drop", "export:", "export:status", "export:status=9", "else:drop", "any:html=1", "any:cut=x2"]
+        {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }
     }

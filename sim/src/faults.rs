@@ -85,11 +85,7 @@ impl Fault {
             504 => "APIGW.0201".to_owned(),
             _ => format!("WKS.00000{code}"),
         };
-        Self::Status {
-            code,
-            error_code,
-            retry_after: None,
-        }
+        Self::Status { code, error_code, retry_after: None }
     }
 }
 
@@ -106,13 +102,7 @@ pub struct Rule {
 impl Rule {
     /// Every request meets `fault`, without end.
     pub fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            endpoint: None,
-            parameters: Vec::new(),
-            skip: 0,
-            times: None,
-        }
+        Self { fault, endpoint: None, parameters: Vec::new(), skip: 0, times: None }
     }
 
     /// Only requests to this operation.
@@ -218,12 +208,7 @@ mod tests {
     fn rules_are_met_in_order_and_only_by_requests_that_match() {
         let faults = Faults::default();
         let start = |value: &str| vec![("start_time".to_owned(), value.to_owned())];
-        faults.add(
-            Rule::new(Fault::EmptyBody)
-                .on(Endpoint::Export)
-                .for_start_time("a")
-                .times(1),
-        );
+        faults.add(Rule::new(Fault::EmptyBody).on(Endpoint::Export).for_start_time("a").times(1));
         faults.add(Rule::new(Fault::HtmlBody).on(Endpoint::Export).skip(1).times(1));
         assert_eq!(faults.take(Endpoint::Query, &start("a")), None);
         assert_eq!(faults.take(Endpoint::Export, &start("b")), None, "skipped");

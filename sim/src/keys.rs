@@ -20,11 +20,7 @@ pub struct Key {
 impl Key {
     /// A key without a token.
     pub fn permanent(access: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self {
-            access: access.into(),
-            secret: secret.into(),
-            security_token: None,
-        }
+        Self { access: access.into(), secret: secret.into(), security_token: None }
     }
 
     /// A key that is only good together with its token.
@@ -33,10 +29,7 @@ impl Key {
         secret: impl Into<String>,
         security_token: impl Into<String>,
     ) -> Self {
-        Self {
-            security_token: Some(security_token.into()),
-            ..Self::permanent(access, secret)
-        }
+        Self { security_token: Some(security_token.into()), ..Self::permanent(access, secret) }
     }
 
     /// The key a simulator accepts when it was given none; it is published, hence no secret.
@@ -62,27 +55,16 @@ pub struct Keys(RwLock<HashMap<String, Key>>);
 impl Keys {
     /// Accepts `key` from now on, in place of an earlier one of the same access key.
     pub fn add(&self, key: Key) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.access.clone(), key);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.access.clone(), key);
     }
 
     /// Refuses the access key from now on; `false` when it was not known.
     pub fn revoke(&self, access: &str) -> bool {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(access)
-            .is_some()
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(access).is_some()
     }
 
     pub(crate) fn find(&self, access: &str) -> Option<Key> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(access)
-            .cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(access).cloned()
     }
 }
 

@@ -38,12 +38,7 @@ struct Arguments {
     #[arg(long, requires = "secret_key")]
     access_key: Option<String>,
     /// Its secret.
-    #[arg(
-        long,
-        requires = "access_key",
-        env = "CONNVAULT_SIM_SECRET_KEY",
-        hide_env_values = true
-    )]
+    #[arg(long, requires = "access_key", env = "CONNVAULT_SIM_SECRET_KEY", hide_env_values = true)]
     secret_key: Option<String>,
     /// The same seed gives the same records.
     #[arg(long, default_value_t = 1)]
@@ -108,11 +103,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     }
     let mut out = io::stdout();
     writeln!(out, "{}", sim.endpoint())?;
-    writeln!(
-        out,
-        "project {}, access key {access}; Ctrl-C stops",
-        sim.project_id()
-    )?;
+    writeln!(out, "project {}, access key {access}; Ctrl-C stops", sim.project_id())?;
     out.flush()?;
     tokio::signal::ctrl_c().await?;
     sim.stop().await;

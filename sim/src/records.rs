@@ -114,10 +114,7 @@ impl Record {
             moment(self.connection_setup_time),
             moment(self.connection_end_time),
             if self.is_reconnect { "true" } else { "false" }.into(),
-            self.connection_failure_reason
-                .as_deref()
-                .unwrap_or_default()
-                .into(),
+            self.connection_failure_reason.as_deref().unwrap_or_default().into(),
             number(self.network_rtt),
             number(self.e2e_rtt),
             self.sid.as_str().into(),

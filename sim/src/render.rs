@@ -79,10 +79,7 @@ pub(crate) fn file(
         Format::Xlsx => workbook(records, language, created)?,
         Format::Csv => text()?,
         Format::CsvBom => [b"\xEF\xBB\xBF".as_slice(), &text()?].concat(),
-        Format::CsvGb18030 => encoding_rs::GB18030
-            .encode(&String::from_utf8(text()?)?)
-            .0
-            .into_owned(),
+        Format::CsvGb18030 => encoding_rs::GB18030.encode(&String::from_utf8(text()?)?).0.into_owned(),
         Format::GzipCsv => gzip(&text()?, created)?,
         Format::GzipXlsx => gzip(&workbook(records, language, created)?, created)?,
     })
@@ -103,9 +100,7 @@ where
     R: IntoIterator<Item = C>,
     C: AsRef<str>,
 {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for row in rows {
         for cell in row {
             writer.write_field(cell.as_ref())?;
@@ -147,9 +142,7 @@ fn workbook(records: &[Record], language: Language, created: i64) -> Result<Vec<
 }
 
 fn gzip(content: &[u8], created: i64) -> Result<Vec<u8>, RenderError> {
-    let mut encoder = GzBuilder::new()
-        .mtime(u32::try_from(created)?)
-        .write(Vec::new(), Compression::fast());
+    let mut encoder = GzBuilder::new().mtime(u32::try_from(created)?).write(Vec::new(), Compression::fast());
     encoder.write_all(content)?;
     Ok(encoder.finish()?)
 }

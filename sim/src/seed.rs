@@ -99,12 +99,7 @@ pub(crate) fn record(start: Timestamp, seed: u64) -> Record {
         terminal_ip: format!("203.0.113.{}", 1 + random.below(254)),
         client_version: format!("25.{}.{}", random.below(12), random.below(10)),
         agent_version: format!("24.{}.0", random.below(12)),
-        desktop_ip: format!(
-            "10.{}.{}.{}",
-            random.below(8),
-            random.below(256),
-            1 + random.below(254)
-        ),
+        desktop_ip: format!("10.{}.{}.{}", random.below(8), random.below(256), 1 + random.below(254)),
         connection_start_time: start,
         connection_setup_time: (!failed).then_some(setup),
         connection_end_time: (!failed).then_some(end),
@@ -112,11 +107,7 @@ pub(crate) fn record(start: Timestamp, seed: u64) -> Record {
         connection_failure_reason: failed.then(|| random.pick(&REASONS)),
         network_rtt: (!failed).then_some(rtt),
         e2e_rtt: (!failed).then_some(e2e),
-        sid: format!(
-            "S-1-5-21-{}-{}",
-            random.below(1_000_000),
-            1000 + random.below(9000)
-        ),
+        sid: format!("S-1-5-21-{}-{}", random.below(1_000_000), 1000 + random.below(9000)),
         transaction_id: random.uuid(),
     }
 }
@@ -131,11 +122,7 @@ pub(crate) fn records(seed: u64, from: Timestamp, to: Timestamp, per_day: u32) -
         let day_seed = SplitMix::new(seed).next() ^ SplitMix::new(day.cast_unsigned()).next();
         let mut random = SplitMix::new(day_seed);
         for n in 0..per_day {
-            let second = if n == 0 {
-                0
-            } else {
-                i64::from(random.below(86_400))
-            };
+            let second = if n == 0 { 0 } else { i64::from(random.below(86_400)) };
             let record_seed = random.next();
             let Ok(start) = Timestamp::from_second(day * DAY_SECONDS + second) else {
                 continue;

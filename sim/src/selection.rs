@@ -84,8 +84,7 @@ impl Selection {
 
     pub(crate) fn admits(&self, record: &Record, bounds: Bounds) -> bool {
         let equal = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-        self.window
-            .is_none_or(|(start, end)| bounds.hold(start, record.connection_start_time, end))
+        self.window.is_none_or(|(start, end)| bounds.hold(start, record.connection_start_time, end))
             && equal(&self.user_name, &record.user_name)
             && equal(&self.computer_name, &record.computer_name)
             && equal(&self.terminal_type, &record.terminal_type)
@@ -103,14 +102,11 @@ impl Page {
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, BadRequest> {
         let number = |name, default| match parameter(pairs, name) {
             None => Ok(default),
-            Some(text) => text
-                .parse::<u64>()
-                .map_err(|_| BadRequest(format!("{name} must be a number, 0 or more"))),
+            Some(text) => {
+                text.parse::<u64>().map_err(|_| BadRequest(format!("{name} must be a number, 0 or more")))
+            }
         };
-        let page = Self {
-            offset: number("offset", 0)?,
-            limit: number("limit", 20)?,
-        };
+        let page = Self { offset: number("offset", 0)?, limit: number("limit", 20)? };
         if page.limit > 100 {
             return Err(BadRequest("limit must be 0 to 100".to_owned()));
         }

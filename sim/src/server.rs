@@ -69,12 +69,10 @@ impl Shared {
     pub(crate) fn creation_time(&self, now: Timestamp) -> i64 {
         let mut created = now.as_second();
         // The closure always gives a value, so that the update cannot fail.
-        let _ = self
-            .last_created
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                created = now.as_second().max(last.saturating_add(1));
-                Some(created)
-            });
+        let _ = self.last_created.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+            created = now.as_second().max(last.saturating_add(1));
+            Some(created)
+        });
         created
     }
 
@@ -108,10 +106,7 @@ pub(crate) async fn handle(
         now,
     };
     let (answer, fault) = match to_bytes(body, BODY_LIMIT_BYTES).await {
-        Err(_) => (
-            arrival.bad_request("the body cannot be read or is too large"),
-            None,
-        ),
+        Err(_) => (arrival.bad_request("the body cannot be read or is too large"), None),
         Ok(body) => {
             let signed = SignedRequest {
                 method: parts.method.as_str(),
@@ -177,12 +172,8 @@ impl Arrival<'_> {
         let Some(fault) = fault else {
             return (answer, None);
         };
-        let scene = Scene {
-            request_id: self.request_id.to_owned(),
-            now: self.now,
-            wire,
-            stop: shared.stop.clone(),
-        };
+        let scene =
+            Scene { request_id: self.request_id.to_owned(), now: self.now, wire, stop: shared.stop.clone() };
         (fault_effect::apply(&fault, answer, scene), Some(fault))
     }
 
@@ -196,11 +187,7 @@ impl Arrival<'_> {
             return self.refuse(status, "WKS.00000405", "only GET is allowed here");
         }
         if project != shared.project_id {
-            return self.refuse(
-                StatusCode::NOT_FOUND,
-                "WKS.00000404",
-                "the project does not exist",
-            );
+            return self.refuse(StatusCode::NOT_FOUND, "WKS.00000404", "the project does not exist");
         }
         let omitted = match fault {
             Some(Fault::OmitRecords { records }) => *records,

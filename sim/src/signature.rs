@@ -112,11 +112,7 @@ impl<'a> Authorization<'a> {
                 _ => return None,
             }
         }
-        Some(Self {
-            access: access?,
-            signed_headers: signed_headers?,
-            signature: signature?,
-        })
+        Some(Self { access: access?, signed_headers: signed_headers?, signature: signature? })
     }
 
     fn signs(&self, header: &str) -> bool {
@@ -140,9 +136,7 @@ pub fn verify(request: &SignedRequest<'_>, keys: &Keys, now: Timestamp) -> Resul
     let signed = instant::parse_signing_date(&date).ok_or(Refusal::NoDate)?;
     let key = keys
         .find(authorization.access)
-        .ok_or_else(|| Refusal::UnknownKey {
-            access: authorization.access.to_owned(),
-        })?;
+        .ok_or_else(|| Refusal::UnknownKey { access: authorization.access.to_owned() })?;
     if now.duration_since(signed).abs() > CLOCK_TOLERANCE {
         return Err(Refusal::Expired { signed, now });
     }
@@ -163,10 +157,7 @@ pub fn verify(request: &SignedRequest<'_>, keys: &Keys, now: Timestamp) -> Resul
 
 /// `None` when a header that is said to be signed is not there.
 fn canonical_request(request: &SignedRequest<'_>, query: &str, signed_headers: &[&str]) -> Option<String> {
-    let mut names: Vec<String> = signed_headers
-        .iter()
-        .map(|name| name.to_ascii_lowercase())
-        .collect();
+    let mut names: Vec<String> = signed_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
     names.sort();
     let mut headers = String::new();
     for name in &names {

@@ -157,11 +157,7 @@ impl Builder {
         let listener = TcpListener::bind(self.listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let keys = if self.keys.is_empty() {
-            vec![Key::example()]
-        } else {
-            self.keys
-        };
+        let keys = if self.keys.is_empty() { vec![Key::example()] } else { self.keys };
         let shared = Arc::new(Shared {
             project_id: self.project_id,
             keys: Keys::from_iter(keys),
@@ -190,12 +186,7 @@ impl Builder {
             let _ = until.wait_for(|stopped| *stopped).await;
         });
         let task = tokio::spawn(async move { server.await });
-        Ok(Simulator {
-            address,
-            shared,
-            stop,
-            task,
-        })
+        Ok(Simulator { address, shared, stop, task })
     }
 }
 
@@ -276,8 +267,6 @@ impl Drop for Simulator {
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulator")
-            .field("endpoint", &self.endpoint())
-            .finish_non_exhaustive()
+        f.debug_struct("Simulator").field("endpoint", &self.endpoint()).finish_non_exhaustive()
     }
 }

@@ -5,11 +5,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// Everything but `A-Z a-z 0-9 - . _ ~` is escaped (RFC 3986's unreserved set).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn encode(bytes: &[u8]) -> String {
     percent_encode(bytes, ESCAPED).to_string()
@@ -20,21 +16,14 @@ fn decode(raw: &str) -> Vec<u8> {
 }
 
 fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .filter(|part| !part.is_empty())
-        .map(|part| part.split_once('=').unwrap_or((part, "")))
+    query.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
 /// The path decoded, each segment encoded again, with a `/` at its end.
 pub(crate) fn canonical_path(path: &str) -> String {
     // Decoded as a whole before it is split, as the vendor does: an escaped slash separates like a plain one.
     let decoded = decode(path);
-    let mut canonical = decoded
-        .split(|byte| *byte == b'/')
-        .map(encode)
-        .collect::<Vec<_>>()
-        .join("/");
+    let mut canonical = decoded.split(|byte| *byte == b'/').map(encode).collect::<Vec<_>>().join("/");
     if !canonical.ends_with('/') {
         canonical.push('/');
     }
@@ -53,19 +42,15 @@ pub(crate) fn canonical_query(query: &str) -> Option<String> {
         pairs.push(pair);
     }
     pairs.sort();
-    let encoded: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
+    let encoded: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     Some(encoded.join("&"))
 }
 
 /// The query's pairs in the order of the wire, decoded; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn decoded_pairs(query: &str) -> Vec<(String, String)> {
     let text = |raw| String::from_utf8_lossy(&decode(raw)).into_owned();
-    raw_pairs(query)
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
+    raw_pairs(query).map(|(name, value)| (text(name), text(value))).collect()
 }
 
 #[cfg(test)]
@@ -75,18 +60,12 @@ mod tests {
     #[test]
     fn a_plus_on_the_wire_is_a_plus_and_never_canonical() {
         assert_eq!(canonical_query("user_name=a+b"), None);
-        assert_eq!(
-            decoded_pairs("user_name=a+b%20c"),
-            [("user_name".to_owned(), "a+b c".to_owned())]
-        );
+        assert_eq!(decoded_pairs("user_name=a+b%20c"), [("user_name".to_owned(), "a+b c".to_owned())]);
     }
 
     #[test]
     fn pairs_are_sorted_by_name_then_value() {
-        assert_eq!(
-            canonical_query("b=2&b=1&a-b=x&a=y&B=z").as_deref(),
-            Some("B=z&a=y&a-b=x&b=1&b=2")
-        );
+        assert_eq!(canonical_query("b=2&b=1&a-b=x&a=y&B=z").as_deref(), Some("B=z&a=y&a-b=x&b=1&b=2"));
     }
 
     #[test]

@@ -42,9 +42,7 @@ mod tests {
     async fn the_schedule_wakes() {
         let wake = Arc::new(Notify::new());
         let cron = Cron::start("* * * * * *", Arc::clone(&wake)).await.unwrap();
-        tokio::time::timeout(std::time::Duration::from_secs(20), wake.notified())
-            .await
-            .unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(20), wake.notified()).await.unwrap();
         cron.stop().await;
     }
 

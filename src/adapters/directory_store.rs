@@ -63,15 +63,10 @@ impl DirectoryStore {
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || work(&store))
-            .await
-            .unwrap_or_else(|error| {
-                let message = format!(
-                    "work on the directory store {} broke off: {error}",
-                    self.root.display()
-                );
-                Err(StoreError::of_store(FailureKind::Transient, message))
-            })
+        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|error| {
+            let message = format!("work on the directory store {} broke off: {error}", self.root.display());
+            Err(StoreError::of_store(FailureKind::Transient, message))
+        })
     }
 
     /// The error for what the file system would not do.
@@ -85,10 +80,7 @@ impl DirectoryStore {
             io::ErrorKind::InvalidFilename => {
                 (FailureKind::Rejected, "use a file system that takes such names")
             }
-            _ => (
-                FailureKind::Transient,
-                "check the disk, and whether it is mounted",
-            ),
+            _ => (FailureKind::Transient, "check the disk, and whether it is mounted"),
         };
         let (root, path) = (self.root.display(), path.display());
         StoreError::of_store(
@@ -100,18 +92,11 @@ impl DirectoryStore {
     /// What stands at `path`; `None` where no file does.
     fn look(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match std::fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_file() => Ok(Some(ObjectMeta {
-                bytes: meta.len(),
-                md5: None,
-                version_id: None,
-            })),
+            Ok(meta) if meta.is_file() => {
+                Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None }))
+            }
             Ok(_) => Ok(None),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 self.root_is_there()?;
                 Ok(None)
             }
@@ -126,20 +111,13 @@ impl DirectoryStore {
         if root.is_dir() {
             return Ok(());
         }
-        let message = format!(
-            "{} is no directory: correct the store's `path`",
-            self.root.display()
-        );
+        let message = format!("{} is no directory: correct the store's `path`", self.root.display());
         Err(StoreError::of_store(FailureKind::Rejected, message))
     }
 
     /// Makes the root (not what is above it: that would hide a disk that is not mounted) and our folders in it.
     fn make_folders(&self) -> Result<(), StoreError> {
-        for folder in [
-            self.root.clone(),
-            self.root.join(OWN_FOLDER),
-            self.root.join(TEMP_FOLDER),
-        ] {
+        for folder in [self.root.clone(), self.root.join(OWN_FOLDER), self.root.join(TEMP_FOLDER)] {
             match std::fs::create_dir(&folder) {
                 // Above the root the daemon need not be allowed to look.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder == self.root => continue,
@@ -206,8 +184,7 @@ impl ObjectStore for DirectoryStore {
 
     async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
         let (key, content) = (key.clone(), content.clone());
-        self.blocking(move |store| store.put_blocking(&key, &content))
-            .await
+        self.blocking(move |store| store.put_blocking(&key, &content)).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
@@ -230,10 +207,7 @@ impl ObjectStore for DirectoryStore {
         let (store, path) = (self.clone(), self.path(key));
         let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
             .map(move |chunk| chunk.map_err(|error| store.error("read", &path, &error)));
-        Ok(Some(ObjectBody {
-            meta,
-            bytes: bytes.boxed(),
-        }))
+        Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
     }
 
     fn list(
@@ -241,10 +215,6 @@ impl ObjectStore for DirectoryStore {
         prefix: &KeyPrefix,
         after: Option<&ObjectKey>,
     ) -> BoxStream<'_, Result<ObjectKey, StoreError>> {
-        walk::keys(
-            self,
-            prefix.as_str().to_owned(),
-            after.map(|key| key.as_str().to_owned()),
-        )
+        walk::keys(self, prefix.as_str().to_owned(), after.map(|key| key.as_str().to_owned()))
     }
 }

@@ -13,37 +13,20 @@ use crate::ports::object_store::StoreError;
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> StoreError {
     let (kind, scope, next) = match error.kind() {
         io::ErrorKind::NotFound => (FailureKind::Corrupt, Scope::Window, "the window is pulled again"),
-        _ => (
-            FailureKind::Local,
-            Scope::Daemon,
-            "check the disk of the state directory",
-        ),
+        _ => (FailureKind::Local, Scope::Daemon, "check the disk of the state directory"),
     };
-    StoreError(Failure::new(
-        kind,
-        scope,
-        format!("cannot read {}: {error}; {next}", path.display()),
-    ))
+    StoreError(Failure::new(kind, scope, format!("cannot read {}: {error}; {next}", path.display())))
 }
 
 /// The error for a local file that is not what was noted of it when it was finished.
 pub(super) fn changed(path: &Path, how: &str) -> StoreError {
-    let message = format!(
-        "{} is not the file that was pulled: {how}; the window is pulled again",
-        path.display()
-    );
+    let message =
+        format!("{} is not the file that was pulled: {how}; the window is pulled again", path.display());
     StoreError(Failure::new(FailureKind::Corrupt, Scope::Window, message))
 }
 
 /// Fails unless `path` is a file of exactly `bytes` bytes.
 pub(super) async fn check_size(path: &Path, bytes: u64) -> Result<(), StoreError> {
-    let found = tokio::fs::metadata(path)
-        .await
-        .map_err(|error| unreadable(path, &error))?
-        .len();
-    if found == bytes {
-        Ok(())
-    } else {
-        Err(changed(path, &format!("{found} bytes instead of {bytes}")))
-    }
+    let found = tokio::fs::metadata(path).await.map_err(|error| unreadable(path, &error))?.len();
+    if found == bytes { Ok(()) } else { Err(changed(path, &format!("{found} bytes instead of {bytes}"))) }
 }

@@ -4,6 +4,7 @@ pub mod cron;
 pub mod directory_store;
 pub mod inspect;
 mod local_content;
+mod remote_text;
 pub mod s3_store;
 pub mod spool;
 pub mod sqlite_ledger;

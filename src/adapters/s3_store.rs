@@ -141,18 +141,8 @@ impl S3Store {
         let place = Place::of(&settings);
         let client = client::build(&settings, &place)?;
         let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
-        let prefix = if prefix.is_empty() {
-            String::new()
-        } else {
-            format!("{prefix}/")
-        };
-        Ok(Self {
-            client,
-            settings,
-            place,
-            prefix,
-            proven: tokio::sync::Mutex::new(None),
-        })
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Ok(Self { client, settings, place, prefix, proven: tokio::sync::Mutex::new(None) })
     }
 
     /// `key` as the bucket knows it.
@@ -171,11 +161,7 @@ impl S3Store {
 
     /// What stands under `key`, on the word of one HEAD, whose 404 can also mean that the bucket is gone.
     async fn look(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
-        let request = self
-            .client
-            .head_object()
-            .bucket(&self.settings.bucket)
-            .key(self.full_key(key));
+        let request = self.client.head_object().bucket(&self.settings.bucket).key(self.full_key(key));
         match request.send().await.map_err(Trouble::of) {
             Ok(head) => Ok(Some(ObjectMeta {
                 bytes: size(head.content_length()),
@@ -189,14 +175,7 @@ impl S3Store {
 
     /// Fails if the bucket is gone. Without leave to ask, it counts as there: the put that follows will tell.
     async fn bucket_is_there(&self) -> Result<(), StoreError> {
-        match self
-            .client
-            .head_bucket()
-            .bucket(&self.settings.bucket)
-            .send()
-            .await
-            .map_err(Trouble::of)
-        {
+        match self.client.head_bucket().bucket(&self.settings.bucket).send().await.map_err(Trouble::of) {
             Err(trouble) if trouble.status() == Some(404) => Err(self.place.no_such_bucket()),
             _ => Ok(()),
         }
@@ -229,11 +208,7 @@ impl ObjectStore for S3Store {
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError> {
         let doing = format!("get {key}");
-        let request = self
-            .client
-            .get_object()
-            .bucket(&self.settings.bucket)
-            .key(self.full_key(key));
+        let request = self.client.get_object().bucket(&self.settings.bucket).key(self.full_key(key));
         let answer = match request.send().await.map_err(Trouble::of) {
             Ok(answer) => answer,
             Err(trouble) if trouble.says_no_such_key() => return Ok(None),
@@ -246,16 +221,10 @@ impl ObjectStore for S3Store {
         };
         let (body, place) = (answer.body, self.place.clone());
         let bytes = stream::unfold((body, place, doing), |(mut body, place, doing)| async move {
-            let item = body
-                .next()
-                .await?
-                .map_err(|error| place.broken_off(&doing, &error));
+            let item = body.next().await?.map_err(|error| place.broken_off(&doing, &error));
             Some((item, (body, place, doing)))
         });
-        Ok(Some(ObjectBody {
-            meta,
-            bytes: bytes.boxed(),
-        }))
+        Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
     }
 
     fn list(
@@ -269,9 +238,7 @@ impl ObjectStore for S3Store {
 
 /// A length as the SDK gives it; no store sends a negative one.
 fn size(length: Option<i64>) -> u64 {
-    length
-        .and_then(|length| u64::try_from(length).ok())
-        .unwrap_or_default()
+    length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
 }
 
 /// The MD5 that an ETag is, where it is one: of an object put in one piece and not encrypted under a KMS key.

@@ -98,9 +98,7 @@ impl Spool {
     /// When it cannot be made.
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, SpoolError> {
         let dir: Arc<Path> = dir.into().into();
-        let spool = Self {
-            dir: Arc::clone(&dir),
-        };
+        let spool = Self { dir: Arc::clone(&dir) };
         blocking(move || {
             files::make_private_dir(&dir)
                 .map_err(|error| SpoolError::new(files::explain("make", &dir, &dir, &error)))
@@ -110,11 +108,7 @@ impl Spool {
     }
 
     fn slot(&self, stream: &StreamName, window: Window) -> Slot {
-        Slot {
-            root: Arc::clone(&self.dir),
-            stream: stream.clone(),
-            window,
-        }
+        Slot { root: Arc::clone(&self.dir), stream: stream.clone(), window }
     }
 
     /// A place for the bytes of a window's export, in place of whatever was there for that window.
@@ -202,16 +196,9 @@ impl Spool {
                     continue;
                 };
                 let paths = files::list(&folder).map_err(|error| unreadable(&folder, error))?;
-                slots.extend(
-                    paths
-                        .iter()
-                        .filter_map(|path| Some((stream.clone(), files::window_of(path)?))),
-                );
+                slots.extend(paths.iter().filter_map(|path| Some((stream.clone(), files::window_of(path)?))));
             }
-            Ok(slots
-                .into_iter()
-                .map(|(stream, window)| spool.slot(&stream, window))
-                .collect())
+            Ok(slots.into_iter().map(|(stream, window)| spool.slot(&stream, window)).collect())
         })
         .await
     }

@@ -19,7 +19,7 @@ use sqlx::SqlitePool;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::SealedEntry;
 use crate::domain::name::StreamName;
-use crate::domain::snapshot::{Hold, Resource, Snapshot, StreamState};
+use crate::domain::snapshot::{Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::ledger::{
     Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject,
@@ -48,7 +48,11 @@ impl Ledger for SqliteLedger {
         for entry in entries {
             apply::apply(&mut transaction, stream, entry).await?;
         }
-        connection::commit(transaction).await
+        transaction.commit().await
+    }
+
+    async fn window(&self, stream: &StreamName, window: Window) -> Result<Option<WindowState>, LedgerError> {
+        snapshot::window_state_of(&self.readers, stream, window).await
     }
 
     async fn named_objects(
@@ -69,14 +73,14 @@ impl Ledger for SqliteLedger {
     ) -> Result<LeaseOutcome, LedgerError> {
         let mut transaction = self.begin().await?;
         let outcome = leases::lease(&mut transaction, stream, window, holder, now, until).await?;
-        connection::commit(transaction).await?;
+        transaction.commit().await?;
         Ok(outcome)
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         leases::renew(&mut transaction, lease, until).await?;
-        connection::commit(transaction).await
+        transaction.commit().await
     }
 
     async fn commit(
@@ -90,7 +94,7 @@ impl Ledger for SqliteLedger {
         leases::give_back(&mut transaction, lease).await?;
         apply::apply(&mut transaction, &lease.stream, entry).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
-        connection::commit(transaction).await
+        transaction.commit().await
     }
 
     async fn release(
@@ -102,7 +106,7 @@ impl Ledger for SqliteLedger {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
-        connection::commit(transaction).await
+        transaction.commit().await
     }
 
     async fn fail(
@@ -115,41 +119,34 @@ impl Ledger for SqliteLedger {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::dispose(&mut transaction, lease, failure, disposition, now).await?;
-        leases::end_attempt(
-            &mut transaction,
-            lease,
-            AttemptOutcome::Failed,
-            Some(failure),
-            now,
-        )
-        .await?;
-        connection::commit(transaction).await
+        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, Some(failure), now).await?;
+        transaction.commit().await
     }
 
     async fn void_leases(&self) -> Result<u64, LedgerError> {
         let mut transaction = self.begin().await?;
         let voided = leases::void(&mut transaction).await?;
-        connection::commit(transaction).await?;
+        transaction.commit().await?;
         Ok(voided)
     }
 
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         holds::put(&mut transaction, resource, hold).await?;
-        connection::commit(transaction).await
+        transaction.commit().await
     }
 
-    async fn lift(&self, resource: &Resource) -> Result<(), LedgerError> {
+    async fn lift(&self, resource: &Resource, until: Timestamp) -> Result<bool, LedgerError> {
         let mut transaction = self.begin().await?;
-        holds::remove(&mut transaction, resource).await?;
-        connection::commit(transaction).await
+        let lifted = holds::remove(&mut transaction, resource, until).await?;
+        transaction.commit().await?;
+        Ok(lifted)
     }
 
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError> {
         let mut transaction = self.begin().await?;
         let windows = leases::retry(&mut transaction, stream, window).await?;
-        holds::clear(&mut transaction).await?;
-        connection::commit(transaction).await?;
+        transaction.commit().await?;
         Ok(windows)
     }
 

@@ -38,27 +38,14 @@ impl StateDir {
     /// # Errors
     /// When another process has it, or it cannot be used.
     pub fn lock(path: &Path) -> Result<Self, StateDirError> {
-        let unusable = |error| StateDirError::Unusable {
-            path: path.to_owned(),
-            error,
-        };
+        let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
         if !path.try_exists().map_err(unusable)? {
-            std::fs::DirBuilder::new()
-                .mode(0o700)
-                .create(path)
-                .map_err(unusable)?;
+            std::fs::DirBuilder::new().mode(0o700).create(path).map_err(unusable)?;
         }
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"));
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StateDirError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }

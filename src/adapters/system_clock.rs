@@ -9,10 +9,7 @@ use crate::ports::clock::Clock;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the machine is asked what time it is"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the machine is asked what time it is")]
     fn now(&self) -> Timestamp {
         let now = Timestamp::now();
         // Milliseconds are what the ledger keeps; more would only make entries harder to read.

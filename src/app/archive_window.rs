@@ -18,6 +18,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, LastAttempt, Lost};
 use crate::domain::planner::Task;
 use crate::domain::snapshot::WindowState;
+use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::clock::Clock;
@@ -64,6 +65,10 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         Err(failure) => return Ending::Failed(failure),
     };
     services.checkpoint.reached(Step::Leased);
+    // The plan may be old by now: after its expiry the source may answer short, and nobody would notice.
+    let expired = stream.rules.expires_at(window) <= services.clock.now();
+    let task =
+        if expired && task != (Task::Archive { reason: DueReason::Asked }) { Task::AttestLost } else { task };
     let attempt = async {
         match task {
             Task::Archive { .. } => archive(services, stream, &lease).await,
@@ -85,10 +90,8 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
 
 fn too_long(lease: &Lease) -> Failure {
     let hours = LONGEST_ATTEMPT.as_secs() / 3600;
-    let message = format!(
-        "window {} of stream {}: broken off after {hours} hours",
-        lease.window, lease.stream
-    );
+    let message =
+        format!("window {} of stream {}: broken off after {hours} hours", lease.window, lease.stream);
     Failure::new(FailureKind::Transient, Scope::Window, message)
 }
 
@@ -98,10 +101,7 @@ async fn take_lease(
     window: Window,
 ) -> Result<Result<Lease, Ending>, Failure> {
     let now = services.clock.now();
-    let outcome = services
-        .ledger
-        .lease(stream.name(), window, &services.holder, now, lease_end(now))
-        .await;
+    let outcome = services.ledger.lease(stream.name(), window, &services.holder, now, lease_end(now)).await;
     Ok(match outcome.map_err(of_ledger)? {
         LeaseOutcome::Leased(lease) => Ok(lease),
         LeaseOutcome::HeldElsewhere { .. } => Err(Ending::HeldElsewhere),
@@ -117,22 +117,15 @@ fn lease_end(now: Timestamp) -> Timestamp {
 async fn keep_lease(services: &Services, lease: &Lease) -> Failure {
     loop {
         tokio::time::sleep(RENEWAL).await;
-        if let Err(error) = services
-            .ledger
-            .renew(lease, lease_end(services.clock.now()))
-            .await
-        {
+        if let Err(error) = services.ledger.renew(lease, lease_end(services.clock.now())).await {
             return of_ledger(error);
         }
     }
 }
 
 async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<Ending, Failure> {
-    let found = services
-        .spool
-        .find(stream.name(), lease.window, stream.definition_digest)
-        .await
-        .map_err(of_spool)?;
+    let found =
+        services.spool.find(stream.name(), lease.window, stream.definition_digest).await.map_err(of_spool)?;
     let export = match found {
         Some(export) => {
             tracing::info!(stream = %stream.name(), window = %lease.window, "export of an earlier run found in the spool");
@@ -146,39 +139,24 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
 /// Pulls the export into the spool and looks into it.
 async fn pull(services: &Services, stream: &Stream, window: Window) -> Result<SpooledExport, Failure> {
     let bounds = Bounds::around(window, stream.rules.margin);
-    let request = ExportRequest {
-        bounds,
-        filters: stream.definition.filters.clone(),
-    };
-    let mut writer = services
-        .spool
-        .begin(stream.name(), window)
-        .await
-        .map_err(of_spool)?;
+    let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
+    let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);
-    let receipt = stream
-        .source
-        .export(&request, &mut writer)
-        .await
-        .map_err(of_source)?;
+    let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
     let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
     services.checkpoint.reached(Step::Pulled);
-    let inspection = services
-        .scratch
-        .inspect(downloaded.path())
-        .await?
-        .map_err(|error| Failure {
-            request_ids: receipt.request_ids.clone(),
-            ..Failure::new(
-                error.kind(),
-                Scope::Window,
-                format!(
-                    "window {window} of stream {}: the export of {} bytes is none: {error}",
-                    stream.name(),
-                    downloaded.bytes()
-                ),
-            )
-        })?;
+    let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
+        request_ids: receipt.request_ids.clone(),
+        ..Failure::new(
+            error.kind(),
+            Scope::Window,
+            format!(
+                "window {window} of stream {}: the export of {} bytes is none: {error}",
+                stream.name(),
+                downloaded.bytes()
+            ),
+        )
+    })?;
     let facts = SpoolFacts {
         export: ExportFacts {
             api: receipt.api,
@@ -205,18 +183,13 @@ async fn commit(
     export: &SpooledExport,
 ) -> Result<Ending, Failure> {
     loop {
-        let named = services
-            .ledger
-            .named_objects(stream.name(), lease.window)
-            .await
-            .map_err(of_ledger)?;
+        if is_archived(services, stream, lease.window).await? {
+            return archived_elsewhere(services, lease).await;
+        }
+        let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
         let stored = data_object::store(services, stream, lease.window, export, &named).await?;
         // Nothing after this can be taken back: a holder that slept must not go on.
-        services
-            .ledger
-            .renew(lease, lease_end(services.clock.now()))
-            .await
-            .map_err(of_ledger)?;
+        services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
         let ending = Ending::Archived {
             key: stored.object.key.in_stream(stream.name()).to_string(),
             rows: stored.object.rows,
@@ -231,25 +204,11 @@ async fn commit(
             supersedes: None,
             orphans: stored.orphans,
         }));
-        match stream
-            .log
-            .append(body, Some((lease, AttemptOutcome::Archived)))
-            .await?
-        {
+        match stream.log.append(body, Some((lease, AttemptOutcome::Archived))).await? {
             Appended::Committed(_) => {
                 services.checkpoint.reached(Step::LedgerUpdated);
                 clear_spool(services, lease).await;
                 return Ok(ending);
-            }
-            Appended::Overtaken if is_archived(services, stream, lease.window).await? => {
-                clear_spool(services, lease).await;
-                let now = services.clock.now();
-                services
-                    .ledger
-                    .release(lease, AttemptOutcome::AlreadyArchived, now)
-                    .await
-                    .map_err(of_ledger)?;
-                return Ok(Ending::AlreadyArchived);
             }
             Appended::Overtaken => {}
         }
@@ -257,12 +216,16 @@ async fn commit(
 }
 
 async fn is_archived(services: &Services, stream: &Stream, window: Window) -> Result<bool, Failure> {
-    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
-    let state = snapshot
-        .windows
-        .get(stream.name())
-        .and_then(|windows| windows.get(&window));
+    let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
     Ok(matches!(state, Some(WindowState::Archived { .. })))
+}
+
+/// Somebody else archived the window meanwhile: what we pulled is of no use.
+async fn archived_elsewhere(services: &Services, lease: &Lease) -> Result<Ending, Failure> {
+    clear_spool(services, lease).await;
+    let now = services.clock.now();
+    services.ledger.release(lease, AttemptOutcome::AlreadyArchived, now).await.map_err(of_ledger)?;
+    Ok(Ending::AlreadyArchived)
 }
 
 /// What is left in the spool in spite of this is swept at the next start: the window is archived, come what may.
@@ -278,51 +241,29 @@ async fn clear_spool(services: &Services, lease: &Lease) {
 /// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
 async fn attest_lost(services: &Services, stream: &Stream, lease: &Lease) -> Result<Ending, Failure> {
     let window = lease.window;
-    let found = services
-        .spool
-        .find(stream.name(), window, stream.definition_digest)
-        .await
-        .map_err(of_spool)?;
+    let found =
+        services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
     if let Some(export) = found {
         return commit(services, stream, lease, &export).await;
     }
-    let attempts = services
-        .ledger
-        .attempts(stream.name(), window)
-        .await
-        .map_err(of_ledger)?;
+    let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
     let last_attempt = attempts.iter().rev().find_map(|attempt| {
         let at = attempt.ended_at?;
         let outcome = attempt.outcome?.as_str();
         let message = attempt.message.as_deref().unwrap_or_default();
-        Some(LastAttempt {
-            at,
-            outcome: format!("{outcome}: {message}"),
-        })
+        Some(LastAttempt { at, outcome: format!("{outcome}: {message}") })
     });
     let days = stream.rules.horizon.as_hours() / 24;
     let since = stream.rules.expires_at(window);
     let reason =
         format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
-    let body = EntryBody::Lost(Lost {
-        window,
-        reason,
-        last_attempt,
-    });
-    match stream
-        .log
-        .append(body, Some((lease, AttemptOutcome::Lost)))
-        .await?
-    {
+    let body = EntryBody::Lost(Lost { window, reason, last_attempt });
+    match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
         Appended::Committed(_) => Ok(Ending::Lost),
         // What the others wrote may have been this window: the next plan knows.
         Appended::Overtaken => {
             let now = services.clock.now();
-            services
-                .ledger
-                .release(lease, AttemptOutcome::Interrupted, now)
-                .await
-                .map_err(of_ledger)?;
+            services.ledger.release(lease, AttemptOutcome::Interrupted, now).await.map_err(of_ledger)?;
             Ok(Ending::HeldElsewhere)
         }
     }
@@ -330,10 +271,7 @@ async fn attest_lost(services: &Services, stream: &Stream, lease: &Lease) -> Res
 
 async fn interrupted(services: &Services, lease: &Lease) -> Ending {
     // If even this fails, the lease is voided at the next start.
-    let released = services
-        .ledger
-        .release(lease, AttemptOutcome::Interrupted, services.clock.now())
-        .await;
+    let released = services.ledger.release(lease, AttemptOutcome::Interrupted, services.clock.now()).await;
     if let Err(error) = released {
         tracing::debug!(stream = %lease.stream, window = %lease.window, %error, "lease not given back");
     }
@@ -356,25 +294,13 @@ async fn record_failure(
     lease: &Lease,
     failure: &Failure,
 ) -> Result<(), Failure> {
-    if failure.kind == FailureKind::Corrupt {
-        // What lies in the spool may be what is wrong: the next attempt pulls anew.
-        services
-            .spool
-            .remove(&lease.stream, lease.window)
-            .await
-            .map_err(of_spool)?;
-    }
     let now = services.clock.now();
     let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
     let follows = consequence(&stream.rules, lease.window, failure, &snapshot, now);
     if let Some((resource, hold)) = &follows.hold {
         services.ledger.hold(resource, hold).await.map_err(of_ledger)?;
     }
-    services
-        .ledger
-        .fail(lease, failure, &follows.disposition, now)
-        .await
-        .map_err(of_ledger)
+    services.ledger.fail(lease, failure, &follows.disposition, now).await.map_err(of_ledger)
 }
 
 fn of_spool(error: SpoolError) -> Failure {

@@ -139,13 +139,7 @@ pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartEr
             StoreConfig::Directory(store) => (Arc::new(DirectoryStore::new(&store.path)), store.readback),
             StoreConfig::S3(store) => (Arc::new(bucket(store).map_err(failed)?), store.readback),
         };
-        Ok((
-            name.clone(),
-            OpenStore {
-                store,
-                readback: readback_of(readback),
-            },
-        ))
+        Ok((name.clone(), OpenStore { store, readback: readback_of(readback) }))
     };
     config.stores.iter().map(open).collect()
 }
@@ -175,21 +169,14 @@ fn bucket(store: &S3Config) -> Result<S3Store, String> {
             CreateOnlyMode::ObsForbidOverwrite => CreateOnlySetting::ObsForbidOverwrite,
             CreateOnlyMode::Head => CreateOnlySetting::Head,
         },
-        storage_class: store
-            .storage_class
-            .as_ref()
-            .map(|class| class.as_str().to_owned()),
+        storage_class: store.storage_class.as_ref().map(|class| class.as_str().to_owned()),
         sse: store.sse.as_ref().map(|sse| match sse {
             Sse::Aes256 => s3_store::Sse::Aes256,
-            Sse::Kms { key_id } => s3_store::Sse::Kms {
-                key_id: key_id.as_ref().map(|id| id.as_str().to_owned()),
-            },
+            Sse::Kms { key_id } => {
+                s3_store::Sse::Kms { key_id: key_id.as_ref().map(|id| id.as_str().to_owned()) }
+            }
         }),
-        tags: store
-            .tags
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        tags: store.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         timeouts: s3_store::Timeouts::default(),
     };
     S3Store::new(settings).map_err(|e| e.to_string())
@@ -212,12 +199,8 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// Every stream of the configuration, ready to be worked on.
     pub fn streams(&self) -> BTreeMap<StreamName, Arc<Stream>> {
-        let streams = rules(self.config)
-            .into_iter()
-            .filter_map(|rules| self.stream(rules));
-        streams
-            .map(|stream| (stream.name().clone(), Arc::new(stream)))
-            .collect()
+        let streams = rules(self.config).into_iter().filter_map(|rules| self.stream(rules));
+        streams.map(|stream| (stream.name().clone(), Arc::new(stream))).collect()
     }
 
     fn stream(&self, rules: StreamRules) -> Option<Stream> {
@@ -230,11 +213,7 @@ impl Parts<'_> {
             Arc::clone(self.ledger),
             Arc::clone(&self.injected.clock),
             Arc::clone(&self.injected.checkpoint),
-            Writer {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                host: host(),
-                key_fingerprint: None,
-            },
+            Writer { version: env!("CARGO_PKG_VERSION").to_owned(), host: host(), key_fingerprint: None },
         );
         Some(Stream {
             definition_digest: definition_digest(&definition),

@@ -50,41 +50,22 @@ pub async fn run(
     let cron = Cron::start(schedule, Arc::clone(&controls.wake)).await;
     let cron = cron.map_err(|error| StartError::config(format!("daemon.schedule {schedule:?}: {error}")))?;
     manager.ready();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        streams = session.streams.len(),
-        "ready"
-    );
-    let look = Look::new(
-        Arc::clone(&session.services),
-        session.streams.clone(),
-        Selection::All,
-    );
-    let alive_every = manager
-        .watchdog()
-        .map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), streams = session.streams.len(), "ready");
+    let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
+    let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let reconciler = Reconciler {
         look: Arc::new(look),
         concurrency: config.daemon.concurrency.into(),
         wake: Arc::clone(&controls.wake),
         stop: controls.stop.clone(),
-        observer: Arc::new(Supervised {
-            manager,
-            inner: observer,
-            seen: Mutex::default(),
-        }),
+        observer: Arc::new(Supervised { manager, inner: observer, seen: Mutex::default() }),
         alive_every,
     };
     let tally = reconciler.run(Until::Stopped).await;
     manager.stopping();
     cron.stop().await;
     session.end().await;
-    tracing::info!(
-        archived = tally.archived,
-        lost = tally.lost,
-        failed = tally.failed,
-        "stopped"
-    );
+    tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
     Ok(())
 }
 
@@ -122,10 +103,9 @@ impl Observer for Supervised {
             Event::Idle { until: next } => until = *next,
         }
         let status = match (seen.queued + seen.in_flight, until) {
-            (0, Some(next)) => format!(
-                "nothing to do until {next:.0}; {} archived since the start",
-                seen.archived
-            ),
+            (0, Some(next)) => {
+                format!("nothing to do until {next:.0}; {} archived since the start", seen.archived)
+            }
             (0, None) => format!("nothing to do; {} archived since the start", seen.archived),
             _ => format!(
                 "{} windows in flight, {} waiting; {} archived since the start",

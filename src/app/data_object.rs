@@ -56,10 +56,7 @@ pub async fn store(
         let present = list(stream, window).await?;
         let mut orphans = Vec::new();
         let mut adopted = None;
-        for key in present
-            .iter()
-            .filter(|key| named.iter().all(|named| named.key != **key))
-        {
+        for key in present.iter().filter(|key| named.iter().all(|named| named.key != **key)) {
             match look_into(services, stream, key, export).await? {
                 Orphaned::SameRows(object) if adopted.is_none() => adopted = Some(object),
                 Orphaned::SameRows(object) => orphans.push(as_orphan(&object)),
@@ -69,31 +66,17 @@ pub async fn store(
         }
         if let Some(object) = adopted {
             tracing::info!(stream = %stream.name(), %window, key = %object.key, "object of an earlier run adopted");
-            return Ok(Stored {
-                revision: object.key.revision(),
-                object,
-                orphans,
-            });
+            return Ok(Stored { revision: object.key.revision(), object, orphans });
         }
-        let taken = present
-            .iter()
-            .chain(named.iter().map(|named| &named.key))
-            .map(DataKey::revision)
-            .max();
+        let taken = present.iter().chain(named.iter().map(|named| &named.key)).map(DataKey::revision).max();
         let revision = taken.map_or(Revision::FIRST, Revision::next);
         let key = DataKey::new(window, revision, export.facts.format);
         if let Some(object) = put(services, stream, &key, export).await? {
-            return Ok(Stored {
-                revision,
-                object,
-                orphans,
-            });
+            return Ok(Stored { revision, object, orphans });
         }
     }
-    let message = format!(
-        "window {window} of stream {}: its object keys keep being taken by others",
-        stream.name()
-    );
+    let message =
+        format!("window {window} of stream {}: its object keys keep being taken by others", stream.name());
     Err(Failure::new(FailureKind::Transient, Scope::Window, message))
 }
 
@@ -101,17 +84,9 @@ pub async fn store(
 async fn list(stream: &Stream, window: Window) -> Result<Vec<DataKey>, Failure> {
     let prefix = DataKey::prefix_of_window(stream.name(), window);
     let folder = format!("{}/", stream.name());
-    let keys: Vec<_> = stream
-        .store
-        .list(&prefix, None)
-        .map_err(of_store)
-        .try_collect()
-        .await?;
+    let keys: Vec<_> = stream.store.list(&prefix, None).map_err(of_store).try_collect().await?;
     let data_key = |key: &crate::domain::object_key::ObjectKey| {
-        let parsed = key
-            .as_str()
-            .strip_prefix(&folder)
-            .and_then(|key| key.parse::<DataKey>().ok());
+        let parsed = key.as_str().strip_prefix(&folder).and_then(|key| key.parse::<DataKey>().ok());
         if parsed.is_none() {
             tracing::warn!(stream = %stream.name(), %window, %key, "an object that connvault did not name lies here");
         }
@@ -135,11 +110,8 @@ async fn put(
         sha256: export.sha256,
         md5: export.md5,
     };
-    let PutOutcome::Created { version_id } = stream
-        .store
-        .put_if_absent(&whole, &content)
-        .await
-        .map_err(of_store)?
+    let PutOutcome::Created { version_id } =
+        stream.store.put_if_absent(&whole, &content).await.map_err(of_store)?
     else {
         return Ok(None);
     };
@@ -168,17 +140,9 @@ async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Re
     let gone = || differs("it is not there".to_owned());
     match stream.readback {
         Readback::Metadata => {
-            let meta = stream
-                .store
-                .head(&whole)
-                .await
-                .map_err(of_store)?
-                .ok_or_else(gone)?;
+            let meta = stream.store.head(&whole).await.map_err(of_store)?.ok_or_else(gone)?;
             if meta.bytes != export.bytes {
-                return Err(differs(format!(
-                    "{} bytes instead of {}",
-                    meta.bytes, export.bytes
-                )));
+                return Err(differs(format!("{} bytes instead of {}", meta.bytes, export.bytes)));
             }
             match meta.md5 {
                 Some(md5) if md5 != export.md5 => Err(differs("another ETag than its MD5".to_owned())),
@@ -186,12 +150,7 @@ async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Re
             }
         }
         Readback::Full => {
-            let body = stream
-                .store
-                .get(&whole)
-                .await
-                .map_err(of_store)?
-                .ok_or_else(gone)?;
+            let body = stream.store.get(&whole).await.map_err(of_store)?.ok_or_else(gone)?;
             let (bytes, sha256) = digest(body).await?;
             if (bytes, sha256) == (export.bytes, export.sha256) {
                 return Ok(());
@@ -206,12 +165,9 @@ async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Re
 
 async fn digest(body: ObjectBody) -> Result<(u64, Sha256), Failure> {
     let start = (0, sha2::Sha256::new());
-    let fold = body
-        .bytes
-        .map_err(of_store)
-        .try_fold(start, async |(bytes, hasher), chunk| {
-            Ok((bytes + chunk.len() as u64, hasher.chain_update(&chunk)))
-        });
+    let fold = body.bytes.map_err(of_store).try_fold(start, async |(bytes, hasher), chunk| {
+        Ok((bytes + chunk.len() as u64, hasher.chain_update(&chunk)))
+    });
     let (bytes, hasher) = fold.await?;
     Ok((bytes, Sha256::finish(hasher)))
 }
@@ -226,11 +182,7 @@ enum Orphaned {
 }
 
 fn as_orphan(object: &StoredObject) -> Orphan {
-    Orphan {
-        key: object.key.clone(),
-        bytes: object.bytes,
-        sha256: object.sha256,
-    }
+    Orphan { key: object.key.clone(), bytes: object.bytes, sha256: object.sha256 }
 }
 
 /// Fetches an object that no entry names, and compares it with the export: by bytes, else by rows.
@@ -240,12 +192,7 @@ async fn look_into(
     key: &DataKey,
     export: &SpooledExport,
 ) -> Result<Orphaned, Failure> {
-    let Some(body) = stream
-        .store
-        .get(&key.in_stream(stream.name()))
-        .await
-        .map_err(of_store)?
-    else {
+    let Some(body) = stream.store.get(&key.in_stream(stream.name())).await.map_err(of_store)? else {
         return Ok(Orphaned::Vanished);
     };
     let version_id = body.meta.version_id.clone();
@@ -261,24 +208,14 @@ async fn look_into(
     };
     let ours = &export.facts;
     if sha256 == export.sha256 {
-        return Ok(Orphaned::SameRows(found(
-            ours.format,
-            ours.rows,
-            ours.content_digest,
-        )));
+        return Ok(Orphaned::SameRows(found(ours.format, ours.rows, ours.content_digest)));
     }
     Ok(match services.scratch.inspect(file.path()).await? {
-        Ok(Inspection {
-            format,
-            rows,
-            content_digest,
-        }) if (content_digest, rows) == (ours.content_digest, ours.rows) && format == key.format() => {
+        Ok(Inspection { format, rows, content_digest })
+            if (content_digest, rows) == (ours.content_digest, ours.rows) && format == key.format() =>
+        {
             Orphaned::SameRows(found(format, rows, content_digest))
         }
-        _ => Orphaned::OtherRows(Orphan {
-            key: key.clone(),
-            bytes,
-            sha256,
-        }),
+        _ => Orphaned::OtherRows(Orphan { key: key.clone(), bytes, sha256 }),
     })
 }

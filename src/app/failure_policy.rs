@@ -38,15 +38,9 @@ pub fn consequence(
     match shared(rules, failure) {
         Some(resource) => {
             let hold = hold_on(rules, &resource, failure, snapshot, now);
-            Consequence {
-                disposition: Disposition::NotCharged,
-                hold: Some((resource, hold)),
-            }
+            Consequence { disposition: Disposition::NotCharged, hold: Some((resource, hold)) }
         }
-        None => Consequence {
-            disposition: of_window(rules, window, failure, snapshot, now),
-            hold: None,
-        },
+        None => Consequence { disposition: of_window(rules, window, failure, snapshot, now), hold: None },
     }
 }
 
@@ -80,8 +74,11 @@ pub fn hold_on(
     if failure.kind.needs_operator() {
         wait = wait.max(OPERATOR_PAUSE);
     }
+    // A pause that was asked for, or that an operator's attention is worth, is not cut short by the next failure.
+    let running =
+        before.filter(|hold| hold.fingerprint == *rules.fingerprint_of(resource)).map(|hold| hold.until);
     Hold {
-        until: later(now, wait),
+        until: running.map_or(later(now, wait), |until| until.max(later(now, wait))),
         since: before.map_or(now, |hold| hold.since),
         failures,
         failure: note(failure, now),
@@ -96,22 +93,15 @@ fn of_window(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Disposition {
-    let state = snapshot
-        .windows
-        .get(&rules.name)
-        .and_then(|windows| windows.get(&window));
+    let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     let (failures, corrupt) = match state {
-        Some(WindowState::Open {
-            failures, corrupt, ..
-        }) => (*failures, *corrupt),
+        Some(WindowState::Open { failures, corrupt, .. }) => (*failures, *corrupt),
         _ => (0, 0),
     };
     let hopeless = failure.kind.needs_operator()
         || (failure.kind == FailureKind::Corrupt && corrupt.saturating_add(1) >= CORRUPT_LIMIT);
     if hopeless {
-        return Disposition::Park {
-            fingerprint: rules.fingerprints.stream.clone(),
-        };
+        return Disposition::Park { fingerprint: rules.fingerprints.stream.clone() };
     }
     let what = format!("{} {window}", rules.name);
     let wait = pause(failures.saturating_add(1), &what).max(failure.retry_after.unwrap_or_default());
@@ -125,11 +115,7 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 
 /// A failure as the ledger keeps it.
 pub fn note(failure: &Failure, at: Timestamp) -> FailureNote {
-    FailureNote {
-        kind: failure.kind,
-        message: failure.message.clone(),
-        at,
-    }
+    FailureNote { kind: failure.kind, message: failure.message.clone(), at }
 }
 
 /// A store's error, as a failure.
@@ -147,13 +133,14 @@ pub fn of_ledger(error: LedgerError) -> Failure {
     let scope = match error {
         LedgerError::StaleLease { .. } => Scope::Window,
         LedgerError::NotNext { .. } => Scope::Stream,
-        LedgerError::Storage(_) => Scope::Daemon,
+        LedgerError::Storage(_) | LedgerError::Unusable(_) => Scope::Daemon,
     };
     let kind = match error {
         LedgerError::StaleLease { .. } => FailureKind::Transient,
         // Somebody else moved the head; reading on puts it right.
         LedgerError::NotNext { .. } => FailureKind::Transient,
         LedgerError::Storage(_) => FailureKind::Local,
+        LedgerError::Unusable(_) => FailureKind::Damaged,
     };
     Failure::new(kind, scope, error.to_string())
 }

@@ -2,19 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::planner::{Plan, plan};
-use crate::domain::snapshot::{Hold, Resource, Snapshot};
+use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge};
 
 use super::archive_window::Services;
 use super::failure_policy::{hold_on, of_ledger};
 use super::reconcile::Streams;
 use super::selection::Selection;
+use super::stream::Stream;
+use crate::domain::window::Window;
+
+/// A log that takes longer to read is gone on with at the next look: what was read by then is kept.
+const LONGEST_READ: Duration = Duration::from_secs(120);
 
 /// Makes plans.
 pub struct Look {
@@ -32,8 +38,8 @@ pub struct Look {
 struct Memory {
     /// Streams whose log was opened in this run.
     opened: BTreeSet<StreamName>,
-    /// Held up at the last look, and until when.
-    held: BTreeMap<Resource, Timestamp>,
+    /// Held up at the last look.
+    held: BTreeSet<Resource>,
     /// When the first of the windows that are due and pause may go on.
     pauses_until: Option<Timestamp>,
 }
@@ -49,58 +55,74 @@ pub struct Planned {
 impl Look {
     /// Looks at `streams`, whose windows `selection` chooses from.
     pub fn new(services: Arc<Services>, streams: Streams, selection: Selection) -> Self {
-        Self {
-            services,
-            streams,
-            selection,
-            memory: Mutex::default(),
-        }
+        Self { services, streams, selection, memory: Mutex::default() }
     }
 
-    /// What is to be done now.
+    /// What is to be done now, by others than those who are `busy` with a window.
     ///
     /// # Errors
     /// When this machine's ledger fails: then nothing can be done at all.
-    pub async fn plan(&self) -> Result<Planned, Failure> {
+    pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
         let rules = self.rules();
         let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
         let wanted = self.choose(&rules, &snapshot);
-        let mut looked = false;
-        for (name, stream) in &self.streams {
-            let opened = self.memory(|memory| memory.opened.contains(name));
-            let has_work = wanted.actions.iter().any(|action| action.stream == *name);
-            let held = stream
-                .rules
-                .held_by(&snapshot, self.services.clock.now())
-                .is_some();
-            if held || (opened && !has_work) {
-                continue;
-            }
-            looked = true;
-            let followed = if opened {
-                stream.log.follow().await
-            } else {
-                stream.log.open(&stream.definition).await
-            };
-            match followed {
-                Ok(()) => self.memory(|memory| _ = memory.opened.insert(name.clone())),
-                Err(failure) if failure.kind == FailureKind::Local => return Err(failure),
+        let looks = self.streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
+        // All at the same time: a store that does not answer keeps no other stream waiting.
+        let read = futures_util::future::join_all(looks.map(|stream| self.read_log(stream))).await;
+        let looked = !read.is_empty();
+        for (stream, outcome) in read {
+            match outcome {
+                Ok(()) => self.memory(|memory| _ = memory.opened.insert(stream.name().clone())),
+                Err(failure) if failure.scope == Scope::Daemon => return Err(failure),
                 Err(failure) => self.hold_up(&stream.rules, &failure, &mut snapshot).await?,
             }
         }
         if looked {
             snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
+            self.sweep_spool(busy, &snapshot).await?;
         }
-        let plan = if looked {
-            self.choose(&rules, &snapshot)
-        } else {
-            wanted
-        };
+        let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
         self.remember(&rules, &snapshot);
-        Ok(Planned {
-            plan,
-            holds: snapshot.holds,
-        })
+        Ok(Planned { plan, holds: snapshot.holds })
+    }
+
+    /// Whether a stream's log is to be read before its windows are worked on.
+    fn is_to_be_read(&self, stream: &Stream, wanted: &Plan, snapshot: &Snapshot) -> bool {
+        let opened = self.memory(|memory| memory.opened.contains(stream.name()));
+        let has_work = wanted.actions.iter().any(|action| action.stream == *stream.name());
+        let held = stream.rules.held_by(snapshot, self.services.clock.now()).is_some();
+        !held && (has_work || !opened)
+    }
+
+    async fn read_log<'s>(&self, stream: &'s Arc<Stream>) -> (&'s Arc<Stream>, Result<(), Failure>) {
+        let opened = self.memory(|memory| memory.opened.contains(stream.name()));
+        let read = async {
+            if opened { stream.log.follow().await } else { stream.log.open(&stream.definition).await }
+        };
+        let outcome = tokio::time::timeout(LONGEST_READ, read).await.unwrap_or_else(|_| {
+            let seconds = LONGEST_READ.as_secs();
+            let message = format!("the log of stream {} was not read within {seconds} s", stream.name());
+            Err(Failure::new(FailureKind::Transient, Scope::Store, message))
+        });
+        (stream, outcome)
+    }
+
+    /// What the log has settled meanwhile needs no spool.
+    async fn sweep_spool(
+        &self,
+        busy: &BTreeSet<(StreamName, Window)>,
+        snapshot: &Snapshot,
+    ) -> Result<(), Failure> {
+        let settled: BTreeSet<_> = snapshot
+            .windows
+            .iter()
+            .flat_map(|(stream, windows)| windows.iter().map(move |(window, state)| (stream, *window, state)))
+            .filter(|(_, _, state)| matches!(state, WindowState::Archived { .. } | WindowState::Lost { .. }))
+            .map(|(stream, window, _)| (stream.clone(), window))
+            .filter(|place| !busy.contains(place))
+            .collect();
+        let keep = move |stream: &StreamName, window| !settled.contains(&(stream.clone(), window));
+        self.services.spool.sweep(&keep).await.map(|_| ()).map_err(|error| error.0)
     }
 
     fn rules(&self) -> Vec<StreamRules> {
@@ -109,8 +131,7 @@ impl Look {
 
     fn choose(&self, rules: &[StreamRules], snapshot: &Snapshot) -> Plan {
         let now = self.services.clock.now();
-        self.selection
-            .choose(plan(rules, snapshot, now), rules, snapshot, now)
+        self.selection.choose(plan(rules, snapshot, now), rules, snapshot, now)
     }
 
     /// A stream whose log cannot be read waits, with all that shares the cause.
@@ -125,11 +146,7 @@ impl Look {
             _ => Resource::Stream(rules.name.clone()),
         };
         let hold = hold_on(rules, &resource, failure, snapshot, self.services.clock.now());
-        self.services
-            .ledger
-            .hold(&resource, &hold)
-            .await
-            .map_err(of_ledger)?;
+        self.services.ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
         snapshot.holds.insert(resource, hold);
         Ok(())
     }
@@ -137,10 +154,7 @@ impl Look {
     fn remember(&self, rules: &[StreamRules], snapshot: &Snapshot) {
         let now = self.services.clock.now();
         let pausing = |rules: &StreamRules, window| match judge(rules, window, snapshot, now) {
-            Verdict::Waiting {
-                why: Waiting::Pause { .. } | Waiting::Hold { .. },
-                next,
-            } => Some(next),
+            Verdict::Waiting { why: Waiting::Pause { .. } | Waiting::Hold { .. }, next } => Some(next),
             _ => None,
         };
         let chosen = |rules: &&StreamRules| self.selection.concerns(&rules.name);
@@ -148,18 +162,13 @@ impl Look {
             .iter()
             .filter(chosen)
             .flat_map(|rules| {
-                let windows = rules
-                    .completed(now)
-                    .filter(|window| self.selection.includes(&rules.name, *window));
+                let windows =
+                    rules.completed(now).filter(|window| self.selection.includes(&rules.name, *window));
                 windows.filter_map(move |window| pausing(rules, window))
             })
             .min();
         self.memory(|memory| {
-            memory.held = snapshot
-                .holds
-                .iter()
-                .map(|(resource, hold)| (resource.clone(), hold.until))
-                .collect();
+            memory.held = snapshot.holds.keys().cloned().collect();
             memory.pauses_until = pauses_until;
         });
     }
@@ -169,36 +178,23 @@ impl Look {
         self.memory(|memory| memory.pauses_until)
     }
 
-    /// What a stream's windows need besides themselves.
-    fn resources(&self, stream: &StreamName) -> Vec<Resource> {
-        let Some(stream) = self.streams.get(stream) else {
-            return Vec::new();
-        };
-        vec![
-            Resource::Daemon,
-            Resource::Stream(stream.name().clone()),
-            Resource::Source(stream.rules.source.clone()),
-            Resource::Store(stream.rules.store.clone()),
-        ]
-    }
-
     /// Ends the holds on what a window of `stream` has just shown to work; says which. A hold that has not run out
     /// stays: the window was in flight before it, and a pause that the other side asked for is a promise.
     pub async fn lift_holds(&self, stream: &StreamName) -> Vec<Resource> {
+        let Some(stream) = self.streams.get(stream) else { return Vec::new() };
         let now = self.services.clock.now();
-        let run_out = |memory: &mut Memory, resource: &Resource| {
-            memory.held.get(resource).is_some_and(|until| *until <= now)
-                && memory.held.remove(resource).is_some()
-        };
-        let needed = self.resources(stream).into_iter();
-        let held: Vec<_> =
-            self.memory(|memory| needed.filter(|resource| run_out(memory, resource)).collect());
-        for resource in &held {
-            if let Err(error) = self.services.ledger.lift(resource).await {
-                tracing::debug!(%resource, %error, "hold not lifted; it counts on when the next failure comes");
+        let held = self.memory(|memory| memory.held.clone());
+        let mut lifted = Vec::new();
+        for resource in stream.rules.needs().filter(|resource| held.contains(resource)) {
+            match self.services.ledger.lift(&resource, now).await {
+                Ok(true) => lifted.push(resource),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%resource, %error, "hold not lifted; it counts on at the next failure")
+                }
             }
         }
-        held
+        lifted
     }
 
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {

@@ -20,6 +20,7 @@ use crate::domain::backoff::pause;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::planner::Action;
+use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 
 use super::archive_window::work;
@@ -75,7 +76,7 @@ pub struct Tally {
 
 enum Done {
     Planned(Result<Planned, Failure>),
-    Worked(StreamName, Window, Ending),
+    Worked(StreamName, Window, Ending, Vec<Resource>),
 }
 
 struct Run<'r> {
@@ -86,6 +87,8 @@ struct Run<'r> {
     queue: VecDeque<Action>,
     next_wake: Option<Timestamp>,
     stale: bool,
+    /// The next look, whatever happens until then.
+    look_at: Instant,
     /// This machine cannot work before then, and perhaps cannot even write that down.
     not_before: Option<Instant>,
     local_failures: u32,
@@ -107,6 +110,7 @@ impl Reconciler {
             queue: VecDeque::new(),
             next_wake: None,
             stale: true,
+            look_at: Instant::now() + LOOK_AGAIN,
             not_before: None,
             local_failures: 0,
             waits: 0,
@@ -118,8 +122,7 @@ impl Reconciler {
         while !self.stop.is_cancelled() {
             run.start_what_can_be();
             let idle = run.tasks.is_empty();
-            let wait = run.wait();
-            if idle && until == Until::NothingDue && !run.worth_waiting(wait) {
+            if idle && until == Until::NothingDue && !run.worth_waiting() {
                 break;
             }
             if idle {
@@ -127,9 +130,12 @@ impl Reconciler {
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                Some(done) = run.tasks.join_next_with_id(), if !idle => run.take(done).await,
+                Some(done) = run.tasks.join_next_with_id(), if !idle => run.take(done),
                 () = self.wake.notified() => run.stale = true,
-                () = tokio::time::sleep(wait) => run.stale = true,
+                () = tokio::time::sleep_until(run.look_at) => {
+                    run.stale = true;
+                    run.look_at = Instant::now() + LOOK_AGAIN;
+                }
                 _ = alive.tick() => self.observer.on(&Event::Alive),
             }
         }
@@ -147,7 +153,8 @@ impl Run<'_> {
         if self.stale && self.planning.is_none() {
             self.stale = false;
             let look = Arc::clone(&self.reconciler.look);
-            let task = self.tasks.spawn(async move { Done::Planned(look.plan().await) });
+            let busy = self.working.values().cloned().collect();
+            let task = self.tasks.spawn(async move { Done::Planned(look.plan(&busy).await) });
             self.planning = Some(task.id());
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
@@ -160,37 +167,29 @@ impl Run<'_> {
     }
 
     fn start(&mut self, action: Action) {
-        let Action {
-            stream: name,
-            window,
-            task,
-            ..
-        } = action;
+        let Action { stream: name, window, task, .. } = action;
         let Some(stream) = self.reconciler.look.streams.get(&name).cloned() else {
             return;
         };
-        if self
-            .working
-            .values()
-            .any(|(working, at)| *working == name && *at == window)
-        {
+        if self.working.values().any(|(working, at)| *working == name && *at == window) {
             return;
         }
         self.reconciler.look.selection.started(window);
-        self.reconciler.observer.on(&Event::Started {
-            stream: name.clone(),
-            window,
-        });
-        let services = Arc::clone(&self.reconciler.look.services);
+        self.reconciler.observer.on(&Event::Started { stream: name.clone(), window });
+        let look = Arc::clone(&self.reconciler.look);
         let worked = name.clone();
         let handle = self.tasks.spawn(async move {
-            let ending = work(&services, &stream, window, task).await;
-            Done::Worked(worked, window, ending)
+            let ending = work(&look.services, &stream, window, task).await;
+            let lifted = match ending {
+                Ending::Archived { .. } | Ending::Lost => look.lift_holds(&worked).await,
+                _ => Vec::new(),
+            };
+            Done::Worked(worked, window, ending, lifted)
         });
         self.working.insert(handle.id(), (name, window));
     }
 
-    async fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
+    fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
         match done {
             Ok((_, Done::Planned(planned))) => {
                 self.planning = None;
@@ -199,9 +198,10 @@ impl Run<'_> {
                     Err(failure) => self.hold_all(&failure),
                 }
             }
-            Ok((id, Done::Worked(stream, window, ending))) => {
+            Ok((id, Done::Worked(stream, window, ending, lifted))) => {
                 self.working.remove(&id);
-                self.worked(stream, window, ending).await;
+                self.report.works_again(lifted);
+                self.worked(stream, window, ending);
             }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
@@ -211,11 +211,7 @@ impl Run<'_> {
                 let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
                 let what = "a task broke off; see the log";
-                self.hold_all(&Failure::new(
-                    crate::domain::failure::FailureKind::Local,
-                    Scope::Daemon,
-                    what,
-                ));
+                self.hold_all(&Failure::new(crate::domain::failure::FailureKind::Local, Scope::Daemon, what));
             }
         }
     }
@@ -227,16 +223,15 @@ impl Run<'_> {
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
         self.next_wake = planned.plan.next_wake;
+        self.look_at = Instant::now() + self.wait();
         let (queued, in_flight) = (self.queue.len(), self.working.len());
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
     }
 
-    async fn worked(&mut self, stream: StreamName, window: Window, ending: Ending) {
+    fn worked(&mut self, stream: StreamName, window: Window, ending: Ending) {
         self.report.ending(&stream, window, &ending);
         match &ending {
             Ending::Archived { .. } | Ending::Lost => {
-                let look = &self.reconciler.look;
-                self.report.works_again(look.lift_holds(&stream).await);
                 (self.waits, self.local_failures) = (0, 0);
                 match ending {
                     Ending::Lost => self.tally.lost += 1,
@@ -253,11 +248,7 @@ impl Run<'_> {
             Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
         }
         self.stale |= self.queue.is_empty();
-        self.reconciler.observer.on(&Event::Finished {
-            stream,
-            window,
-            ending,
-        });
+        self.reconciler.observer.on(&Event::Finished { stream, window, ending });
     }
 
     /// Nothing is started for a while.
@@ -267,6 +258,7 @@ impl Run<'_> {
         if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
             self.local_failures += 1;
             self.not_before = Some(Instant::now() + pause(self.local_failures, "this machine"));
+            self.look_at = Instant::now() + self.wait();
         }
     }
 
@@ -276,27 +268,25 @@ impl Run<'_> {
         let planned = self.next_wake.map_or(LOOK_AGAIN, |wake| {
             Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO)
         });
-        let held = self
-            .not_before
-            .map(|instant| instant.saturating_duration_since(Instant::now()));
+        let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
         let held = held.filter(|left| !left.is_zero());
         // A moment more, so that the instant is past when the timer ends.
         held.unwrap_or(planned).min(LOOK_AGAIN) + Duration::from_millis(5)
     }
 
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
-    fn worth_waiting(&mut self, wait: Duration) -> bool {
-        let pausing = self.not_before.is_some()
-            || self.reconciler.look.pauses_until().is_some_and(|until| {
-                let now = self.reconciler.look.services.clock.now();
-                Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) <= LONGEST_WAIT
-            });
+    fn worth_waiting(&mut self) -> bool {
         if self.waiting {
             return true;
         }
-        self.waiting = true;
+        let now = self.reconciler.look.services.clock.now();
+        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        let held = self.not_before.is_some_and(|instant| instant > Instant::now());
+        let pausing =
+            held || self.reconciler.look.pauses_until().is_some_and(|until| left(until) <= LONGEST_WAIT);
         self.waits += 1;
-        pausing && wait <= LONGEST_WAIT + Duration::from_millis(5) && self.waits <= PATIENCE
+        self.waiting = pausing && self.waits <= PATIENCE;
+        self.waiting
     }
 
     /// Lets windows in flight finish, then abandons them.
@@ -307,7 +297,7 @@ impl Run<'_> {
             let deadline = Instant::now() + grace;
             while !self.tasks.is_empty() {
                 tokio::select! {
-                    Some(done) = self.tasks.join_next_with_id() => self.take(done).await,
+                    Some(done) = self.tasks.join_next_with_id() => self.take(done),
                     () = tokio::time::sleep_until(deadline) => break,
                 }
                 self.reconciler.observer.on(&Event::Alive);

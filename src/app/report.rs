@@ -19,12 +19,7 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived {
-                key,
-                rows,
-                bytes,
-                sha256,
-            } => {
+            Ending::Archived { key, rows, bytes, sha256 } => {
                 tracing::info!(%stream, %window, key, rows, bytes, %sha256, "window archived");
             }
             Ending::AlreadyArchived => tracing::info!(%stream, %window, "window is in the log already"),
@@ -36,12 +31,7 @@ impl Report {
     }
 
     fn failure(&mut self, stream: &StreamName, window: Window, failure: &Failure) {
-        let Failure {
-            kind,
-            message,
-            request_ids,
-            ..
-        } = failure;
+        let Failure { kind, message, request_ids, .. } = failure;
         let kind = kind.as_str();
         if failure.scope == Scope::Window {
             tracing::warn!(%stream, %window, kind, ?request_ids, "window not archived: {message}");
@@ -53,7 +43,8 @@ impl Report {
 
     /// What is held up now: news is said, the rest is known.
     pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>) {
-        for (resource, hold) in holds {
+        self.said.retain(|resource, _| *resource == Resource::Daemon || holds.contains_key(resource));
+        for (resource, hold) in holds.iter().filter(|(resource, _)| **resource != Resource::Daemon) {
             let message = &hold.failure.message;
             if self.said.insert(resource.clone(), message.clone()).as_ref() == Some(message) {
                 continue;
@@ -69,9 +60,11 @@ impl Report {
 
     /// This machine cannot work.
     pub fn this_machine(&mut self, failure: &Failure) {
-        let message = &failure.message;
-        if self.said.insert(Resource::Daemon, message.clone()).as_ref() != Some(message) {
-            tracing::error!(kind = failure.kind.as_str(), "everything waits: {message}");
+        let (kind, message) = (failure.kind.as_str(), &failure.message);
+        // A full disk shows in many places: the first is enough, until something has worked again.
+        match self.said.insert(Resource::Daemon, message.clone()) {
+            None => tracing::error!(kind, "everything waits: {message}"),
+            Some(_) => tracing::debug!(kind, "everything waits: {message}"),
         }
     }
 

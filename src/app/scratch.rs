@@ -36,10 +36,7 @@ impl Scratch {
             std::fs::create_dir(&dir)
         };
         make().map_err(|e| local(&dir, &e))?;
-        Ok(Self {
-            dir: dir.into(),
-            stop,
-        })
+        Ok(Self { dir: dir.into(), stop })
     }
 
     /// Fetches an object into a file that goes when it is dropped; says its size and digest.
@@ -81,9 +78,6 @@ impl Scratch {
 }
 
 fn local(path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!(
-        "{}: {error}; free some space there, or see to its permissions",
-        path.display()
-    );
+    let message = format!("{}: {error}; free some space there, or see to its permissions", path.display());
     Failure::new(FailureKind::Local, Scope::Daemon, message)
 }

@@ -36,13 +36,7 @@ pub struct Stretch {
 impl Stretch {
     /// The windows of `stream` within `[from, to)`.
     pub fn new(stream: StreamName, from: Timestamp, to: Timestamp, ask_for_lost: bool) -> Self {
-        Self {
-            stream,
-            from,
-            to,
-            ask_for_lost,
-            asked: Mutex::default(),
-        }
+        Self { stream, from, to, ask_for_lost, asked: Mutex::default() }
     }
 
     /// Whether the window lies in it.
@@ -51,12 +45,7 @@ impl Stretch {
     }
 
     fn asks(&self, window: Window) -> bool {
-        self.ask_for_lost
-            && !self
-                .asked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&window)
+        self.ask_for_lost && !self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(&window)
     }
 }
 
@@ -80,11 +69,7 @@ impl Selection {
     /// Work on the window has begun.
     pub fn started(&self, window: Window) {
         if let Self::Stretch(stretch) = self {
-            stretch
-                .asked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(window);
+            stretch.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(window);
         }
     }
 
@@ -92,18 +77,10 @@ impl Selection {
     pub fn choose(&self, plan: Plan, rules: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Plan {
         let Self::Stretch(stretch) = self else { return plan };
         let mut chosen = plan;
-        chosen
-            .actions
-            .retain(|action| stretch.includes(&action.stream, action.window));
-        for action in chosen
-            .actions
-            .iter_mut()
-            .filter(|action| action.task == Task::AttestLost)
-        {
+        chosen.actions.retain(|action| stretch.includes(&action.stream, action.window));
+        for action in chosen.actions.iter_mut().filter(|action| action.task == Task::AttestLost) {
             if stretch.asks(action.window) {
-                action.task = Task::Archive {
-                    reason: DueReason::Asked,
-                };
+                action.task = Task::Archive { reason: DueReason::Asked };
             }
         }
         let asked = rules
@@ -112,18 +89,13 @@ impl Selection {
             .flat_map(|rules| rules.completed(now).map(move |window| (rules, window)))
             .filter(|(rules, window)| {
                 stretch.includes(&rules.name, *window)
-                    && matches!(
-                        judge(rules, *window, snapshot, now),
-                        Verdict::Lost { seq: Some(_), .. }
-                    )
+                    && matches!(judge(rules, *window, snapshot, now), Verdict::Lost { seq: Some(_), .. })
                     && stretch.asks(*window)
             })
             .map(|(rules, window)| Action {
                 stream: rules.name.clone(),
                 window,
-                task: Task::Archive {
-                    reason: DueReason::Asked,
-                },
+                task: Task::Archive { reason: DueReason::Asked },
                 due_at: rules.due_at(window),
                 expires_at: rules.expires_at(window),
             });

@@ -49,13 +49,7 @@ impl Session {
             prove(name.as_str(), store).await?;
         }
         let sources = compose::sources(config, &injected.clock)?;
-        let parts = Parts {
-            config,
-            sources: &sources,
-            stores: &stores,
-            ledger: &ledger,
-            injected,
-        };
+        let parts = Parts { config, sources: &sources, stores: &stores, ledger: &ledger, injected };
         let streams = parts.streams();
         open_logs(&streams).await?;
         let abandon = CancellationToken::new();
@@ -69,12 +63,7 @@ impl Session {
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
         };
-        Ok(Self {
-            services: Arc::new(services),
-            streams,
-            ledger: sqlite,
-            _state_dir: state_dir,
-        })
+        Ok(Self { services: Arc::new(services), streams, ledger: sqlite, _state_dir: state_dir })
     }
 
     /// Closes the ledger and gives the state directory back.
@@ -93,9 +82,12 @@ async fn open_ledger(state_dir: &StateDir) -> Result<SqliteLedger, StartError> {
             "an earlier run ended in the middle of its work; it is taken up again"
         );
     }
-    // To start the program is an operator's act: what was held up is tried at once.
-    for resource in ledger.snapshot().await.map_err(failed)?.holds.keys() {
-        ledger.lift(resource).await.map_err(failed)?;
+    // What waits for an operator is tried at once: starting the program may be how one says that it is mended. A pause
+    // that the other side asked for outlasts a restart.
+    for (resource, hold) in ledger.snapshot().await.map_err(failed)?.holds {
+        if hold.failure.kind.needs_operator() {
+            ledger.lift(&resource, hold.until).await.map_err(failed)?;
+        }
     }
     Ok(ledger)
 }
@@ -132,31 +124,16 @@ async fn open_spool(
     ledger: &Arc<dyn Ledger>,
 ) -> Result<Spool, StartError> {
     let failed = |failure: &_| StartError::from_failure("spool", failure);
-    let spool = Spool::open(state_dir.spool())
-        .await
-        .map_err(|error| failed(&error.0))?;
-    let snapshot = ledger
-        .snapshot()
-        .await
-        .map_err(|error| failed(&of_ledger(error)))?;
+    let spool = Spool::open(state_dir.spool()).await.map_err(|error| failed(&error.0))?;
+    let snapshot = ledger.snapshot().await.map_err(|error| failed(&of_ledger(error)))?;
     let keep = move |stream: &_, window| {
-        let state = snapshot
-            .windows
-            .get(stream)
-            .and_then(|windows| windows.get(&window));
+        let state = snapshot.windows.get(stream).and_then(|windows| windows.get(&window));
         // What belongs to a stream that is not configured now may be wanted again.
-        !matches!(
-            state,
-            Some(WindowState::Archived { .. } | WindowState::Lost { .. })
-        )
+        !matches!(state, Some(WindowState::Archived { .. } | WindowState::Lost { .. }))
     };
     let swept = spool.sweep(&keep).await.map_err(|error| failed(&error.0))?;
     if swept > 0 {
-        tracing::info!(
-            windows = swept,
-            streams = streams.len(),
-            "spool swept of what is archived"
-        );
+        tracing::info!(windows = swept, streams = streams.len(), "spool swept of what is archived");
     }
     Ok(spool)
 }

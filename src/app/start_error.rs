@@ -17,10 +17,7 @@ pub struct StartError {
 impl StartError {
     /// The configuration cannot work.
     pub fn config(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit: Exit::Usage,
-        }
+        Self { message: message.into(), exit: Exit::Usage }
     }
 
     /// Something that the run stands on failed.
@@ -31,10 +28,7 @@ impl StartError {
             (FailureKind::Rejected, Scope::Stream) => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self {
-            message: format!("{what}: {}", failure.message),
-            exit,
-        }
+        Self { message: format!("{what}: {}", failure.message), exit }
     }
 
     /// How the process ends.
@@ -47,11 +41,11 @@ impl From<StateDirError> for StartError {
     fn from(error: StateDirError) -> Self {
         let exit = match error {
             StateDirError::InUse(_) => Exit::AlreadyRunning,
+            StateDirError::Unusable { ref error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
+                Exit::Temporary
+            }
             StateDirError::Unusable { .. } => Exit::Failed,
         };
-        Self {
-            message: error.to_string(),
-            exit,
-        }
+        Self { message: error.to_string(), exit }
     }
 }

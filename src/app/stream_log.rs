@@ -23,6 +23,8 @@ use crate::domain::log_entry::{
 };
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key};
+use crate::domain::snapshot::WindowState;
+use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
@@ -67,15 +69,7 @@ impl StreamLog {
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
     ) -> Self {
-        Self {
-            stream,
-            store,
-            ledger,
-            clock,
-            checkpoint,
-            writer,
-            appending: Mutex::new(()),
-        }
+        Self { stream, store, ledger, clock, checkpoint, writer, appending: Mutex::new(()) }
     }
 
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -88,18 +82,12 @@ impl StreamLog {
         }
         loop {
             self.follow().await?;
-            let known = self
-                .ledger
-                .stream(&self.stream)
-                .await
-                .map_err(of_ledger)?
-                .map(|state| state.definition);
+            let known =
+                self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.definition);
             if !must_be_said(&self.stream, known.as_ref(), definition)? {
                 return Ok(());
             }
-            let body = EntryBody::Stream(StreamOpened {
-                definition: definition.clone(),
-            });
+            let body = EntryBody::Stream(StreamOpened { definition: definition.clone() });
             if let Appended::Committed(seq) = self.append(body, None).await? {
                 tracing::info!(stream = %self.stream, seq = seq.get(), "stream opened");
                 return Ok(());
@@ -114,28 +102,19 @@ impl StreamLog {
     pub async fn follow(&self) -> Result<(), Failure> {
         let known = self.head().await?;
         // Listing from before the last entry that is known also shows whether it is still there.
-        let before = known
-            .and_then(|head| Seq::new(head.seq.get() - 1))
-            .map(|seq| log_key(&self.stream, seq));
+        let before =
+            known.and_then(|head| Seq::new(head.seq.get() - 1)).map(|seq| log_key(&self.stream, seq));
         let prefix = log_prefix(&self.stream);
-        let entries = self
-            .store
-            .list(&prefix, before.as_ref())
-            .map_err(of_store)
-            .try_filter_map(|key| {
-                ready(Ok(match read_log_key(&self.stream, &key) {
-                    LogObject::Entry(seq) => Some((seq, key)),
-                    LogObject::Other => None,
-                }))
-            });
+        let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(|key| {
+            ready(Ok(match read_log_key(&self.stream, &key) {
+                LogObject::Entry(seq) => Some((seq, key)),
+                LogObject::Other => None,
+            }))
+        });
         let fetched = entries
             .map_ok(|(seq, key)| async move {
                 let unknown = known.is_none_or(|head| head.seq < seq);
-                let bytes = if unknown {
-                    Some(self.read(&key).await?)
-                } else {
-                    None
-                };
+                let bytes = if unknown { Some(self.read(&key).await?) } else { None };
                 Ok::<_, Failure>((seq, key, bytes))
             })
             .try_buffered(READ_AHEAD);
@@ -174,6 +153,12 @@ impl StreamLog {
     ) -> Result<Appended, Failure> {
         let _one_at_a_time = self.appending.lock().await;
         let (seq, previous) = after(self.head().await?);
+        // After the head was read: whatever settles the window from here on also takes the number.
+        if let Some((lease, _)) = settles
+            && self.is_settled(lease.window, &body).await?
+        {
+            return Ok(Appended::Overtaken);
+        }
         let opens = matches!(body, EntryBody::Stream(_));
         let sealed = SealedEntry::seal(LogEntry {
             format: FORMAT,
@@ -196,10 +181,20 @@ impl StreamLog {
                 ))),
             };
         }
-        self.checkpoint
-            .reached(if opens { Step::StreamOpened } else { Step::EntryPut });
+        self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(seq))
+    }
+
+    /// Whether the log says already what `body` would say, or better.
+    async fn is_settled(&self, window: Window, body: &EntryBody) -> Result<bool, Failure> {
+        let state = self.ledger.window(&self.stream, window).await.map_err(of_ledger)?;
+        Ok(match state {
+            Some(WindowState::Archived { .. }) => true,
+            // A lost window that was pulled all the same is archived after all.
+            Some(WindowState::Lost { .. }) => matches!(body, EntryBody::Lost(_)),
+            _ => false,
+        })
     }
 
     async fn tell_ledger(
@@ -208,32 +203,20 @@ impl StreamLog {
         settles: Option<(&Lease, AttemptOutcome)>,
     ) -> Result<(), Failure> {
         let Some((lease, outcome)) = settles else {
-            return self
-                .ledger
-                .apply(&self.stream, std::slice::from_ref(entry))
-                .await
-                .map_err(of_ledger);
+            return self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger);
         };
         match self.ledger.commit(lease, entry, outcome, self.clock.now()).await {
             // The log has it, so the ledger must follow, whoever holds the lease by now.
             Err(LedgerError::StaleLease { window, .. }) => {
                 tracing::warn!(stream = %self.stream, %window, "the lease passed on while the entry was written");
-                self.ledger
-                    .apply(&self.stream, std::slice::from_ref(entry))
-                    .await
-                    .map_err(of_ledger)
+                self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger)
             }
             told => told.map_err(of_ledger),
         }
     }
 
     async fn head(&self) -> Result<Option<Head>, Failure> {
-        Ok(self
-            .ledger
-            .stream(&self.stream)
-            .await
-            .map_err(of_ledger)?
-            .map(|state| state.head))
+        Ok(self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.head))
     }
 
     /// Whether the store still holds the very entry that the ledger knows as the last one.
@@ -244,9 +227,8 @@ impl StreamLog {
             return Ok(());
         }
         let known = head.hash;
-        Err(self.damaged(format!(
-            "log entry {key} has SHA-256 {hash}, and it had {known} when it was written"
-        )))
+        Err(self
+            .damaged(format!("log entry {key} has SHA-256 {hash}, and it had {known} when it was written")))
     }
 
     async fn take_over(&self, batch: &mut Vec<SealedEntry>) -> Result<(), Failure> {
@@ -270,10 +252,9 @@ impl StreamLog {
             return Err(self.damaged(format!("log entry {key} is gone from the store")));
         };
         if body.meta.bytes > ENTRY_LIMIT {
-            return Err(self.damaged(format!(
-                "log entry {key} has {} bytes, which no entry has",
-                body.meta.bytes
-            )));
+            return Err(
+                self.damaged(format!("log entry {key} has {} bytes, which no entry has", body.meta.bytes))
+            );
         }
         let chunks: Vec<Bytes> = body.bytes.map_err(of_store).try_collect().await?;
         Ok(chunks.concat())
@@ -290,10 +271,7 @@ impl StreamLog {
         Failure::new(
             FailureKind::Damaged,
             Scope::Stream,
-            format!(
-                "{what}; nothing more is written to stream {} until its log is whole again",
-                self.stream
-            ),
+            format!("{what}; nothing more is written to stream {} until its log is whole again", self.stream),
         )
     }
 }
@@ -305,10 +283,7 @@ fn must_be_said(
     wanted: &Definition,
 ) -> Result<bool, Failure> {
     let Some(known) = known else { return Ok(true) };
-    let as_known = Definition {
-        start: known.start,
-        ..wanted.clone()
-    };
+    let as_known = Definition { start: known.start, ..wanted.clone() };
     let contradiction = if as_known != *known {
         let (is, was) = differing_field(wanted, known);
         format!("the config says {is}, but the stream was opened with {was}")
@@ -337,8 +312,5 @@ fn differing_field(wanted: &Definition, known: &Definition) -> (String, String) 
             return (format!("{name} {wanted:?}"), format!("{name} {known:?}"));
         }
     }
-    (
-        format!("filters {:?}", wanted.filters),
-        format!("filters {:?}", known.filters),
-    )
+    (format!("filters {:?}", wanted.filters), format!("filters {:?}", known.filters))
 }

@@ -71,10 +71,7 @@ pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> V
             verdict,
         }
     };
-    streams
-        .iter()
-        .flat_map(|rules| rules.completed(now).map(move |window| judged(rules, window)))
-        .collect()
+    streams.iter().flat_map(|rules| rules.completed(now).map(move |window| judged(rules, window))).collect()
 }
 
 /// The numbers of each stream.

@@ -5,11 +5,10 @@ use indicatif::MultiProgress;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::ledger_view::{failed, look};
+use super::ledger_view::{failed, lift_holds, look};
 use super::{CliError, output, plan, reconcile, retry, signals};
 use crate::app::compose::Injected;
 use crate::app::selection::{Selection, Stretch};
-use crate::app::session::Session;
 use crate::config::{Config, Stream};
 use crate::domain::name::StreamName;
 use crate::domain::planner;
@@ -71,9 +70,7 @@ impl When {
             Self::Instant(instant) => Ok(instant),
             Self::Date(date) => {
                 let zoned = date.to_zoned_datetime(stream.timezone.clone());
-                zoned
-                    .map(|zoned| zoned.timestamp())
-                    .map_err(|e| usage(format!("{date}: {e}")))
+                zoned.map(|zoned| zoned.timestamp()).map_err(|e| usage(format!("{date}: {e}")))
             }
         }
     }
@@ -95,49 +92,33 @@ pub(super) async fn run(
         return dry_run(config, injected, stretch, asked.redo, json).await;
     }
     let controls = signals::controls()?;
-    let session = Session::begin(config, injected).await?;
+    let Some(session) = reconcile::begin(config, injected, &controls).await? else {
+        return Ok(Exit::Temporary);
+    };
     if asked.redo == Redo::Failed {
         let ledger = &session.services.ledger;
+        lift_holds(&**ledger, session.streams.get(&asked.stream).map(|stream| &stream.rules).into_iter())
+            .await?;
         let snapshot = ledger.snapshot().await.map_err(failed)?;
-        for window in snapshot
-            .windows
-            .get(&asked.stream)
-            .into_iter()
-            .flat_map(|windows| windows.keys())
-        {
+        for window in snapshot.windows.get(&asked.stream).into_iter().flat_map(|windows| windows.keys()) {
             if stretch.includes(&asked.stream, *window) {
-                ledger
-                    .retry(Some(&asked.stream), Some(*window))
-                    .await
-                    .map_err(failed)?;
+                ledger.retry(Some(&asked.stream), Some(*window)).await.map_err(failed)?;
             }
         }
     }
-    reconcile::run(
-        config,
-        session,
-        Selection::Stretch(stretch),
-        &controls,
-        json,
-        bars,
-    )
-    .await
+    reconcile::run(config, session, Selection::Stretch(stretch), &controls, json, bars).await
 }
 
 fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretch, CliError> {
-    let stream = config
-        .streams
-        .get(&asked.stream)
-        .ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
+    let stream =
+        config.streams.get(&asked.stream).ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
     if asked.redo == Redo::All {
         return Err(usage(
             "--redo all comes with revisions, in a later version; use --redo failed".to_owned(),
         ));
     }
     let from = asked.from.instant(stream)?;
-    let to = asked
-        .to
-        .map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
+    let to = asked.to.map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
     if from >= to {
         return Err(usage(format!("--from {from} is not before --to {to}")));
     }
@@ -147,12 +128,7 @@ fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretc
             "stream {name} starts at {start}: to archive earlier windows, move streams.{name}.start back in the configuration"
         )));
     }
-    Ok(Stretch::new(
-        asked.stream.clone(),
-        from,
-        to,
-        asked.redo == Redo::Failed,
-    ))
+    Ok(Stretch::new(asked.stream.clone(), from, to, asked.redo == Redo::Failed))
 }
 
 async fn dry_run(
@@ -180,14 +156,7 @@ fn as_if_retried(snapshot: &mut Snapshot, stretch: &Stretch) {
     snapshot.holds.clear();
     let windows = snapshot.windows.get_mut(&stretch.stream).into_iter().flatten();
     for (_, state) in windows.filter(|(window, _)| stretch.includes(&stretch.stream, **window)) {
-        if matches!(
-            state,
-            WindowState::Parked { .. }
-                | WindowState::Open {
-                    leased_until: None,
-                    ..
-                }
-        ) {
+        if matches!(state, WindowState::Parked { .. } | WindowState::Open { leased_until: None, .. }) {
             *state = WindowState::Open {
                 failures: 0,
                 corrupt: 0,

@@ -36,24 +36,29 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
             snapshot
         }
     };
-    Ok(View {
-        rules: compose::rules(config),
-        snapshot,
-        now: injected.clock.now(),
-        has_ledger,
-    })
+    Ok(View { rules: compose::rules(config), snapshot, now: injected.clock.now(), has_ledger })
 }
 
 /// The ledger, if there is one.
 pub(super) async fn open(config: &Config) -> Result<Option<SqliteLedger>, CliError> {
-    SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir))
-        .await
-        .map_err(failed)
+    SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await.map_err(failed)
+}
+
+/// Ends every hold on what these streams need: an operator says that it is mended.
+pub(super) async fn lift_holds(
+    ledger: &dyn Ledger,
+    rules: impl Iterator<Item = &StreamRules>,
+) -> Result<(), CliError> {
+    for resource in rules.flat_map(StreamRules::needs) {
+        ledger.lift(&resource, Timestamp::MAX).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// A ledger's error, for the end of a command.
 pub(super) fn failed(error: LedgerError) -> CliError {
-    CliError::new(Exit::Failed, error.to_string())
+    let exit = if matches!(error, LedgerError::Storage(_)) { Exit::Temporary } else { Exit::Failed };
+    CliError::new(exit, error.to_string())
 }
 
 impl View {

@@ -44,9 +44,5 @@ pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
 
 /// A table as text, without blanks at the ends of lines.
 pub(super) fn lines(table: &Table) -> String {
-    table
-        .to_string()
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

@@ -22,9 +22,7 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 /// Prints a plan for people.
 pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError> {
     if plan.actions.is_empty() {
-        let next = plan
-            .next_wake
-            .map_or_else(String::new, |next| format!("; next look at {next:.0}"));
+        let next = plan.next_wake.map_or_else(String::new, |next| format!("; next look at {next:.0}"));
         return output::text(&format!("nothing to do{next}"));
     }
     let mut table = output::table(["#", "stream", "window", "what", "why", "expires in"]);
@@ -37,11 +35,7 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
             action.window.to_string(),
             what.to_owned(),
             why.to_owned(),
-            if left < 0 {
-                "expired".to_owned()
-            } else {
-                format!("{}d {}h", left / 24, left % 24)
-            },
+            if left < 0 { "expired".to_owned() } else { format!("{}d {}h", left / 24, left % 24) },
         ]);
     }
     output::text(&output::lines(&table))

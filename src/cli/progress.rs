@@ -30,8 +30,7 @@ impl Observer for Bar {
     fn on(&self, event: &Event) {
         match event {
             Event::Planned { queued, in_flight } => {
-                self.bar
-                    .set_length(self.bar.position() + (queued + in_flight) as u64);
+                self.bar.set_length(self.bar.position() + (queued + in_flight) as u64);
             }
             Event::Started { stream, window } => self.bar.set_message(format!("{stream} {window}")),
             Event::Finished {

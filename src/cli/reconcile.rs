@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::progress::Bar;
 use super::{CliError, output, signals};
 use crate::app::compose::Injected;
+use crate::app::daemon::Controls;
 use crate::app::observer::{NoObserver, Observer};
 use crate::app::planning::Look;
 use crate::app::reconcile::{Reconciler, Tally, Until};
@@ -15,6 +16,7 @@ use crate::app::selection::Selection;
 use crate::app::session::Session;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
+use crate::domain::snapshot::FailureNote;
 use crate::domain::verdict::Verdict;
 use crate::exit_code::Exit;
 
@@ -28,8 +30,20 @@ pub(super) async fn once(
     bars: Option<MultiProgress>,
 ) -> Result<Exit, CliError> {
     let stop = signals::controls()?;
-    let session = Session::begin(config, injected).await?;
+    let Some(session) = begin(config, injected, &stop).await? else { return Ok(Exit::Temporary) };
     run(config, session, Selection::All, &stop, json, bars).await
+}
+
+/// A session, unless the program is told to stop before there is one.
+pub(super) async fn begin(
+    config: &Config,
+    injected: &Injected,
+    controls: &Controls,
+) -> Result<Option<Session>, CliError> {
+    tokio::select! {
+        session = Session::begin(config, injected) => Ok(Some(session?)),
+        () = controls.stop.cancelled() => Ok(None),
+    }
 }
 
 /// What a run leaves.
@@ -41,6 +55,8 @@ struct Outcome {
     failed_tries: u64,
     /// Windows that are due and not archived.
     gaps: Vec<Judged>,
+    /// What is held up, whether or not a window needs it now.
+    held_up: Vec<FailureNote>,
 }
 
 /// Reconciles what `selection` chooses until nothing of it is due.
@@ -48,15 +64,11 @@ pub(super) async fn run(
     config: &Config,
     session: Session,
     selection: Selection,
-    controls: &crate::app::daemon::Controls,
+    controls: &Controls,
     json: bool,
     bars: Option<MultiProgress>,
 ) -> Result<Exit, CliError> {
-    let look = Arc::new(Look::new(
-        Arc::clone(&session.services),
-        session.streams.clone(),
-        selection,
-    ));
+    let look = Arc::new(Look::new(Arc::clone(&session.services), session.streams.clone(), selection));
     let observer: Arc<dyn Observer> = match &bars {
         Some(bars) => Arc::new(Bar::new(bars)),
         None => Arc::new(NoObserver),
@@ -82,66 +94,71 @@ pub(super) async fn run(
 }
 
 async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Result<Outcome, CliError> {
-    let snapshot = session
-        .services
-        .ledger
-        .snapshot()
-        .await
-        .map_err(super::ledger_view::failed)?;
+    let snapshot = session.services.ledger.snapshot().await.map_err(super::ledger_view::failed)?;
     let now = session.services.clock.now();
-    let rules: Vec<_> = session
-        .streams
-        .values()
-        .map(|stream| stream.rules.clone())
-        .collect();
+    let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
     let mut windows = survey(&rules, &snapshot, now);
     windows.retain(|judged| selection.includes(&judged.stream, judged.window));
-    let archived = windows
-        .iter()
-        .filter(|judged| judged.verdict.word() == "archived")
-        .count() as u64;
+    let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
     windows.retain(|judged| judged.is_gap(now));
+    let held_up = rules.iter().filter(|rules| selection.concerns(&rules.name));
+    let held_up =
+        held_up.filter_map(|rules| rules.held_by(&snapshot, now)).map(|(_, hold)| hold.failure.clone());
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),
         lost: tally.lost,
         failed_tries: tally.failed,
         gaps: windows,
+        held_up: held_up.collect(),
     })
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let Outcome {
-        archived,
-        already_archived,
-        lost,
-        gaps,
-        ..
-    } = outcome;
+    let Outcome { archived, already_archived, lost, gaps, held_up, .. } = outcome;
     let mut text = format!("{archived} windows archived, {already_archived} were in the log already");
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
     }
+    if let (true, Some(failure)) = (gaps.is_empty(), held_up.first()) {
+        return text + &format!("; nothing is due, but: {}\n", failure.message);
+    }
     if gaps.is_empty() {
         return text + "; nothing is due\n";
     }
-    text + &format!(
-        "; {} are not archived:\n{}",
-        gaps.len(),
-        super::status::windows(gaps)
-    )
+    text + &format!("; {} are not archived:\n{}", gaps.len(), by_cause(gaps))
+}
+
+/// One line for each stream and cause: what holds up thirty windows is said once.
+fn by_cause(gaps: &[Judged]) -> String {
+    let mut causes: Vec<(String, Vec<&Judged>)> = Vec::new();
+    for gap in gaps {
+        let cause = super::status::cause(gap);
+        match causes.iter_mut().find(|(known, windows)| *known == cause && windows[0].stream == gap.stream) {
+            Some((_, windows)) => windows.push(gap),
+            None => causes.push((cause, vec![gap])),
+        }
+    }
+    let line = |(cause, windows): &(String, Vec<&Judged>)| match windows.as_slice() {
+        [] => String::new(),
+        [only] => format!("  {} {}: {cause}\n", only.stream, only.window),
+        [first, more @ .., last] => {
+            let more = more.len() + 1;
+            format!("  {} {} and {more} more up to {}: {cause}\n", first.stream, first.window, last.window)
+        }
+    };
+    causes.iter().map(line).collect()
 }
 
 /// Windows that need an operator weigh more than windows that only need time; lost ones are past mending.
 fn exit(outcome: &Outcome) -> Exit {
     let any = |word: &str| outcome.gaps.iter().any(|judged| judged.verdict.word() == word);
-    let unattested = outcome
-        .gaps
-        .iter()
-        .any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
-    if any("parked") {
+    let unattested =
+        outcome.gaps.iter().any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
+    let operator = outcome.held_up.iter().any(|failure| failure.kind.needs_operator());
+    if any("parked") || operator {
         Exit::Failed
-    } else if any("waiting") || unattested {
+    } else if any("waiting") || unattested || !outcome.held_up.is_empty() {
         Exit::Temporary
     } else {
         Exit::Done

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::ledger_view::{failed, open};
+use super::ledger_view::{failed, lift_holds, open};
 use super::{CliError, output};
+use crate::app::compose;
 use crate::config::Config;
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
@@ -16,16 +17,17 @@ pub(super) async fn run(
     window: Option<Window>,
     as_json: bool,
 ) -> Result<Exit, CliError> {
-    if let Some(stream) = stream
-        .as_ref()
-        .filter(|stream| !config.streams.contains_key(stream))
-    {
+    if let Some(stream) = stream.as_ref().filter(|stream| !config.streams.contains_key(stream)) {
         return Err(unknown_stream(config, stream));
     }
     let windows = match open(config).await? {
         None => 0,
         Some(ledger) => {
             let windows = ledger.retry(stream.as_ref(), window).await.map_err(failed)?;
+            let rules = compose::rules(config);
+            let concerned =
+                rules.iter().filter(|rules| stream.as_ref().is_none_or(|name| rules.name == *name));
+            lift_holds(&ledger, concerned).await?;
             ledger.close().await;
             windows
         }
@@ -44,9 +46,6 @@ pub(super) async fn run(
 /// The stream is not in the configuration.
 pub(super) fn unknown_stream(config: &Config, stream: &StreamName) -> CliError {
     let known: Vec<_> = config.streams.keys().map(StreamName::as_str).collect();
-    let message = format!(
-        "there is no stream {stream} in the configuration; it has: {}",
-        known.join(", ")
-    );
+    let message = format!("there is no stream {stream} in the configuration; it has: {}", known.join(", "));
     CliError::new(Exit::Usage, message)
 }

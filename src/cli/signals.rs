@@ -10,11 +10,8 @@ use crate::exit_code::Exit;
 /// Controls that signals work.
 pub(super) fn controls() -> Result<Controls, CliError> {
     let listen = |kind| signal(kind).map_err(|e| CliError::new(Exit::Failed, format!("signals: {e}")));
-    let (terminate, interrupt, mut hangup) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::hangup())?,
-    );
+    let (terminate, interrupt, mut hangup) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
     let controls = Controls::default();
     let wake = controls.wake.clone();
     tokio::spawn(async move {

@@ -54,9 +54,7 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 }
 
 fn status(view: &View) -> Status {
-    let View {
-        rules, snapshot, now, ..
-    } = view;
+    let View { rules, snapshot, now, .. } = view;
     let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
     let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > *now);
     Status {
@@ -88,10 +86,9 @@ fn streams(streams: &[StreamSummary]) -> String {
         "first expiry",
     ]);
     for s in streams {
-        let head = s.head.map_or_else(
-            || "-".to_owned(),
-            |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()),
-        );
+        let head = s
+            .head
+            .map_or_else(|| "-".to_owned(), |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()));
         table.add_row([
             s.stream.to_string(),
             s.archived.to_string(),
@@ -125,13 +122,7 @@ fn holds(holds: &[HeldUp]) -> String {
 
 /// Windows for people, the first of them.
 pub(super) fn windows(windows: &[Judged]) -> String {
-    let mut table = output::table([
-        "stream",
-        "window",
-        "verdict",
-        "since or until",
-        "why, and what to do",
-    ]);
+    let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
     for judged in windows.iter().take(SHOWN) {
         let (when, why) = words(judged);
         let late = if judged.late { " (late)" } else { "" };
@@ -144,42 +135,32 @@ pub(super) fn windows(windows: &[Judged]) -> String {
         ]);
     }
     let more = windows.len().saturating_sub(SHOWN);
-    let more = if more > 0 {
-        format!("… and {more} more (--json lists all)\n")
-    } else {
-        String::new()
-    };
+    let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };
     output::lines(&table) + &more
+}
+
+/// The verdict, why, and what to do, in one line that is equal for windows with one cause.
+pub(super) fn cause(judged: &Judged) -> String {
+    let (when, why) = words(judged);
+    match &judged.verdict {
+        Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
+        verdict => format!("{}, {why}", verdict.word()),
+    }
 }
 
 fn words(judged: &Judged) -> (String, String) {
     match &judged.verdict {
         Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
         Verdict::Lost { since, seq } => {
-            let attested = if seq.is_some() {
-                "attested in the log"
-            } else {
-                "to be attested in the log"
-            };
-            (
-                format!("since {since:.0}"),
-                format!("the provider no longer has it; {attested}"),
-            )
+            let attested = if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
+            (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
         }
-        Verdict::Parked {
-            failure,
-            since,
-            held_by,
-            ..
-        } => {
+        Verdict::Parked { failure, since, held_by, .. } => {
             let command = match held_by {
                 Some(_) => "connvault retry".to_owned(),
                 None => format!("connvault retry {} {}", judged.stream, judged.window),
             };
-            (
-                format!("since {since:.0}"),
-                format!("{}; when mended: {command}", failure.message),
-            )
+            (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
         }
         Verdict::Waiting { why, next } => {
             let why = match why {

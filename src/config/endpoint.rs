@@ -122,9 +122,6 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<Endpoint>(), Err(why), "{bad}");
         }
-        assert_eq!(
-            "https://example.com/".parse::<Endpoint>().unwrap().to_string(),
-            "https://example.com"
-        );
+        assert_eq!("https://example.com/".parse::<Endpoint>().unwrap().to_string(), "https://example.com");
     }
 }

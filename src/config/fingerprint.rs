@@ -97,7 +97,5 @@ impl Fingerprinter {
 }
 
 fn secrets(keys: &AkSk) -> impl Iterator<Item = &SecretFile> {
-    [&keys.access_key, &keys.secret_key]
-        .into_iter()
-        .chain(&keys.security_token)
+    [&keys.access_key, &keys.secret_key].into_iter().chain(&keys.security_token)
 }

@@ -31,17 +31,12 @@ impl Config {
         credentials_directory: Option<PathBuf>,
     ) -> Result<Self, ConfigError> {
         let whole = |kind| Problem {
-            origin: Origin::File {
-                path: path.to_owned(),
-                line: None,
-            },
+            origin: Origin::File { path: path.to_owned(), line: None },
             key: String::new(),
             value: None,
             kind,
         };
-        let fatal = |kind| ConfigError {
-            problems: vec![whole(kind)],
-        };
+        let fatal = |kind| ConfigError { problems: vec![whole(kind)] };
         let text = std::fs::read_to_string(path).map_err(|error| fatal(ProblemKind::Unreadable(error)))?;
         let lines = read_lines(path, &text).map_err(|problems| ConfigError { problems })?;
         let variables = Variables::pick(environment);
@@ -53,11 +48,7 @@ impl Config {
             .and_then(|merged| merged.collect())
             .map_err(|error| fatal(ProblemKind::Merge(error.to_string().replace('\n', " "))))?;
 
-        let places = Places {
-            file: path.to_owned(),
-            lines,
-            environment: variables.names,
-        };
+        let places = Places { file: path.to_owned(), lines, environment: variables.names };
         let mut report = Report::new(places);
         let mut root = Value::from(merged);
         not_yet::refuse(&mut root, &mut report);
@@ -127,10 +118,7 @@ impl Variables {
 
 /// What the `config` crate takes as a part of a key's way; it would make other keys than the written ones of the rest.
 fn is_bare(part: &str) -> bool {
-    !part.is_empty()
-        && part
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
@@ -142,16 +130,8 @@ fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
 fn read_lines(path: &Path, text: &str) -> Result<BTreeMap<KeyPath, usize>, Vec<Problem>> {
     let problem = |offset: usize, key: &KeyPath, make: &dyn Fn(usize) -> ProblemKind| {
         let (line, column) = position(text, offset);
-        let origin = Origin::File {
-            path: path.to_owned(),
-            line: Some(line),
-        };
-        Problem {
-            origin,
-            key: key.to_string(),
-            value: None,
-            kind: make(column),
-        }
+        let origin = Origin::File { path: path.to_owned(), line: Some(line) };
+        Problem { origin, key: key.to_string(), value: None, kind: make(column) }
     };
     let (table, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
@@ -159,35 +139,24 @@ fn read_lines(path: &Path, text: &str) -> Result<BTreeMap<KeyPath, usize>, Vec<P
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().replace('\n', " ");
-        let kind = |column| ProblemKind::Syntax {
-            column,
-            message: message.clone(),
-        };
+        let kind = |column| ProblemKind::Syntax { column, message: message.clone() };
         problems.push(problem(offset, &KeyPath::default(), &kind));
     }
     let mut lines = BTreeMap::new();
     let mut too_large = Vec::new();
-    walk(
-        table.get_ref(),
-        &KeyPath::default(),
-        &mut |path, offset, value| {
-            lines.insert(path.clone(), position(text, offset).0);
-            if let DeValue::Integer(number) = value
-                && i64::from_str_radix(number.as_str(), number.radix()).is_err()
-            {
-                too_large.push((offset, path.clone()));
-            }
-        },
-    );
+    walk(table.get_ref(), &KeyPath::default(), &mut |path, offset, value| {
+        lines.insert(path.clone(), position(text, offset).0);
+        if let DeValue::Integer(number) = value
+            && i64::from_str_radix(number.as_str(), number.radix()).is_err()
+        {
+            too_large.push((offset, path.clone()));
+        }
+    });
     for (offset, key) in too_large {
         let kind = |_| ProblemKind::BadValue("the number is too large; use a smaller one".to_owned());
         problems.push(problem(offset, &key, &kind));
     }
-    if problems.is_empty() {
-        Ok(lines)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(lines) } else { Err(problems) }
 }
 
 fn walk(table: &DeTable<'_>, path: &KeyPath, visit: &mut impl FnMut(&KeyPath, usize, &DeValue<'_>)) {

@@ -2,9 +2,7 @@
 
 /// The candidate most like `word`, unless none is like it. Equally near ones: the first.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate));
+    let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
     let near_enough = distance <= (candidate.chars().count() / 3).max(1);
     (near_enough || extends(word, candidate)).then_some(candidate)

@@ -42,16 +42,8 @@ const NOT_YET: &[NotYet] = &[
         Refused::Always,
         "Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
     ),
-    NotYet(
-        "stores.*.legal_hold",
-        Refused::Always,
-        "legal hold comes in a later version; leave it out",
-    ),
-    NotYet(
-        "signing",
-        Refused::Always,
-        "signatures come in a later version; leave the section out",
-    ),
+    NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
+    NotYet("signing", Refused::Always, "signatures come in a later version; leave the section out"),
     NotYet(
         "streams.*.revisit",
         Refused::NonEmpty,
@@ -62,11 +54,7 @@ const NOT_YET: &[NotYet] = &[
         Refused::Always,
         "the independent count comes in a later version; leave it out",
     ),
-    NotYet(
-        "alerts",
-        Refused::NonEmpty,
-        "alerts come in a later version; leave the section out",
-    ),
+    NotYet("alerts", Refused::NonEmpty, "alerts come in a later version; leave the section out"),
 ];
 
 impl NotYet {
@@ -103,11 +91,7 @@ fn walk(value: &mut Value, path: &KeyPath, pattern: &[&str], rule: &NotYet, repo
         } else if is_refused(&rule.1, &below.kind) {
             report.add(&path, text_of(&below.kind), ProblemKind::NotYet(rule.2));
             // An alternative that is not there yet would otherwise be reported once more, as missing or wrong.
-            if let Refused::Values(_) = rule.1 {
-                retract(below)
-            } else {
-                drop(table.remove(&name))
-            }
+            if let Refused::Values(_) = rule.1 { retract(below) } else { drop(table.remove(&name)) }
         } else if !matches!(rule.1, Refused::Values(_)) {
             table.remove(&name);
         }
@@ -152,10 +136,7 @@ pub(super) fn keys_below(path: &KeyPath) -> impl Iterator<Item = &'static str> +
         let mut parts: Vec<_> = rule.parts().collect();
         let last = parts.pop()?;
         let here = parts.len() == section.len()
-            && parts
-                .iter()
-                .zip(&section)
-                .all(|(pattern, part)| *pattern == "*" || pattern == part);
+            && parts.iter().zip(&section).all(|(pattern, part)| *pattern == "*" || pattern == part);
         // Alternatives of an ordinary key are known through that key.
         (here && !matches!(rule.1, Refused::Values(_))).then_some(last)
     })

@@ -35,22 +35,11 @@ pub(super) fn config(root: Value, credentials: Option<&Path>, report: &mut Repor
         stores: raw.stores.entries.keys().cloned().collect(),
     };
     let daemon = daemon(raw.daemon, report);
-    let sources = named(raw.sources, report, |raw, report| {
-        source::source(raw, credentials, report)
-    });
-    let stores = named(raw.stores, report, |raw, report| {
-        store::store(raw, credentials, report)
-    });
+    let sources = named(raw.sources, report, |raw, report| source::source(raw, credentials, report));
+    let stores = named(raw.stores, report, |raw, report| store::store(raw, credentials, report));
     // A stream is checked against its source as far as the source is right.
-    let streams = named(raw.streams, report, |raw, report| {
-        stream::stream(raw, &names, &sources, report)
-    });
-    Some(Config {
-        daemon: daemon?,
-        sources,
-        stores,
-        streams,
-    })
+    let streams = named(raw.streams, report, |raw, report| stream::stream(raw, &names, &sources, report));
+    Some(Config { daemon: daemon?, sources, stores, streams })
 }
 
 /// Sections by their names. Those with problems are left out; the report has them.
@@ -63,11 +52,7 @@ fn named<N: FromStr<Err: ToString> + Ord, R, T>(
     for (name, section) in raw.entries {
         let read_name = name.parse::<N>();
         if let Err(error) = &read_name {
-            report.add(
-                &raw.key.child(&name),
-                None,
-                ProblemKind::BadValue(error.to_string()),
-            );
+            report.add(&raw.key.child(&name), None, ProblemKind::BadValue(error.to_string()));
         }
         if let (Some(value), Ok(name)) = (parse(section, report), read_name) {
             parsed.insert(name, value);
@@ -77,39 +62,23 @@ fn named<N: FromStr<Err: ToString> + Ord, R, T>(
 }
 
 fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
-    let state_dir = raw
-        .state_dir
-        .map(absolute, report)
-        .or(PathBuf::from("/var/lib/connvault"));
-    let schedule = raw
-        .schedule
-        .map(|text| text.parse(), report)
-        .or(Schedule::default());
+    let state_dir = raw.state_dir.map(absolute, report).or(PathBuf::from("/var/lib/connvault"));
+    let schedule = raw.schedule.map(|text| text.parse(), report).or(Schedule::default());
     let concurrency = raw.concurrency.map(concurrency, report).or(DEFAULT_CONCURRENCY);
-    Some(Daemon {
-        state_dir: state_dir?,
-        schedule: schedule?,
-        concurrency: concurrency?,
-    })
+    Some(Daemon { state_dir: state_dir?, schedule: schedule?, concurrency: concurrency? })
 }
 
 const DEFAULT_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).expect("4 is not 0");
 
 fn concurrency(number: i64) -> Result<NonZeroU8, &'static str> {
     let in_range = u8::try_from(number).ok().filter(|number| *number <= 64);
-    in_range
-        .and_then(NonZeroU8::new)
-        .ok_or("must be a whole number from 1 to 64")
+    in_range.and_then(NonZeroU8::new).ok_or("must be a whole number from 1 to 64")
 }
 
 /// An absolute path: the daemon's working directory is nobody's business.
 fn absolute(text: String) -> Result<PathBuf, &'static str> {
     let path = PathBuf::from(text);
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err("must be an absolute path, beginning with `/`")
-    }
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path, beginning with `/`") }
 }
 
 /// An absolute path of a file that can be read now.
@@ -117,9 +86,7 @@ fn readable(text: String) -> Result<PathBuf, String> {
     let path = absolute(text)?;
     match std::fs::read(&path) {
         Ok(_) => Ok(path),
-        Err(error) => Err(format!(
-            "cannot read it: {error}; name a file that the daemon's user can read"
-        )),
+        Err(error) => Err(format!("cannot read it: {error}; name a file that the daemon's user can read")),
     }
 }
 
@@ -132,11 +99,7 @@ fn duration(
 ) -> Setting<SignedDuration> {
     let within = |text: String| {
         let duration = parse_duration(&text).ok_or(DURATION_FORM)?;
-        if (least..=most).contains(&duration) {
-            Ok(duration)
-        } else {
-            Err(range)
-        }
+        if (least..=most).contains(&duration) { Ok(duration) } else { Err(range) }
     };
     setting.map(within, report)
 }
@@ -168,9 +131,5 @@ fn ak_sk(
     let secret_key =
         secret(secret_key, credentials, report).required("name the file with the secret key", report);
     let security_token = secret(security_token, credentials, report).optional();
-    Some(AkSk {
-        access_key: access_key?,
-        secret_key: secret_key?,
-        security_token: security_token?,
-    })
+    Some(AkSk { access_key: access_key?, secret_key: secret_key?, security_token: security_token? })
 }

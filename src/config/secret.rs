@@ -89,14 +89,9 @@ impl SecretFile {
         if !path.is_absolute() {
             return Err(BadSecretPath::NotAbsolute);
         }
-        let leaves = path
-            .components()
-            .any(|part| part == std::path::Component::ParentDir);
+        let leaves = path.components().any(|part| part == std::path::Component::ParentDir);
         let in_credentials = credentials.is_some_and(|directory| path.starts_with(directory)) && !leaves;
-        Ok(Self {
-            path,
-            forbidden: if in_credentials { 0o037 } else { 0o077 },
-        })
+        Ok(Self { path, forbidden: if in_credentials { 0o037 } else { 0o077 } })
     }
 
     /// Where it is.
@@ -113,11 +108,7 @@ impl SecretFile {
         let unreadable = |cause| SecretError::Unreadable { path: path(), cause };
         // Without NONBLOCK, opening a pipe would wait for its other end for ever.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(&self.path)
-            .map_err(unreadable)?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(SecretError::NotAFile(path()));
@@ -128,9 +119,7 @@ impl SecretFile {
         }
         // The whole room at once: a buffer that grows would leave copies of the secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
-        file.take(LARGEST + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST {
             return Err(SecretError::TooLarge(path()));
         }
@@ -157,12 +146,8 @@ mod tests {
     }
 
     fn read(path: &Path, credentials: Option<&Path>) -> Result<String, String> {
-        let secret = SecretFile::parse(path.to_str().unwrap(), credentials)
-            .unwrap()
-            .read();
-        secret
-            .map(|s| s.expose_secret().to_owned())
-            .map_err(|e| e.to_string())
+        let secret = SecretFile::parse(path.to_str().unwrap(), credentials).unwrap().read();
+        secret.map(|s| s.expose_secret().to_owned()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -174,10 +159,7 @@ mod tests {
             let said = format!("(mode {mode:04o}); run: chmod 600 {}", path.display());
             assert!(refused.ends_with(&said), "{refused}");
         }
-        assert_eq!(
-            read(&file(directory.path(), b"s3cret", 0o400), None).unwrap(),
-            "s3cret"
-        );
+        assert_eq!(read(&file(directory.path(), b"s3cret", 0o400), None).unwrap(), "s3cret");
     }
 
     #[test]
@@ -189,19 +171,12 @@ mod tests {
         let expanded = SecretFile::parse("${CREDENTIALS_DIRECTORY}/secret", credentials).unwrap();
         assert_eq!((expanded.path(), expanded.read().is_ok()), (path.as_path(), true));
         for mode in [0o460, 0o444] {
-            assert!(
-                read(&file(directory.path(), b"s3cret", mode), credentials).is_err(),
-                "{mode:o}"
-            );
+            assert!(read(&file(directory.path(), b"s3cret", mode), credentials).is_err(), "{mode:o}");
         }
         let outside = tempfile::tempdir().unwrap();
         let path = file(outside.path(), b"s3cret", 0o440);
         assert!(read(&path, credentials).is_err());
-        let roundabout = directory
-            .path()
-            .join("..")
-            .join(outside.path().file_name().unwrap())
-            .join("secret");
+        let roundabout = directory.path().join("..").join(outside.path().file_name().unwrap()).join("secret");
         assert!(read(&roundabout, credentials).is_err());
     }
 
@@ -209,10 +184,7 @@ mod tests {
     fn the_line_feed_at_the_end_is_no_part_of_the_secret() {
         let directory = tempfile::tempdir().unwrap();
         for content in ["s3cret", "s3cret\n", "s3cret\r\n", "s3cret\n\n"] {
-            assert_eq!(
-                read(&file(directory.path(), content.as_bytes(), 0o600), None).unwrap(),
-                "s3cret"
-            );
+            assert_eq!(read(&file(directory.path(), content.as_bytes(), 0o600), None).unwrap(), "s3cret");
         }
     }
 
@@ -241,11 +213,7 @@ mod tests {
     fn a_pipe_is_refused_without_waiting_for_its_other_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pipe");
-        let made = std::process::Command::new("mkfifo")
-            .arg("-m600")
-            .arg(&path)
-            .status()
-            .unwrap();
+        let made = std::process::Command::new("mkfifo").arg("-m600").arg(&path).status().unwrap();
         assert!(made.success());
         assert!(read(&path, None).unwrap_err().contains("is not a regular file"));
     }

@@ -32,11 +32,7 @@ impl Scalar for String {
     const EXPECTED: &'static str = "a text in quotes";
 
     fn from_value(value: ValueKind) -> Option<Self> {
-        if let ValueKind::String(text) = value {
-            Some(text)
-        } else {
-            None
-        }
+        if let ValueKind::String(text) = value { Some(text) } else { None }
     }
 
     fn from_variable(text: &str) -> Option<Self> {
@@ -48,11 +44,7 @@ impl Scalar for i64 {
     const EXPECTED: &'static str = "a whole number";
 
     fn from_value(value: ValueKind) -> Option<Self> {
-        if let ValueKind::I64(number) = value {
-            Some(number)
-        } else {
-            None
-        }
+        if let ValueKind::I64(number) = value { Some(number) } else { None }
     }
 
     fn from_variable(text: &str) -> Option<Self> {
@@ -64,11 +56,7 @@ impl Scalar for bool {
     const EXPECTED: &'static str = "true or false";
 
     fn from_value(value: ValueKind) -> Option<Self> {
-        if let ValueKind::Boolean(flag) = value {
-            Some(flag)
-        } else {
-            None
-        }
+        if let ValueKind::Boolean(flag) = value { Some(flag) } else { None }
     }
 
     fn from_variable(text: &str) -> Option<Self> {
@@ -95,10 +83,7 @@ impl Scalar for TextOrNumber {
     }
 
     fn from_variable(text: &str) -> Option<Self> {
-        Some(
-            text.parse()
-                .map_or_else(|_| Self::Text(text.to_owned()), Self::Number),
-        )
+        Some(text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Number))
     }
 }
 
@@ -160,18 +145,10 @@ enum State<T> {
 impl<T: Scalar> Field for Setting<T> {
     fn read(key: KeyPath, value: Option<Value>, report: &mut Report) -> Self {
         let Some(value) = value else {
-            return Self {
-                key,
-                shown: None,
-                state: State::Absent,
-            };
+            return Self { key, shown: None, state: State::Absent };
         };
         if not_yet::is_retracted(&value) {
-            return Self {
-                key,
-                shown: None,
-                state: State::Unusable,
-            };
+            return Self { key, shown: None, state: State::Unusable };
         }
         let shown = T::shown(&value);
         let found = found(&value);
@@ -182,14 +159,7 @@ impl<T: Scalar> Field for Setting<T> {
         let state = match read {
             Some(value) => State::Given(value),
             None => {
-                report.add(
-                    &key,
-                    shown.clone(),
-                    ProblemKind::WrongType {
-                        expected: T::EXPECTED,
-                        found,
-                    },
-                );
+                report.add(&key, shown.clone(), ProblemKind::WrongType { expected: T::EXPECTED, found });
                 State::Unusable
             }
         };
@@ -222,10 +192,7 @@ impl<T> Setting<T> {
         f: impl FnOnce(T) -> Result<U, E>,
         report: &mut Report,
     ) -> Setting<U> {
-        self.try_map(
-            |value| f(value).map_err(|error| ProblemKind::BadValue(error.to_string())),
-            report,
-        )
+        self.try_map(|value| f(value).map_err(|error| ProblemKind::BadValue(error.to_string())), report)
     }
 
     /// As [`Setting::map`], with the problem's kind.
@@ -245,11 +212,7 @@ impl<T> Setting<T> {
                 }
             },
         };
-        Setting {
-            key: self.key,
-            shown: self.shown,
-            state,
-        }
+        Setting { key: self.key, shown: self.shown, state }
     }
 
     /// Reports a value that is right by itself and wrong beside others.
@@ -259,11 +222,7 @@ impl<T> Setting<T> {
 
     /// The value if there is one that can be used.
     pub(super) fn peek(&self) -> Option<&T> {
-        if let State::Given(value) = &self.state {
-            Some(value)
-        } else {
-            None
-        }
+        if let State::Given(value) = &self.state { Some(value) } else { None }
     }
 
     /// The value; `None`, and reported, when it is absent or unusable.
@@ -307,16 +266,10 @@ impl Setting<String> {
         let mut choices: BTreeMap<&'static str, U> = choices.into_iter().collect();
         self.map(
             |text| {
-                let allowed = choices
-                    .keys()
-                    .map(|word| format!("{word:?}"))
-                    .collect::<Vec<_>>()
-                    .join(" or ");
+                let allowed = choices.keys().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
                 let nearest = nearest(&text, choices.keys().copied()).filter(|_| choices.len() > 1);
                 let meant = nearest.map_or_else(String::new, |word| format!("; did you mean {word:?}?"));
-                choices
-                    .remove(text.as_str())
-                    .ok_or_else(|| format!("must be {allowed}{meant}"))
+                choices.remove(text.as_str()).ok_or_else(|| format!("must be {allowed}{meant}"))
             },
             report,
         )

@@ -11,18 +11,9 @@ use super::units::{format_duration, format_timeout};
 impl Config {
     /// Every key with the value in force. Keys without a value are left out.
     pub fn effective(&self) -> Value {
-        let sources = self
-            .sources
-            .iter()
-            .map(|(name, source)| (name.to_string(), show_source(source)));
-        let stores = self
-            .stores
-            .iter()
-            .map(|(name, store)| (name.to_string(), show_store(store)));
-        let streams = self
-            .streams
-            .iter()
-            .map(|(name, stream)| (name.to_string(), show_stream(stream)));
+        let sources = self.sources.iter().map(|(name, source)| (name.to_string(), show_source(source)));
+        let stores = self.stores.iter().map(|(name, store)| (name.to_string(), show_store(store)));
+        let streams = self.streams.iter().map(|(name, stream)| (name.to_string(), show_stream(stream)));
         json!({
             "daemon": {
                 "state_dir": self.daemon.state_dir,
@@ -100,10 +91,7 @@ fn show_s3(store: &S3Store) -> Value {
         Some(Sse::Aes256) => (Some("AES256"), None),
         Some(Sse::Kms { key_id }) => (Some("aws:kms"), key_id.as_ref().map(|id| id.as_str())),
     };
-    let tags = store
-        .tags
-        .iter()
-        .map(|(name, value)| (name.to_owned(), Value::from(value)));
+    let tags = store.tags.iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
     let mut map = keys_of(&store.credentials);
     let rest = json!({
         "kind": "s3",

@@ -31,9 +31,7 @@ const SECRETS: [&str; 6] = [
 
 impl Files {
     fn new() -> Self {
-        let files = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let files = Self { directory: tempfile::tempdir().unwrap() };
         fs::create_dir(files.credentials()).unwrap();
         for name in SECRETS {
             files.secret(name, &format!("content of {name}\n"));
@@ -62,9 +60,7 @@ impl Files {
 
     fn load_with(&self, text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         fs::write(self.path(), text).unwrap();
-        let environment = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(&self.path(), environment, Some(self.credentials()))
     }
 
@@ -78,11 +74,7 @@ impl Files {
         let Err(error) = self.load_with(text, environment) else {
             return Vec::new();
         };
-        error
-            .to_string()
-            .lines()
-            .map(|line| line.replace(&directory, ""))
-            .collect()
+        error.to_string().lines().map(|line| line.replace(&directory, "")).collect()
     }
 }
 
@@ -116,20 +108,11 @@ start = "2026-11-01"
 /// [`MINIMAL`] with `line` at the head of `section`, in place of a line for the same key.
 fn with(section: &str, line: &str) -> String {
     let header = format!("[{section}]\n");
-    let text = if MINIMAL.contains(&header) {
-        MINIMAL.to_owned()
-    } else {
-        format!("{MINIMAL}{header}")
-    };
+    let text = if MINIMAL.contains(&header) { MINIMAL.to_owned() } else { format!("{MINIMAL}{header}") };
     let (before, after) = text.split_once(&header).unwrap();
     let key = line.split(" =").next().unwrap();
-    let (own, others) = after
-        .split_once("\n[")
-        .map_or((after, None), |(own, others)| (own, Some(others)));
-    let own: Vec<_> = own
-        .lines()
-        .filter(|old| old.split(" =").next() != Some(key))
-        .collect();
+    let (own, others) = after.split_once("\n[").map_or((after, None), |(own, others)| (own, Some(others)));
+    let own: Vec<_> = own.lines().filter(|old| old.split(" =").next() != Some(key)).collect();
     let others = others.map_or_else(String::new, |others| format!("\n[{others}"));
     format!("{before}{header}{line}\n{}\n{others}", own.join("\n"))
 }

@@ -82,9 +82,7 @@ fn is_region(text: &str) -> bool {
 
 fn is_project_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn is_bucket(text: &str) -> bool {
@@ -134,10 +132,7 @@ impl FromStr for Schedule {
 
     /// Asks the parser that the scheduler uses, set up as the scheduler sets it up.
     fn from_str(text: &str) -> Result<Self, BadText> {
-        let parser = CronParser::builder()
-            .seconds(Seconds::Required)
-            .dom_and_dow(true)
-            .build();
+        let parser = CronParser::builder().seconds(Seconds::Required).dom_and_dow(true).build();
         match parser.parse(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(BadText(format!(
@@ -180,8 +175,7 @@ text_type! {
 }
 
 fn is_tag_text(text: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_alphanumeric() || " +-=._:/@".contains(c))
+    text.chars().all(|c| c.is_alphanumeric() || " +-=._:/@".contains(c))
 }
 
 fn is_tag_name(text: &str) -> bool {
@@ -201,17 +195,7 @@ mod tests {
         for good in ["", "workspace", "a/b c/ü"] {
             assert!(good.parse::<Prefix>().is_ok(), "{good:?}");
         }
-        for bad in [
-            "/",
-            "/a",
-            "a/",
-            "a//b",
-            "a/../b",
-            ".",
-            "a\\b",
-            "a\nb",
-            &"a".repeat(513),
-        ] {
+        for bad in ["/", "/a", "a/", "a//b", "a/../b", ".", "a\\b", "a\nb", &"a".repeat(513)] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad:?}");
         }
     }
@@ -239,13 +223,7 @@ mod tests {
         for good in ["0 */5 * * * *", "30 0 3 * * MON", "0 0 0 1 1 *"] {
             assert!(good.parse::<Schedule>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "*/5 * * * *",
-            "0 61 * * * *",
-            "every 5 minutes",
-            "0 0 0 1 1 * 2026 *",
-        ] {
+        for bad in ["", "*/5 * * * *", "0 61 * * * *", "every 5 minutes", "0 0 0 1 1 * 2026 *"] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }
     }

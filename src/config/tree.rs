@@ -82,17 +82,11 @@ impl Places {
         let mut place = Some(key.clone());
         while let Some(path) = place {
             if let Some(line) = self.lines.get(&path) {
-                return Origin::File {
-                    path: self.file.clone(),
-                    line: Some(*line),
-                };
+                return Origin::File { path: self.file.clone(), line: Some(*line) };
             }
             place = path.parent();
         }
-        Origin::File {
-            path: self.file.clone(),
-            line: None,
-        }
+        Origin::File { path: self.file.clone(), line: None }
     }
 }
 
@@ -105,10 +99,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(places: Places) -> Self {
-        Self {
-            places,
-            problems: Vec::new(),
-        }
+        Self { places, problems: Vec::new() }
     }
 
     pub(super) fn places(&self) -> &Places {
@@ -116,12 +107,7 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, key: &KeyPath, value: Option<String>, kind: ProblemKind) {
-        self.problems.push(Problem {
-            origin: self.places.origin(key),
-            key: key.to_string(),
-            value,
-            kind,
-        });
+        self.problems.push(Problem { origin: self.places.origin(key), key: key.to_string(), value, kind });
     }
 
     /// All problems, in the order of the file, then those of the environment.
@@ -161,11 +147,8 @@ impl Fields {
             let problem = match other {
                 Some((kind, other)) => ProblemKind::OtherKind { kind, other },
                 None => {
-                    let also = kind
-                        .is_some()
-                        .then_some("kind")
-                        .into_iter()
-                        .chain(not_yet::keys_below(&self.path));
+                    let also =
+                        kind.is_some().then_some("kind").into_iter().chain(not_yet::keys_below(&self.path));
                     unknown(name, known.iter().copied().chain(also).collect())
                 }
             };
@@ -176,11 +159,7 @@ impl Fields {
     /// Reports what is a key of no kind.
     pub(super) fn finish_without_kind(self, kinds: &[(&str, &[&'static str])], report: &mut Report) {
         let keys = kinds.iter().flat_map(|(_, keys)| keys.iter().copied());
-        let known: Vec<_> = ["kind"]
-            .into_iter()
-            .chain(keys)
-            .chain(not_yet::keys_below(&self.path))
-            .collect();
+        let known: Vec<_> = ["kind"].into_iter().chain(keys).chain(not_yet::keys_below(&self.path)).collect();
         for name in self.table.keys().filter(|name| !known.contains(&name.as_str())) {
             report.add(&self.path.child(name), None, unknown(name, known.clone()));
         }
@@ -200,10 +179,7 @@ fn table_of(path: &KeyPath, value: Value, report: &mut Report) -> Table {
             report.add(
                 path,
                 None,
-                ProblemKind::WrongType {
-                    expected: "a table (a section of its own)",
-                    found,
-                },
+                ProblemKind::WrongType { expected: "a table (a section of its own)", found },
             );
             Table::new()
         }
@@ -253,9 +229,7 @@ pub(super) struct Kind {
 impl Kind {
     fn elsewhere(&self, key: &str) -> Option<&'static str> {
         let mut others = self.all.iter().filter(|(name, _)| *name != self.name);
-        others
-            .find(|(_, keys)| keys.contains(&key))
-            .map(|(name, _)| *name)
+        others.find(|(_, keys)| keys.contains(&key)).map(|(name, _)| *name)
     }
 }
 

@@ -29,9 +29,7 @@ pub(super) fn parse_duration(text: &str) -> Option<SignedDuration> {
             rest = after;
         }
     }
-    let seconds = i64::try_from(seconds)
-        .ok()
-        .filter(|s| s.unsigned_abs() <= LONGEST)?;
+    let seconds = i64::try_from(seconds).ok().filter(|s| s.unsigned_abs() <= LONGEST)?;
     (rest.is_empty() && !text.is_empty()).then(|| SignedDuration::from_secs(seconds))
 }
 
@@ -93,10 +91,8 @@ impl FromStr for ByteSize {
     type Err = BadSize;
 
     fn from_str(text: &str) -> Result<Self, BadSize> {
-        let (digits, scale) = SIZES
-            .iter()
-            .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))
-            .ok_or(BadSize)?;
+        let (digits, scale) =
+            SIZES.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale))).ok_or(BadSize)?;
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(BadSize);
         }
@@ -108,9 +104,7 @@ impl FromStr for ByteSize {
 /// In the largest unit that gives a whole number.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = SIZES
-            .iter()
-            .find(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale));
+        let whole = SIZES.iter().find(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale));
         let (unit, scale) = whole.copied().unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / scale)
     }
@@ -123,18 +117,10 @@ mod tests {
 
     #[test]
     fn a_duration_is_numbers_with_units_from_large_to_small() {
-        for (text, seconds) in [
-            ("30d", 2_592_000),
-            ("12h", 43_200),
-            ("90m", 5_400),
-            ("45s", 45),
-            ("1h30m", 5_400),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Some(SignedDuration::from_secs(seconds)),
-                "{text}"
-            );
+        for (text, seconds) in
+            [("30d", 2_592_000), ("12h", 43_200), ("90m", 5_400), ("45s", 45), ("1h30m", 5_400)]
+        {
+            assert_eq!(parse_duration(text), Some(SignedDuration::from_secs(seconds)), "{text}");
         }
         for bad in [
             "",
@@ -157,26 +143,10 @@ mod tests {
 
     #[test]
     fn a_size_has_a_unit_and_fits() {
-        for (text, bytes) in [
-            ("5GiB", 5 << 30),
-            ("1KB", 1000),
-            ("0B", 0),
-            ("7MiB", 7 << 20),
-            ("12B", 12),
-        ] {
+        for (text, bytes) in [("5GiB", 5 << 30), ("1KB", 1000), ("0B", 0), ("7MiB", 7 << 20), ("12B", 12)] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for bad in [
-            "",
-            "5",
-            "GiB",
-            "-1B",
-            "5 GiB",
-            "5gib",
-            "1.5GiB",
-            "99999999999GiB",
-            "+1B",
-        ] {
+        for bad in ["", "5", "GiB", "-1B", "5 GiB", "5gib", "1.5GiB", "99999999999GiB", "+1B"] {
             assert_eq!(bad.parse::<ByteSize>(), Err(BadSize), "{bad}");
         }
     }

@@ -13,13 +13,8 @@ const CAP: Duration = Duration::from_secs(15 * 60);
 /// The pause after `failures` failures in a row (at least 1) of the thing called `what`, between half of the full
 /// step and the full step: 5 s, 10 s, 20 s … up to 15 minutes.
 pub fn pause(failures: u32, what: &str) -> Duration {
-    let step = FIRST
-        .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)))
-        .min(CAP);
-    let hash = Sha256::new()
-        .chain_update(what)
-        .chain_update(failures.to_be_bytes())
-        .finalize();
+    let step = FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16))).min(CAP);
+    let hash = Sha256::new().chain_update(what).chain_update(failures.to_be_bytes()).finalize();
     let fraction = f64::from(u16::from_be_bytes([hash[0], hash[1]])) / 65536.0;
     step.mul_f64(0.5 + fraction / 2.0)
 }

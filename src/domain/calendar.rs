@@ -55,8 +55,7 @@ impl Calendar {
 
     /// Whether a window starts at `instant`.
     pub fn is_boundary(&self, instant: Timestamp) -> bool {
-        self.window_at(instant)
-            .is_some_and(|window| window.start() == instant)
+        self.window_at(instant).is_some_and(|window| window.start() == instant)
     }
 
     /// The first instant of the day that holds `instant`, and of the day after.
@@ -79,11 +78,7 @@ impl Calendar {
 
     /// The first instant of `date`, in whole minutes (offsets of times long past have seconds).
     fn day_begin(&self, date: Date) -> Option<Timestamp> {
-        let begin = date
-            .to_zoned_datetime(self.zone.clone())
-            .ok()?
-            .timestamp()
-            .as_second();
+        let begin = date.to_zoned_datetime(self.zone.clone()).ok()?.timestamp().as_second();
         Timestamp::from_second(begin - begin.rem_euclid(60)).ok()
     }
 }
@@ -116,16 +111,10 @@ mod tests {
     fn assert_tiled(calendar: &Calendar, from: Timestamp, until: Timestamp, what: &str) -> usize {
         let mut count = 0;
         let mut end = calendar.window_at(from).unwrap().start();
-        for window in calendar
-            .windows_from(from)
-            .take_while(|window| window.start() < until)
-        {
+        for window in calendar.windows_from(from).take_while(|window| window.start() < until) {
             assert_eq!(window.start(), end, "{what}: a gap or an overlap before {window}");
             assert_eq!(calendar.window_at(window.start()), Some(window), "{what}");
-            let last = window
-                .end()
-                .saturating_sub(SignedDuration::from_nanos(1))
-                .unwrap();
+            let last = window.end().saturating_sub(SignedDuration::from_nanos(1)).unwrap();
             assert_eq!(calendar.window_at(last), Some(window), "{what}");
             end = window.end();
             count += 1;
@@ -145,15 +134,9 @@ mod tests {
             // Antarctic stations move their clocks by up to four hours.
             for window in calendar.windows_from(from).take(days) {
                 let local = calendar.zone.to_datetime(window.start());
-                let before = window
-                    .start()
-                    .saturating_sub(SignedDuration::from_secs(1))
-                    .unwrap();
+                let before = window.start().saturating_sub(SignedDuration::from_secs(1)).unwrap();
                 let eve = calendar.zone.to_datetime(before);
-                assert!(
-                    local.hour() == 0 || eve.date() != local.date(),
-                    "{name}: a day begins at {local}"
-                );
+                assert!(local.hour() == 0 || eve.date() != local.date(), "{name}: a day begins at {local}");
                 assert!((20..=28).contains(&hours(window)), "{name}: {window}");
             }
             seen += 1;
@@ -168,10 +151,7 @@ mod tests {
         for name in zones().available() {
             let calendar = calendar(name.as_str(), minutes(60));
             let zone = calendar.zone.clone();
-            for change in zone
-                .following(from)
-                .take_while(|change| change.timestamp() < until)
-            {
+            for change in zone.following(from).take_while(|change| change.timestamp() < until) {
                 let at = change.timestamp();
                 assert_tiled(&calendar, at - day - day, at + day + day, name.as_str());
             }
@@ -210,16 +190,8 @@ mod tests {
         for (day, expected) in [("2026-03-29", 23), ("2026-10-25", 25), ("2026-07-01", 24)] {
             let date: Date = day.parse().unwrap();
             let from = date.to_zoned_datetime(berlin.zone.clone()).unwrap().timestamp();
-            let to = date
-                .tomorrow()
-                .unwrap()
-                .to_zoned_datetime(berlin.zone.clone())
-                .unwrap()
-                .timestamp();
-            let windows = berlin
-                .windows_from(from)
-                .take_while(|window| window.end() <= to)
-                .count();
+            let to = date.tomorrow().unwrap().to_zoned_datetime(berlin.zone.clone()).unwrap().timestamp();
+            let windows = berlin.windows_from(from).take_while(|window| window.end() <= to).count();
             assert_eq!(windows, expected, "{day}");
         }
     }
@@ -227,20 +199,10 @@ mod tests {
     #[test]
     fn windows_that_do_not_fit_an_odd_day_end_with_it() {
         let berlin = calendar("Europe/Berlin", minutes(240));
-        let of = |from: &str| {
-            berlin
-                .windows_from(instant(from))
-                .take(6)
-                .map(hours)
-                .collect::<Vec<_>>()
-        };
+        let of = |from: &str| berlin.windows_from(instant(from)).take(6).map(hours).collect::<Vec<_>>();
         assert_eq!(of("2026-03-28T23:00:00Z"), [4, 4, 4, 4, 4, 3]);
         assert_eq!(
-            berlin
-                .windows_from(instant("2026-10-24T22:00:00Z"))
-                .take(7)
-                .map(hours)
-                .collect::<Vec<_>>(),
+            berlin.windows_from(instant("2026-10-24T22:00:00Z")).take(7).map(hours).collect::<Vec<_>>(),
             [4, 4, 4, 4, 4, 4, 1]
         );
     }
@@ -249,10 +211,7 @@ mod tests {
     fn a_date_that_a_zone_left_out_has_no_window() {
         // Samoa went from 29 to 31 December 2011.
         let apia = calendar("Pacific/Apia", WindowLength::Day);
-        let windows: Vec<_> = apia
-            .windows_from(instant("2011-12-29T12:00:00Z"))
-            .take(2)
-            .collect();
+        let windows: Vec<_> = apia.windows_from(instant("2011-12-29T12:00:00Z")).take(2).collect();
         assert_eq!(windows[0].to_string(), "20111229T100000Z_20111230T100000Z");
         assert_eq!(windows[1].to_string(), "20111230T100000Z_20111231T100000Z");
     }

@@ -24,10 +24,7 @@ impl Bounds {
     pub fn around(window: Window, margin: SignedDuration) -> Self {
         let start = window.start().saturating_sub(margin).unwrap_or(Timestamp::MIN);
         let end = window.end().saturating_add(margin).unwrap_or(Timestamp::MAX);
-        Self {
-            start: floor_minute(start),
-            end: ceil_minute(end),
-        }
+        Self { start: floor_minute(start), end: ceil_minute(end) }
     }
 }
 

@@ -15,7 +15,7 @@ pub enum FailureKind {
     Transient,
     /// The other side asked for fewer requests: slow down.
     Throttled,
-    /// Credentials were refused: an operator must look, and a changed key is tried at once.
+    /// Credentials were refused: an operator must look.
     Auth,
     /// The request itself was refused; the same request will be refused again: park.
     Rejected,
@@ -84,12 +84,6 @@ pub struct Failure {
 impl Failure {
     /// A failure without request ids or an asked-for pause.
     pub fn new(kind: FailureKind, scope: Scope, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            scope,
-            message: message.into(),
-            request_ids: Vec::new(),
-            retry_after: None,
-        }
+        Self { kind, scope, message: message.into(), request_ids: Vec::new(), retry_after: None }
     }
 }

@@ -254,16 +254,10 @@ impl SealedEntry {
         }
         let entry: LogEntry = serde_json::from_slice(&bytes)?;
         if entry.stream != *stream || entry.seq != seq {
-            return Err(BadEntry::Misplaced {
-                stream: entry.stream,
-                seq: entry.seq,
-            });
+            return Err(BadEntry::Misplaced { stream: entry.stream, seq: entry.seq });
         }
         if entry.previous != previous {
-            return Err(BadEntry::BrokenChain {
-                claimed: entry.previous,
-                actual: previous,
-            });
+            return Err(BadEntry::BrokenChain { claimed: entry.previous, actual: previous });
         }
         let hash = Sha256::of(&bytes);
         Ok(Self { entry, bytes, hash })
@@ -286,10 +280,7 @@ impl SealedEntry {
 
     /// The head of a log whose last entry this is.
     pub fn head(&self) -> Head {
-        Head {
-            seq: self.entry.seq,
-            hash: self.hash,
-        }
+        Head { seq: self.entry.seq, hash: self.hash }
     }
 }
 
@@ -318,11 +309,7 @@ mod tests {
             seq: Seq::new(seq).unwrap(),
             previous,
             recorded_at: "2026-11-23T02:00:05Z".parse().unwrap(),
-            writer: Writer {
-                version: "0.1.0".into(),
-                host: "archive-1".into(),
-                key_fingerprint: None,
-            },
+            writer: Writer { version: "0.1.0".into(), host: "archive-1".into(), key_fingerprint: None },
             body,
         })
     }
@@ -357,23 +344,14 @@ mod tests {
         let read = SealedEntry::open(first.bytes().to_vec(), &stream, seq, previous).unwrap();
         assert_eq!(read, first);
         let (seq, previous) = after(Some(read.head()));
-        assert_eq!(
-            SealedEntry::open(second.bytes().to_vec(), &stream, seq, previous).unwrap(),
-            second
-        );
+        assert_eq!(SealedEntry::open(second.bytes().to_vec(), &stream, seq, previous).unwrap(), second);
 
-        let changed = String::from_utf8(first.bytes().to_vec())
-            .unwrap()
-            .replace("0123", "0124");
+        let changed = String::from_utf8(first.bytes().to_vec()).unwrap().replace("0123", "0124");
         let changed = SealedEntry::open(changed.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO).unwrap();
         let broken = SealedEntry::open(second.bytes().to_vec(), &stream, seq, changed.hash());
         assert!(matches!(broken, Err(BadEntry::BrokenChain { .. })));
-        let misplaced = SealedEntry::open(
-            second.bytes().to_vec(),
-            &stream,
-            Seq::new(3).unwrap(),
-            first.hash(),
-        );
+        let misplaced =
+            SealedEntry::open(second.bytes().to_vec(), &stream, Seq::new(3).unwrap(), first.hash());
         assert!(matches!(misplaced, Err(BadEntry::Misplaced { .. })));
     }
 

@@ -24,13 +24,7 @@ fn parse(name: &str) -> Result<String, BadName> {
         && name.chars().all(|c| plain(c) || sign(c))
         && !name.starts_with(sign)
         && !name.ends_with(sign);
-    if good {
-        Ok(name.to_owned())
-    } else {
-        Err(BadName {
-            name: name.to_owned(),
-        })
-    }
+    if good { Ok(name.to_owned()) } else { Err(BadName { name: name.to_owned() }) }
 }
 
 macro_rules! name_type {

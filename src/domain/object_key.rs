@@ -146,11 +146,7 @@ pub struct DataKey {
 impl DataKey {
     /// The key of one revision of a window.
     pub fn new(window: Window, revision: Revision, format: Format) -> Self {
-        Self {
-            window,
-            revision,
-            format,
-        }
+        Self { window, revision, format }
     }
 
     /// The revision that the key names.
@@ -185,14 +181,7 @@ fn day(window: Window) -> impl fmt::Display {
 
 impl fmt::Display for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "data/{}/{}.{}.{}",
-            day(self.window),
-            self.window,
-            self.revision,
-            self.format.extension()
-        )
+        write!(f, "data/{}/{}.{}.{}", day(self.window), self.window, self.revision, self.format.extension())
     }
 }
 
@@ -203,18 +192,10 @@ impl FromStr for DataKey {
         let parts = || {
             let (window, rest) = text.rsplit_once('/')?.1.split_once(".r")?;
             let (revision, extension) = rest.split_once('.')?;
-            let format = Format::ALL
-                .into_iter()
-                .find(|format| format.extension() == extension)?;
-            Some(Self::new(
-                window.parse().ok()?,
-                Revision::new(revision.parse().ok()?)?,
-                format,
-            ))
+            let format = Format::ALL.into_iter().find(|format| format.extension() == extension)?;
+            Some(Self::new(window.parse().ok()?, Revision::new(revision.parse().ok()?)?, format))
         };
-        parts()
-            .filter(|key| key.to_string() == text)
-            .ok_or_else(|| BadKey(text.to_owned()))
+        parts().filter(|key| key.to_string() == text).ok_or_else(|| BadKey(text.to_owned()))
     }
 }
 
@@ -282,17 +263,9 @@ mod tests {
             assert_eq!(key.to_string(), text);
             assert_eq!(text.parse::<DataKey>().unwrap(), key);
             let whole = key.in_stream(&stream());
-            assert!(
-                whole
-                    .as_str()
-                    .starts_with(DataKey::prefix_of_window(&stream(), window).as_str())
-            );
+            assert!(whole.as_str().starts_with(DataKey::prefix_of_window(&stream(), window).as_str()));
         }
-        for bad in [
-            "data/2026/11/23/20261122T000000Z_20261123T000000Z.r1.xlsx",
-            "x",
-            "data/a.r1.csv",
-        ] {
+        for bad in ["data/2026/11/23/20261122T000000Z_20261123T000000Z.r1.xlsx", "x", "data/a.r1.csv"] {
             assert!(bad.parse::<DataKey>().is_err(), "{bad}");
         }
     }
@@ -303,15 +276,9 @@ mod tests {
         let key = log_key(&stream(), seq);
         assert_eq!(key.as_str(), "logins/log/000000000042.json");
         assert_eq!(read_log_key(&stream(), &key), LogObject::Entry(seq));
-        for other in [
-            "logins/log/000000000042.abc.sig",
-            "logins/log/42.json",
-            "logins/log/000000000000.json",
-        ] {
-            assert_eq!(
-                read_log_key(&stream(), &ObjectKey::parse(other).unwrap()),
-                LogObject::Other
-            );
+        for other in ["logins/log/000000000042.abc.sig", "logins/log/42.json", "logins/log/000000000000.json"]
+        {
+            assert_eq!(read_log_key(&stream(), &ObjectKey::parse(other).unwrap()), LogObject::Other);
         }
     }
 

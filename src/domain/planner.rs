@@ -107,23 +107,15 @@ fn task_for(verdict: &Verdict) -> Todo {
 /// Orders by expiry, with the newest window of each stream let in at every second place.
 fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
     // What can still be pulled goes before what can only be attested: attesting does not get more urgent.
-    actions.sort_by_key(|a| {
-        (
-            a.task == Task::AttestLost,
-            a.expires_at,
-            a.window,
-            a.stream.clone(),
-        )
-    });
+    actions.sort_by_key(|a| (a.task == Task::AttestLost, a.expires_at, a.window, a.stream.clone()));
     let mut newest: BTreeMap<&StreamName, Window> = BTreeMap::new();
     for action in actions.iter().filter(|action| action.task != Task::AttestLost) {
         let entry = newest.entry(&action.stream).or_insert(action.window);
         *entry = (*entry).max(action.window);
     }
     let newest: BTreeSet<(StreamName, Window)> = newest.into_iter().map(|(s, w)| (s.clone(), w)).collect();
-    let (mut newest, mut others): (VecDeque<_>, VecDeque<_>) = actions
-        .into_iter()
-        .partition(|action| newest.contains(&(action.stream.clone(), action.window)));
+    let (mut newest, mut others): (VecDeque<_>, VecDeque<_>) =
+        actions.into_iter().partition(|action| newest.contains(&(action.stream.clone(), action.window)));
     let mut ordered = Vec::with_capacity(newest.len() + others.len());
     while !(newest.is_empty() && others.is_empty()) {
         ordered.extend(others.pop_front());

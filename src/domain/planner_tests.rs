@@ -36,11 +36,7 @@ fn rules(name: &str, start: &str) -> StreamRules {
 }
 
 fn note(kind: FailureKind, at: Timestamp) -> FailureNote {
-    FailureNote {
-        kind,
-        message: "it failed".into(),
-        at,
-    }
+    FailureNote { kind, message: "it failed".into(), at }
 }
 
 fn at(text: &str) -> Timestamp {
@@ -48,42 +44,24 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn archived() -> WindowState {
-    WindowState::Archived {
-        seq: Seq::FIRST.next(),
-        revision: Revision::FIRST,
-    }
+    WindowState::Archived { seq: Seq::FIRST.next(), revision: Revision::FIRST }
 }
 
 fn with(snapshot: &mut Snapshot, rules: &StreamRules, window: Window, state: WindowState) {
-    snapshot
-        .windows
-        .entry(rules.name.clone())
-        .or_default()
-        .insert(window, state);
+    snapshot.windows.entry(rules.name.clone()).or_default().insert(window, state);
 }
 
 fn days(plan: &Plan) -> Vec<String> {
-    plan.actions
-        .iter()
-        .map(|a| format!("{} {}", a.stream, a.window.start().strftime("%m-%d")))
-        .collect()
+    plan.actions.iter().map(|a| format!("{} {}", a.stream, a.window.start().strftime("%m-%d"))).collect()
 }
 
 #[test]
 fn nothing_is_planned_before_it_has_settled_and_the_plan_says_when_to_look_again() {
     let rules = rules("logins", "2026-11-01T00:00:00Z");
-    let just_before = plan(
-        std::slice::from_ref(&rules),
-        &Snapshot::default(),
-        at("2026-11-02T01:59:59Z"),
-    );
+    let just_before = plan(std::slice::from_ref(&rules), &Snapshot::default(), at("2026-11-02T01:59:59Z"));
     assert_eq!(just_before.actions, []);
     assert_eq!(just_before.next_wake, Some(at("2026-11-02T02:00:00Z")));
-    let then = plan(
-        std::slice::from_ref(&rules),
-        &Snapshot::default(),
-        at("2026-11-02T02:00:00Z"),
-    );
+    let then = plan(std::slice::from_ref(&rules), &Snapshot::default(), at("2026-11-02T02:00:00Z"));
     assert_eq!(days(&then), ["logins 11-01"]);
     assert_eq!(then.next_wake, Some(at("2026-11-03T02:00:00Z")));
 }
@@ -92,18 +70,12 @@ fn nothing_is_planned_before_it_has_settled_and_the_plan_says_when_to_look_again
 fn a_stream_that_starts_in_the_future_waits_for_its_first_window() {
     let rules = rules("logins", "2026-12-01T00:00:00Z");
     let early = plan(&[rules], &Snapshot::default(), at("2026-11-02T00:00:00Z"));
-    assert_eq!(
-        (early.actions, early.next_wake),
-        (vec![], Some(at("2026-12-02T02:00:00Z")))
-    );
+    assert_eq!((early.actions, early.next_wake), (vec![], Some(at("2026-12-02T02:00:00Z"))));
 }
 
 #[test]
 fn the_most_urgent_goes_first_and_the_newest_of_each_stream_is_let_in() {
-    let streams = [
-        rules("a", "2026-11-01T00:00:00Z"),
-        rules("b", "2026-11-05T00:00:00Z"),
-    ];
+    let streams = [rules("a", "2026-11-01T00:00:00Z"), rules("b", "2026-11-05T00:00:00Z")];
     let plan = plan(&streams, &Snapshot::default(), at("2026-11-08T03:00:00Z"));
     let expected = [
         "a 11-01", "a 11-07", "a 11-02", "b 11-07", "a 11-03", "a 11-04", "a 11-05", "b 11-05", "a 11-06",
@@ -114,25 +86,12 @@ fn the_most_urgent_goes_first_and_the_newest_of_each_stream_is_let_in() {
 
 #[test]
 fn forty_days_down_ten_streams_the_newest_of_each_are_among_the_first_twenty() {
-    let streams: Vec<_> = (0..10)
-        .map(|i| rules(&format!("s{i}"), "2026-10-01T00:00:00Z"))
-        .collect();
+    let streams: Vec<_> = (0..10).map(|i| rules(&format!("s{i}"), "2026-10-01T00:00:00Z")).collect();
     let plan = plan(&streams, &Snapshot::default(), at("2026-11-10T03:00:00Z"));
     assert_eq!(plan.actions.len(), 400);
-    let newest = plan
-        .actions
-        .iter()
-        .take(20)
-        .filter(|a| a.window.start() == at("2026-11-09T00:00:00Z"));
+    let newest = plan.actions.iter().take(20).filter(|a| a.window.start() == at("2026-11-09T00:00:00Z"));
     assert_eq!(newest.count(), 10);
-    assert!(
-        plan.actions
-            .iter()
-            .skip(290)
-            .filter(|a| a.task == Task::AttestLost)
-            .count()
-            >= 100
-    );
+    assert!(plan.actions.iter().skip(290).filter(|a| a.task == Task::AttestLost).count() >= 100);
 }
 
 #[test]
@@ -141,20 +100,9 @@ fn what_has_expired_is_attested_once_and_never_pulled() {
     let now = at("2026-10-31T00:00:00Z");
     let mut snapshot = Snapshot::default();
     let first = plan(std::slice::from_ref(&rules), &snapshot, now);
-    let lost: Vec<_> = first
-        .actions
-        .iter()
-        .filter(|a| a.task == Task::AttestLost)
-        .collect();
-    assert_eq!(
-        lost.len(),
-        1,
-        "the margin makes it expire a minute before thirty days have passed"
-    );
-    let state = WindowState::Lost {
-        seq: Seq::FIRST.next(),
-        since: now,
-    };
+    let lost: Vec<_> = first.actions.iter().filter(|a| a.task == Task::AttestLost).collect();
+    assert_eq!(lost.len(), 1, "the margin makes it expire a minute before thirty days have passed");
+    let state = WindowState::Lost { seq: Seq::FIRST.next(), since: now };
     with(&mut snapshot, &rules, lost[0].window, state);
     let second = plan(&[rules], &snapshot, now);
     assert!(second.actions.iter().all(|a| a.task != Task::AttestLost));
@@ -167,37 +115,16 @@ fn a_parked_window_comes_back_when_the_config_changed_and_after_a_day() {
     let since = at("2026-11-02T02:00:00Z");
     let mut snapshot = Snapshot::default();
     let failure = note(FailureKind::Rejected, since);
-    let state = WindowState::Parked {
-        since,
-        failure,
-        fingerprint: fingerprint("now"),
-    };
+    let state = WindowState::Parked { since, failure, fingerprint: fingerprint("now") };
     with(&mut snapshot, &rules, window, state);
     let soon = at("2026-11-02T03:00:00Z");
     let parked = plan(std::slice::from_ref(&rules), &snapshot, soon);
-    assert_eq!(
-        (parked.actions, parked.next_wake),
-        (vec![], Some(at("2026-11-03T02:00:00Z")))
-    );
-    let day_later = plan(
-        std::slice::from_ref(&rules),
-        &snapshot,
-        at("2026-11-03T02:00:00Z"),
-    );
-    assert_eq!(
-        day_later.actions[0].task,
-        Task::Archive {
-            reason: DueReason::ParkedForADay
-        }
-    );
+    assert_eq!((parked.actions, parked.next_wake), (vec![], Some(at("2026-11-03T02:00:00Z"))));
+    let day_later = plan(std::slice::from_ref(&rules), &snapshot, at("2026-11-03T02:00:00Z"));
+    assert_eq!(day_later.actions[0].task, Task::Archive { reason: DueReason::ParkedForADay });
     rules.fingerprints.stream = fingerprint("changed");
     let changed = plan(&[rules], &snapshot, soon);
-    assert_eq!(
-        changed.actions[0].task,
-        Task::Archive {
-            reason: DueReason::ConfigChanged
-        }
-    );
+    assert_eq!(changed.actions[0].task, Task::Archive { reason: DueReason::ConfigChanged });
 }
 
 #[test]
@@ -213,17 +140,12 @@ fn a_hold_on_what_it_shares_keeps_a_window_waiting_until_it_ends_or_the_key_chan
         failure: note(kind, now),
         fingerprint: fingerprint("now"),
     };
-    snapshot
-        .holds
-        .insert(Resource::Source(rules.source.clone()), hold(FailureKind::Auth));
+    snapshot.holds.insert(Resource::Source(rules.source.clone()), hold(FailureKind::Auth));
     let held = plan(std::slice::from_ref(&rules), &snapshot, now);
     assert_eq!((held.actions, held.next_wake), (vec![], Some(until)));
     let window = rules.completed(now).next().unwrap();
     assert_eq!(judge(&rules, window, &snapshot, now).word(), "parked");
-    snapshot.holds.insert(
-        Resource::Source(rules.source.clone()),
-        hold(FailureKind::Throttled),
-    );
+    snapshot.holds.insert(Resource::Source(rules.source.clone()), hold(FailureKind::Throttled));
     assert_eq!(judge(&rules, window, &snapshot, now).word(), "waiting");
     rules.fingerprints.source = fingerprint("another key");
     assert_eq!(plan(&[rules], &snapshot, now).actions.len(), 1);
@@ -249,13 +171,7 @@ fn any_state(now: Timestamp) -> impl Strategy<Value = (Option<WindowState>, bool
     prop::sample::select(vec![
         (None, true),
         (Some(archived()), false),
-        (
-            Some(WindowState::Lost {
-                seq: Seq::FIRST,
-                since: now,
-            }),
-            false,
-        ),
+        (Some(WindowState::Lost { seq: Seq::FIRST, since: now }), false),
         (Some(open(Some(now + hour), None)), false),
         (Some(open(Some(now - hour), None)), true),
         (Some(open(None, Some(now + hour))), false),

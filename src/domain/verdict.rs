@@ -57,44 +57,33 @@ impl StreamRules {
 
     /// When the source may begin to answer short.
     pub fn expires_at(&self, window: Window) -> Timestamp {
-        let widened = window
-            .start()
-            .saturating_sub(self.margin)
-            .unwrap_or(Timestamp::MIN);
+        let widened = window.start().saturating_sub(self.margin).unwrap_or(Timestamp::MIN);
         widened.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
     }
 
     /// When the window is late.
     pub fn late_at(&self, window: Window) -> Timestamp {
-        self.due_at(window)
-            .saturating_add(self.deadline)
-            .unwrap_or(Timestamp::MAX)
+        self.due_at(window).saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
     }
 
     /// Every window from the stream's start that is over at `now`, in order.
     pub fn completed(&self, now: Timestamp) -> impl Iterator<Item = Window> + '_ {
-        self.calendar
-            .windows_from(self.start)
-            .take_while(move |window| window.end() <= now)
+        self.calendar.windows_from(self.start).take_while(move |window| window.end() <= now)
     }
 
-    /// What the stream's windows need besides themselves.
+    /// As [`Self::needs`], with what a hold's fingerprint is compared with.
     fn resources(&self) -> [(Resource, Option<&Fingerprint>); 4] {
         [
             (Resource::Daemon, None),
-            (
-                Resource::Stream(self.name.clone()),
-                Some(&self.fingerprints.stream),
-            ),
-            (
-                Resource::Source(self.source.clone()),
-                Some(&self.fingerprints.source),
-            ),
-            (
-                Resource::Store(self.store.clone()),
-                Some(&self.fingerprints.store),
-            ),
+            (Resource::Stream(self.name.clone()), Some(&self.fingerprints.stream)),
+            (Resource::Source(self.source.clone()), Some(&self.fingerprints.source)),
+            (Resource::Store(self.store.clone()), Some(&self.fingerprints.store)),
         ]
+    }
+
+    /// What the stream's windows need besides themselves.
+    pub fn needs(&self) -> impl Iterator<Item = Resource> {
+        self.resources().into_iter().map(|(resource, _)| resource)
     }
 
     /// The fingerprint that a hold on `resource` is compared with.
@@ -216,10 +205,7 @@ impl Verdict {
     /// Whether the window is to be pulled now, and why.
     pub fn due(&self) -> Option<DueReason> {
         match self {
-            Self::Waiting {
-                why: Waiting::Turn { reason },
-                ..
-            } => Some(*reason),
+            Self::Waiting { why: Waiting::Turn { reason }, .. } => Some(*reason),
             _ => None,
         }
     }
@@ -227,51 +213,27 @@ impl Verdict {
 
 /// The verdict on `window` of a stream with `rules`, by what the ledger knows, at `now`.
 pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Timestamp) -> Verdict {
-    let state = snapshot
-        .windows
-        .get(&rules.name)
-        .and_then(|windows| windows.get(&window));
+    let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     match state {
         Some(WindowState::Archived { seq, revision }) => {
-            return Verdict::Archived {
-                seq: *seq,
-                revision: *revision,
-            };
+            return Verdict::Archived { seq: *seq, revision: *revision };
         }
         Some(WindowState::Lost { seq, since }) => {
-            return Verdict::Lost {
-                since: *since,
-                seq: Some(*seq),
-            };
+            return Verdict::Lost { since: *since, seq: Some(*seq) };
         }
-        Some(WindowState::Open {
-            leased_until: Some(until),
-            ..
-        }) if *until > now => {
-            return Verdict::Waiting {
-                why: Waiting::Attempt,
-                next: *until,
-            };
+        Some(WindowState::Open { leased_until: Some(until), .. }) if *until > now => {
+            return Verdict::Waiting { why: Waiting::Attempt, next: *until };
         }
         _ => {}
     }
     if now < window.end() {
-        return Verdict::Waiting {
-            why: Waiting::End,
-            next: rules.due_at(window),
-        };
+        return Verdict::Waiting { why: Waiting::End, next: rules.due_at(window) };
     }
     if now < rules.due_at(window) {
-        return Verdict::Waiting {
-            why: Waiting::Settle,
-            next: rules.due_at(window),
-        };
+        return Verdict::Waiting { why: Waiting::Settle, next: rules.due_at(window) };
     }
     if rules.expires_at(window) <= now {
-        return Verdict::Lost {
-            since: rules.expires_at(window),
-            seq: None,
-        };
+        return Verdict::Lost { since: rules.expires_at(window), seq: None };
     }
     judge_due(rules, state, snapshot, now)
 }
@@ -284,47 +246,26 @@ fn judge_due(
     now: Timestamp,
 ) -> Verdict {
     let reason = match state {
-        Some(WindowState::Parked {
-            since,
-            failure,
-            fingerprint,
-        }) => {
+        Some(WindowState::Parked { since, failure, fingerprint }) => {
             let next = since.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
             if *fingerprint != rules.fingerprints.stream {
                 DueReason::ConfigChanged
             } else if next <= now {
                 DueReason::ParkedForADay
             } else {
-                return Verdict::Parked {
-                    failure: failure.clone(),
-                    held_by: None,
-                    since: *since,
-                    next,
-                };
+                return Verdict::Parked { failure: failure.clone(), held_by: None, since: *since, next };
             }
         }
-        Some(WindowState::Open {
-            retry_at: Some(at),
-            last_failure: Some(failure),
-            ..
-        }) => {
+        Some(WindowState::Open { retry_at: Some(at), last_failure: Some(failure), .. }) => {
             if *at > now {
-                return Verdict::Waiting {
-                    why: Waiting::Pause {
-                        failure: failure.clone(),
-                    },
-                    next: *at,
-                };
+                return Verdict::Waiting { why: Waiting::Pause { failure: failure.clone() }, next: *at };
             }
             DueReason::PauseOver
         }
         _ => DueReason::Due,
     };
     match rules.held_by(snapshot, now) {
-        None => Verdict::Waiting {
-            why: Waiting::Turn { reason },
-            next: now,
-        },
+        None => Verdict::Waiting { why: Waiting::Turn { reason }, next: now },
         Some((resource, hold)) if hold.failure.kind.needs_operator() => Verdict::Parked {
             failure: hold.failure.clone(),
             held_by: Some(resource.clone()),
@@ -332,14 +273,8 @@ fn judge_due(
             next: hold.until,
         },
         Some((resource, hold)) => {
-            let why = Waiting::Hold {
-                resource: resource.clone(),
-                failure: hold.failure.clone(),
-            };
-            Verdict::Waiting {
-                why,
-                next: hold.until,
-            }
+            let why = Waiting::Hold { resource: resource.clone(), failure: hold.failure.clone() };
+            Verdict::Waiting { why, next: hold.until }
         }
     }
 }

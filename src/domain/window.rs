@@ -66,12 +66,7 @@ const ID_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// As it stands in object keys, commands and logs: `20261122T000000Z_20261123T000000Z`.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}_{}",
-            self.start.strftime(ID_FORMAT),
-            self.end.strftime(ID_FORMAT)
-        )
+        write!(f, "{}_{}", self.start.strftime(ID_FORMAT), self.end.strftime(ID_FORMAT))
     }
 }
 
@@ -87,11 +82,7 @@ impl FromStr for Window {
         let (start, end) = id.split_once('_').ok_or_else(bad)?;
         let window = Self::new(instant(start)?, instant(end)?)?;
         // One window has one spelling: the id is a part of object keys.
-        if window.to_string() == id {
-            Ok(window)
-        } else {
-            Err(bad())
-        }
+        if window.to_string() == id { Ok(window) } else { Err(bad()) }
     }
 }
 
@@ -111,10 +102,7 @@ impl TryFrom<WindowText> for Window {
 
 impl From<Window> for WindowText {
     fn from(window: Window) -> Self {
-        Self {
-            start: window.start,
-            end: window.end,
-        }
+        Self { start: window.start, end: window.end }
     }
 }
 
@@ -128,10 +116,7 @@ mod tests {
         assert_eq!(window.start().to_string(), "2026-11-22T00:00:00Z");
         assert_eq!(window.to_string(), "20261122T000000Z_20261123T000000Z");
         let json = serde_json::to_string(&window).unwrap();
-        assert_eq!(
-            json,
-            r#"{"start":"2026-11-22T00:00:00Z","end":"2026-11-23T00:00:00Z"}"#
-        );
+        assert_eq!(json, r#"{"start":"2026-11-22T00:00:00Z","end":"2026-11-23T00:00:00Z"}"#);
         assert_eq!(serde_json::from_str::<Window>(&json).unwrap(), window);
     }
 

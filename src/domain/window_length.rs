@@ -76,13 +76,7 @@ mod tests {
 
     #[test]
     fn a_length_has_one_spelling_and_reads_back_from_it() {
-        for (text, spelling) in [
-            ("1d", "1d"),
-            ("1h", "60m"),
-            ("6h", "360m"),
-            ("15m", "15m"),
-            ("1m", "1m"),
-        ] {
+        for (text, spelling) in [("1d", "1d"), ("1h", "60m"), ("6h", "360m"), ("15m", "15m"), ("1m", "1m")] {
             let length: WindowLength = text.parse().unwrap();
             assert_eq!(length.to_string(), spelling);
             assert_eq!(spelling.parse::<WindowLength>().unwrap(), length);
@@ -95,18 +89,13 @@ mod tests {
             "", "1", "m", "d", "2d", "7m", "0m", "5h", "24h", "1440m", "+15m", "1.5h", "99999h", "15 m", "1D",
         ] {
             let refused = bad.parse::<WindowLength>().unwrap_err().to_string();
-            assert!(
-                refused.starts_with(&format!("{bad:?} is no window length")),
-                "{refused}"
-            );
+            assert!(refused.starts_with(&format!("{bad:?} is no window length")), "{refused}");
         }
     }
 
     #[test]
     fn exactly_the_divisors_below_a_day_are_taken() {
-        let taken = (0..=u16::MAX)
-            .filter(|&m| WindowLength::minutes(m).is_ok())
-            .count();
+        let taken = (0..=u16::MAX).filter(|&m| WindowLength::minutes(m).is_ok()).count();
         assert_eq!(taken, 35);
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::log_entry::SealedEntry;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
-use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState};
+use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
 
 /// The right to work on one window, until it runs out.
@@ -149,9 +149,12 @@ pub enum LedgerError {
         /// Which entry.
         seq: Seq,
     },
-    /// The database did not do its work: disk full, damaged, locked for too long.
+    /// The database did not do its work, and may later: disk full, locked for too long.
     #[error("{0}")]
     Storage(String),
+    /// The database cannot be used, and trying again does not help: damaged, of another version.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// What this machine knows. Each call is one transaction.
@@ -166,6 +169,9 @@ pub trait Ledger: Send + Sync {
     /// Takes over entries of the log, in order, from the one after the known head. Entries at or before the head are
     /// passed over. A window that one of them names is settled, whatever the ledger thought of it.
     async fn apply(&self, stream: &StreamName, entries: &[SealedEntry]) -> Result<(), LedgerError>;
+
+    /// What is known of one window; `None` where nothing is.
+    async fn window(&self, stream: &StreamName, window: Window) -> Result<Option<WindowState>, LedgerError>;
 
     /// Objects that the log names for a window.
     async fn named_objects(
@@ -220,11 +226,10 @@ pub trait Ledger: Send + Sync {
     /// Holds up all that needs `resource`, in place of any hold before.
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError>;
 
-    /// Ends a hold, if there is one.
-    async fn lift(&self, resource: &Resource) -> Result<(), LedgerError>;
+    /// Ends a hold on `resource` that runs no longer than `until`; says whether there was one.
+    async fn lift(&self, resource: &Resource, until: Timestamp) -> Result<bool, LedgerError>;
 
-    /// Makes windows that are parked or pausing due at once, and ends all holds that bear on them; says how many
-    /// windows. Without a stream: all; without a window: all of the stream.
+    /// Makes windows that are parked or pausing due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
 
     /// Every attempt at a window, oldest first.

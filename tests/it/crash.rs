@@ -31,11 +31,7 @@ async fn killed_and_finished(vault: &Vault, step: Step, lose_state: bool) {
     let audit = vault.audit().await;
     assert_eq!(audit.windows.len(), WINDOWS, "{step}");
     assert_eq!(audit.objects.len(), WINDOWS, "{step}: one object a window");
-    assert_eq!(
-        audit.entries.len(),
-        WINDOWS + 1,
-        "{step}: one entry a window, and the stream's own"
-    );
+    assert_eq!(audit.entries.len(), WINDOWS + 1, "{step}: one entry a window, and the stream's own");
     assert!(vault.spooled().is_empty(), "{step}: {:?}", vault.spooled());
 }
 
@@ -70,14 +66,9 @@ async fn a_crash_at_any_step_is_as_harmless_in_a_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_after_crash_the_work_still_gets_done() {
     let vault = Vault::in_directory().await;
-    for step in [
-        Step::Pulled,
-        Step::Spooled,
-        Step::BeforeDataPut,
-        Step::DataPut,
-        Step::ReadBack,
-        Step::EntryPut,
-    ] {
+    for step in
+        [Step::Pulled, Step::Spooled, Step::BeforeDataPut, Step::DataPut, Step::ReadBack, Step::EntryPut]
+    {
         vault.once_killed_at(step, 1).await;
     }
     vault.once().await;
@@ -90,11 +81,8 @@ async fn an_export_that_was_spooled_before_the_crash_is_not_pulled_again() {
     let vault = Vault::in_directory().await;
     vault.once_killed_at(Step::BeforeDataPut, 1).await;
     let pulled = vault.sim.request_count(connvault_sim::Endpoint::Export);
-    let spooled = vault
-        .spooled()
-        .iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .count() as u64;
+    let spooled =
+        vault.spooled().iter().filter(|path| path.extension().is_some_and(|e| e == "json")).count() as u64;
     assert!(spooled >= 1);
     vault.once().await;
     let again = vault.sim.request_count(connvault_sim::Endpoint::Export) - pulled;
@@ -118,11 +106,7 @@ async fn rows_that_came_late_make_the_orphan_of_a_crash_stay_and_be_named() {
     for orphan in &audit.orphans {
         assert!(orphan.contains(".r1."), "{orphan}");
         let second = orphan.replace(".r1.", ".r2.");
-        assert!(
-            audit.objects.contains_key(&second),
-            "{second} of {:?}",
-            audit.objects
-        );
+        assert!(audit.objects.contains_key(&second), "{second} of {:?}", audit.objects);
         assert!(orphan.ends_with(Format::Xlsx.extension()));
     }
 }
@@ -153,40 +137,21 @@ async fn a_second_run_and_one_without_its_state_directory_put_nothing() {
         assert_eq!(vault.audit().await.windows.len(), WINDOWS);
         assert_one_version_of_each(&bucket, run).await;
         if run == "without state" {
-            let said = text(&output.stderr)
-                .matches("window is in the log already")
-                .count();
+            let said = text(&output.stderr).matches("window is in the log already").count();
             assert_eq!(said, WINDOWS, "{}", text(&output.stderr));
             assert!(text(&output.stdout).contains("0 windows archived, 5 were in the log already"));
         }
     }
-    assert_eq!(
-        vault.sim.request_count(connvault_sim::Endpoint::Export),
-        WINDOWS as u64
-    );
+    assert_eq!(vault.sim.request_count(connvault_sim::Endpoint::Export), WINDOWS as u64);
 }
 
 async fn assert_one_version_of_each(bucket: &Seaweed, when: &str) {
-    let listed = bucket
-        .client
-        .list_object_versions()
-        .bucket(&bucket.settings.bucket)
-        .send()
-        .await
-        .unwrap();
+    let listed = bucket.client.list_object_versions().bucket(&bucket.settings.bucket).send().await.unwrap();
     assert_eq!(listed.delete_markers().len(), 0, "{when}");
-    let mut keys: Vec<_> = listed
-        .versions()
-        .iter()
-        .filter_map(|version| version.key())
-        .collect();
+    let mut keys: Vec<_> = listed.versions().iter().filter_map(|version| version.key()).collect();
     keys.retain(|key| key.contains("/data/") || key.contains("/log/"));
     let versions = keys.len();
     keys.sort_unstable();
     keys.dedup();
-    assert_eq!(
-        (versions, keys.len()),
-        (2 * WINDOWS + 1, 2 * WINDOWS + 1),
-        "{when}: {keys:?}"
-    );
+    assert_eq!((versions, keys.len()), (2 * WINDOWS + 1, 2 * WINDOWS + 1), "{when}: {keys:?}");
 }

@@ -1,6 +1,10 @@
 //! Every integration test, in one binary, so that the crate is linked once.
 
+mod architecture;
 mod crash;
+mod daemon;
+mod errors;
+mod secrets;
 mod store_conformance;
 mod store_directory;
 mod store_faults;

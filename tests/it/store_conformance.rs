@@ -69,10 +69,7 @@ fn is_created(outcome: &PutOutcome) -> bool {
 }
 
 async fn create(subject: &Subject, name: &ObjectKey, content: &Content) {
-    assert!(
-        is_created(&subject.store.put_if_absent(name, content).await.unwrap()),
-        "{name}"
-    );
+    assert!(is_created(&subject.store.put_if_absent(name, content).await.unwrap()), "{name}");
 }
 
 async fn a_second_put_is_refused_and_touches_nothing(subject: Subject) {
@@ -111,24 +108,15 @@ async fn a_large_file_arrives_whole(subject: Subject) {
 }
 
 async fn keys_are_listed_in_byte_order_below_a_prefix_and_after_a_key(subject: Subject) {
-    let stored = [
-        "a/log/1.json",
-        "a/log/1.x.sig",
-        "a/log/2.json",
-        "a/log/10.json",
-        "a/data/x/y.csv",
-        "ab/log/1.json",
-    ];
+    let stored =
+        ["a/log/1.json", "a/log/1.x.sig", "a/log/2.json", "a/log/10.json", "a/data/x/y.csv", "ab/log/1.json"];
     for name in stored {
         create(&subject, &key(name), &bytes("x")).await;
     }
     let all = ["a/log/1.json", "a/log/1.x.sig", "a/log/10.json", "a/log/2.json"];
     let store = &*subject.store;
     assert_eq!(list(store, &log_of("a"), None).await, all);
-    assert_eq!(
-        list(store, &log_of("a"), Some(&key("a/log/1.x.sig"))).await,
-        all[2..]
-    );
+    assert_eq!(list(store, &log_of("a"), Some(&key("a/log/1.x.sig"))).await, all[2..]);
     assert_eq!(
         list(store, &log_of("a"), Some(&key("a/log/1.k"))).await,
         all[1..],
@@ -154,19 +142,14 @@ async fn a_folder_and_a_file_beside_it_are_listed_as_keys_sort(subject: Subject)
 }
 
 async fn more_keys_than_fit_a_page_are_all_listed_once(subject: Subject) {
-    let names = (1..=1100)
-        .map(|n| format!("a/log/{n:012}.json"))
-        .collect::<Vec<_>>();
+    let names = (1..=1100).map(|n| format!("a/log/{n:012}.json")).collect::<Vec<_>>();
     let store = &subject.store;
     let puts =
         stream::iter(&names).map(|name| async move { store.put_if_absent(&key(name), &bytes("x")).await });
     let outcomes = puts.buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
     assert!(outcomes.iter().all(is_created));
     assert_eq!(list(&**store, &log_of("a"), None).await, names);
-    assert_eq!(
-        list(&**store, &log_of("a"), Some(&key(&names[41]))).await,
-        names[42..]
-    );
+    assert_eq!(list(&**store, &log_of("a"), Some(&key(&names[41]))).await, names[42..]);
 }
 
 async fn of_eight_puts_at_once_one_wins(subject: Subject) {
@@ -191,33 +174,19 @@ async fn of_eight_puts_at_once_one_wins(subject: Subject) {
             })
         });
         let outcomes = join_all(puts).await.into_iter().map(Result::unwrap);
-        let winners = outcomes
-            .filter(|(outcome, _)| is_created(outcome))
-            .collect::<Vec<_>>();
+        let winners = outcomes.filter(|(outcome, _)| is_created(outcome)).collect::<Vec<_>>();
         assert_eq!(winners.len(), 1, "round {round}");
-        assert_eq!(
-            read(&*subject.store, &name).await.unwrap(),
-            winners[0].1.as_bytes()
-        );
+        assert_eq!(read(&*subject.store, &name).await.unwrap(), winners[0].1.as_bytes());
     }
 }
 
 async fn a_file_that_is_not_what_was_noted_of_it_is_refused(subject: Subject) {
     let folder = tempfile::tempdir().unwrap();
-    let (name, content) = (
-        key("s/data/changed.csv"),
-        file(folder.path(), "changed", b"as it was pulled"),
-    );
-    let Content::File { path, .. } = &content else {
-        unreachable!("it is a file")
-    };
+    let (name, content) = (key("s/data/changed.csv"), file(folder.path(), "changed", b"as it was pulled"));
+    let Content::File { path, .. } = &content else { unreachable!("it is a file") };
     std::fs::write(path, b"as it decayed...").unwrap();
     let error = subject.store.put_if_absent(&name, &content).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.0.scope),
-        (FailureKind::Corrupt, Scope::Window),
-        "{error}"
-    );
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Corrupt, Scope::Window), "{error}");
     if subject.keeps_nothing_of_a_bad_put {
         assert_eq!(subject.store.head(&name).await.unwrap(), None);
     }
@@ -225,23 +194,14 @@ async fn a_file_that_is_not_what_was_noted_of_it_is_refused(subject: Subject) {
 
 async fn a_file_that_is_gone_or_cut_short_is_its_windows_trouble(subject: Subject) {
     let folder = tempfile::tempdir().unwrap();
-    let (name, content) = (
-        key("s/data/gone.csv"),
-        file(folder.path(), "gone", b"as it was pulled"),
-    );
-    let Content::File { path, .. } = &content else {
-        unreachable!("it is a file")
-    };
+    let (name, content) = (key("s/data/gone.csv"), file(folder.path(), "gone", b"as it was pulled"));
+    let Content::File { path, .. } = &content else { unreachable!("it is a file") };
     std::fs::write(path, b"as").unwrap();
     let cut = subject.store.put_if_absent(&name, &content).await.unwrap_err();
     std::fs::remove_file(path).unwrap();
     let gone = subject.store.put_if_absent(&name, &content).await.unwrap_err();
     for error in [cut, gone] {
-        assert_eq!(
-            (error.kind(), error.0.scope),
-            (FailureKind::Corrupt, Scope::Window),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Corrupt, Scope::Window), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
     assert_eq!(subject.store.head(&name).await.unwrap(), None);
@@ -291,13 +251,5 @@ macro_rules! conformance {
 
 conformance!(a_directory, super::directory(), [doc = "Needs nothing."]);
 conformance!(s3_in_process, super::in_process(), [doc = "Needs nothing."]);
-conformance!(
-    seaweedfs,
-    super::seaweed(false),
-    [ignore = "needs SeaweedFS: run scripts/test"]
-);
-conformance!(
-    seaweedfs_versioned,
-    super::seaweed(true),
-    [ignore = "needs SeaweedFS: run scripts/test"]
-);
+conformance!(seaweedfs, super::seaweed(false), [ignore = "needs SeaweedFS: run scripts/test"]);
+conformance!(seaweedfs_versioned, super::seaweed(true), [ignore = "needs SeaweedFS: run scripts/test"]);

@@ -30,14 +30,8 @@ async fn a_directory_whose_disk_is_not_mounted_is_no_empty_store() {
     assert!(store.list(&log_of("s"), None).next().await.unwrap().is_err());
     // As the mount point shows: an empty directory.
     std::fs::create_dir(&root).unwrap();
-    let error = store
-        .put_if_absent(&key("s/log/2"), &bytes("x"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.0.scope),
-        (FailureKind::Transient, Scope::Store)
-    );
+    let error = store.put_if_absent(&key("s/log/2"), &bytes("x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store));
     assert!(error.to_string().contains("mounted"), "{error}");
     let above = DirectoryStore::new(folder.path().join("no/such/parent"));
     assert!(above.prove().await.is_err());
@@ -47,10 +41,7 @@ async fn a_directory_whose_disk_is_not_mounted_is_no_empty_store() {
 async fn what_dead_writers_left_is_removed_and_what_living_ones_write_stays() {
     let folder = tempfile::tempdir().unwrap();
     let (store, root) = directory(folder.path()).await;
-    let (dead, living) = (
-        root.join(".connvault/tmp/1-dead"),
-        root.join(".connvault/tmp/2-living"),
-    );
+    let (dead, living) = (root.join(".connvault/tmp/1-dead"), root.join(".connvault/tmp/2-living"));
     std::fs::write(&dead, "half").unwrap();
     let held = std::fs::File::create(&living).unwrap();
     held.lock().unwrap();
@@ -69,14 +60,7 @@ async fn a_put_leaves_nothing_but_its_object_and_nobody_may_write_to_that() {
     store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
     store.put_if_absent(&key("s/log/1"), &bytes("y")).await.unwrap();
     assert_eq!(std::fs::read_dir(root.join(".connvault/tmp")).unwrap().count(), 0);
-    assert_eq!(
-        std::fs::metadata(root.join("s/log/1"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o222,
-        0
-    );
+    assert_eq!(std::fs::metadata(root.join("s/log/1")).unwrap().permissions().mode() & 0o222, 0);
 }
 
 #[tokio::test]
@@ -87,15 +71,8 @@ async fn a_link_in_a_directory_store_is_no_object() {
     std::os::unix::fs::symlink("1", root.join("s/log/2")).unwrap();
     assert_eq!(list(&store, &log_of("s"), None).await, ["s/log/1"]);
     assert_eq!(store.head(&key("s/log/2")).await.unwrap(), None);
-    let error = store
-        .put_if_absent(&key("s/log/2"), &bytes("x"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.0.scope),
-        (FailureKind::Rejected, Scope::Window),
-        "{error}"
-    );
+    let error = store.put_if_absent(&key("s/log/2"), &bytes("x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Window), "{error}");
 }
 
 #[tokio::test]
@@ -109,10 +86,7 @@ async fn a_put_whose_answer_is_lost_is_found_done_when_repeated() {
     assert!(store.put_if_absent(&name, &content).await.is_err());
     assert_eq!(store.head(&name).await.unwrap(), None);
     assert!(store.put_if_absent(&name, &content).await.is_err());
-    assert_eq!(
-        store.put_if_absent(&name, &content).await.unwrap(),
-        PutOutcome::AlreadyExists
-    );
+    assert_eq!(store.put_if_absent(&name, &content).await.unwrap(), PutOutcome::AlreadyExists);
     assert_eq!(read(&store, &name).await.unwrap(), b"x");
     assert_eq!(store.calls(Call::Put), 3);
 }

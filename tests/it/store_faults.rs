@@ -17,11 +17,7 @@ async fn prove(settings: S3Settings) -> Result<CreateOnly, StoreError> {
 
 async fn proven_on(dialect: Dialect, create_only: CreateOnlySetting) -> Result<CreateOnly, StoreError> {
     let home = InProcess::start(dialect).await;
-    prove(S3Settings {
-        create_only,
-        ..home.settings()
-    })
-    .await
+    prove(S3Settings { create_only, ..home.settings() }).await
 }
 
 #[tokio::test]
@@ -32,11 +28,7 @@ async fn auto_finds_the_strongest_way_that_a_store_honours() {
         (Dialect::ObsAndStrict, CreateOnly::ObsForbidOverwrite),
         (Dialect::Heedless, CreateOnly::HeadThenPut),
     ] {
-        assert_eq!(
-            proven_on(dialect, CreateOnlySetting::Auto).await.unwrap(),
-            found,
-            "{dialect:?}"
-        );
+        assert_eq!(proven_on(dialect, CreateOnlySetting::Auto).await.unwrap(), found, "{dialect:?}");
     }
 }
 
@@ -44,21 +36,9 @@ async fn auto_finds_the_strongest_way_that_a_store_honours() {
 async fn a_way_that_was_asked_for_and_is_not_honoured_is_an_error_and_never_weaker() {
     for (dialect, setting, header) in [
         (Dialect::Obs, CreateOnlySetting::IfNoneMatch, "If-None-Match"),
-        (
-            Dialect::ObsAndStrict,
-            CreateOnlySetting::IfNoneMatch,
-            "If-None-Match",
-        ),
-        (
-            Dialect::Aws,
-            CreateOnlySetting::ObsForbidOverwrite,
-            "x-obs-forbid-overwrite",
-        ),
-        (
-            Dialect::Heedless,
-            CreateOnlySetting::ObsForbidOverwrite,
-            "x-obs-forbid-overwrite",
-        ),
+        (Dialect::ObsAndStrict, CreateOnlySetting::IfNoneMatch, "If-None-Match"),
+        (Dialect::Aws, CreateOnlySetting::ObsForbidOverwrite, "x-obs-forbid-overwrite"),
+        (Dialect::Heedless, CreateOnlySetting::ObsForbidOverwrite, "x-obs-forbid-overwrite"),
     ] {
         let error = proven_on(dialect, setting).await.unwrap_err();
         assert_eq!(
@@ -69,16 +49,8 @@ async fn a_way_that_was_asked_for_and_is_not_honoured_is_an_error_and_never_weak
         assert!(error.to_string().contains(header), "{error}");
     }
     for (dialect, setting, found) in [
-        (
-            Dialect::Aws,
-            CreateOnlySetting::IfNoneMatch,
-            CreateOnly::IfNoneMatch,
-        ),
-        (
-            Dialect::Obs,
-            CreateOnlySetting::ObsForbidOverwrite,
-            CreateOnly::ObsForbidOverwrite,
-        ),
+        (Dialect::Aws, CreateOnlySetting::IfNoneMatch, CreateOnly::IfNoneMatch),
+        (Dialect::Obs, CreateOnlySetting::ObsForbidOverwrite, CreateOnly::ObsForbidOverwrite),
         (Dialect::Aws, CreateOnlySetting::Head, CreateOnly::HeadThenPut),
     ] {
         assert_eq!(proven_on(dialect, setting).await.unwrap(), found);
@@ -91,14 +63,8 @@ async fn whatever_the_dialect_a_second_put_leaves_the_first_alone() {
         let home = InProcess::start(dialect).await;
         // Not proven before: the first put proves.
         let (store, name) = (home.store(), key("s/log/000000000001.json"));
-        assert!(matches!(
-            store.put_if_absent(&name, &bytes("1")).await.unwrap(),
-            PutOutcome::Created { .. }
-        ));
-        assert_eq!(
-            store.put_if_absent(&name, &bytes("2")).await.unwrap(),
-            PutOutcome::AlreadyExists
-        );
+        assert!(matches!(store.put_if_absent(&name, &bytes("1")).await.unwrap(), PutOutcome::Created { .. }));
+        assert_eq!(store.put_if_absent(&name, &bytes("2")).await.unwrap(), PutOutcome::AlreadyExists);
         assert_eq!(read(&*store, &name).await.unwrap(), b"1", "{dialect:?}");
     }
 }
@@ -107,11 +73,7 @@ async fn whatever_the_dialect_a_second_put_leaves_the_first_alone() {
 async fn a_probe_that_holds_other_bytes_proves_nothing() {
     let home = InProcess::start(Dialect::Aws).await;
     home.store().prove().await.unwrap();
-    let probe = home
-        .folder
-        .path()
-        .join("audit/workspace")
-        .join(ObjectKey::probe().as_str());
+    let probe = home.folder.path().join("audit/workspace").join(ObjectKey::probe().as_str());
     std::fs::write(probe, "something else").unwrap();
     let error = home.store().prove().await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Rejected);
@@ -128,57 +90,28 @@ async fn refusals(settings: S3Settings) -> Vec<StoreError> {
         store.put_if_absent(&name, &bytes("x")).await.unwrap_err(),
         store.head(&name).await.unwrap_err(),
         store.get(&name).await.unwrap_err(),
-        futures_util::StreamExt::next(&mut listed)
-            .await
-            .unwrap()
-            .unwrap_err(),
+        futures_util::StreamExt::next(&mut listed).await.unwrap().unwrap_err(),
     ]
 }
 
 async fn refusals_are_named(good: S3Settings) {
     let secret = "wrong-secret-never-to-be-seen-anywhere";
-    let wrong_secret = S3Settings {
-        secret_key: SecretString::from(secret),
-        ..good.clone()
-    };
+    let wrong_secret = S3Settings { secret_key: SecretString::from(secret), ..good.clone() };
     for error in refusals(wrong_secret).await {
-        assert_eq!(
-            (error.kind(), error.0.scope),
-            (FailureKind::Auth, Scope::Store),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Auth, Scope::Store), "{error}");
         assert!(
             error.to_string().contains(&good.bucket) && !format!("{error:?}").contains(secret),
             "{error:?}"
         );
     }
-    let unknown_key = S3Settings {
-        access_key: SecretString::from("AKUNKNOWN00000000000"),
-        ..good.clone()
-    };
+    let unknown_key = S3Settings { access_key: SecretString::from("AKUNKNOWN00000000000"), ..good.clone() };
     for error in refusals(unknown_key).await {
-        assert_eq!(
-            (error.kind(), error.0.scope),
-            (FailureKind::Auth, Scope::Store),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Auth, Scope::Store), "{error}");
     }
-    let no_bucket = S3Settings {
-        bucket: "no-such-bucket-here".to_owned(),
-        ..good
-    };
+    let no_bucket = S3Settings { bucket: "no-such-bucket-here".to_owned(), ..good };
     for error in refusals(no_bucket).await {
-        assert_eq!(
-            (error.kind(), error.0.scope),
-            (FailureKind::Rejected, Scope::Store),
-            "{error}"
-        );
-        assert!(
-            error
-                .to_string()
-                .contains("no-such-bucket-here at http://127.0.0.1"),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Store), "{error}");
+        assert!(error.to_string().contains("no-such-bucket-here at http://127.0.0.1"), "{error}");
         assert!(error.to_string().contains("create the bucket"), "{error}");
     }
 }
@@ -200,15 +133,8 @@ async fn a_store_that_does_not_answer_is_tried_again_later() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     for error in refusals(settings(&endpoint, "audit", "AK", "SK")).await {
-        assert_eq!(
-            (error.kind(), error.0.scope),
-            (FailureKind::Transient, Scope::Store),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("audit") && !error.to_string().contains('\n'),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+        assert!(error.to_string().contains("audit") && !error.to_string().contains('\n'), "{error}");
     }
 }
 
@@ -219,9 +145,7 @@ async fn a_put_that_is_refused_for_now_is_no_put_that_found_its_key_taken() {
         (503, "SlowDown", FailureKind::Throttled),
         (403, "AccessDenied", FailureKind::Auth),
     ] {
-        let error = proven_on(Dialect::Refuses(status, code), CreateOnlySetting::Auto)
-            .await
-            .unwrap_err();
+        let error = proven_on(Dialect::Refuses(status, code), CreateOnlySetting::Auto).await.unwrap_err();
         assert_eq!((error.kind(), error.0.scope), (kind, Scope::Store), "{error}");
         assert!(error.to_string().contains(code), "{error}");
         assert_eq!(error.0.request_ids, ["request-1"]);
@@ -231,43 +155,20 @@ async fn a_put_that_is_refused_for_now_is_no_put_that_found_its_key_taken() {
 
 #[tokio::test]
 async fn a_store_that_refuses_everything_as_taken_proves_nothing() {
-    let error = proven_on(
-        Dialect::Refuses(412, "PreconditionFailed"),
-        CreateOnlySetting::Auto,
-    )
-    .await
-    .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.0.scope),
-        (FailureKind::Rejected, Scope::Store),
-        "{error}"
-    );
+    let error =
+        proven_on(Dialect::Refuses(412, "PreconditionFailed"), CreateOnlySetting::Auto).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Store), "{error}");
 }
 
 #[tokio::test]
 async fn an_export_too_large_for_one_put_is_refused_unsent() {
     let home = InProcess::start(Dialect::Aws).await;
-    let Content::File {
-        path, sha256, md5, ..
-    } = file(home.folder.path(), ".sparse", b"")
-    else {
+    let Content::File { path, sha256, md5, .. } = file(home.folder.path(), ".sparse", b"") else {
         unreachable!()
     };
-    let content = Content::File {
-        path,
-        bytes: (5 << 30) + 1,
-        sha256,
-        md5,
-    };
-    let error = home
-        .store()
-        .put_if_absent(&key("s/x"), &content)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.0.scope),
-        (FailureKind::Rejected, Scope::Window)
-    );
+    let content = Content::File { path, bytes: (5 << 30) + 1, sha256, md5 };
+    let error = home.store().put_if_absent(&key("s/x"), &content).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Window));
     assert!(error.to_string().contains("shorter window"), "{error}");
 }
 
@@ -275,10 +176,7 @@ async fn an_export_too_large_for_one_put_is_refused_unsent() {
 async fn keys_that_are_none_of_ours_are_passed_over() {
     let home = InProcess::start(Dialect::Aws).await;
     let store = home.store();
-    store
-        .put_if_absent(&key("s/log/1.json"), &bytes("x"))
-        .await
-        .unwrap();
+    store.put_if_absent(&key("s/log/1.json"), &bytes("x")).await.unwrap();
     std::fs::write(home.folder.path().join("audit/workspace/s/log/back\\slash"), "x").unwrap();
     std::fs::write(home.folder.path().join("audit/elsewhere"), "x").unwrap();
     assert_eq!(list(&*store, &log_of("s"), None).await, ["s/log/1.json"]);
@@ -288,16 +186,7 @@ async fn keys_that_are_none_of_ours_are_passed_over() {
 fn a_ca_file_that_holds_no_certificate_is_an_error() {
     let good = settings("http://127.0.0.1:1", "audit", "AK", "SK");
     let https = Some(Url::parse("https://obs.example.com").unwrap());
-    let error = S3Store::new(S3Settings {
-        endpoint: https,
-        ca_pem: Some(b"nothing".to_vec()),
-        ..good
-    })
-    .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("CA file for bucket audit at https://obs.example.com"),
-        "{error}"
-    );
+    let error =
+        S3Store::new(S3Settings { endpoint: https, ca_pem: Some(b"nothing".to_vec()), ..good }).unwrap_err();
+    assert!(error.to_string().contains("CA file for bucket audit at https://obs.example.com"), "{error}");
 }

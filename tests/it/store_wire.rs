@@ -17,10 +17,7 @@ use crate::support::tls::TlsFront;
 use crate::support::wire::Wire;
 
 fn through(wire: &Wire, settings: S3Settings) -> S3Settings {
-    S3Settings {
-        endpoint: Some(Url::parse(&wire.endpoint()).unwrap()),
-        ..settings
-    }
+    S3Settings { endpoint: Some(Url::parse(&wire.endpoint()).unwrap()), ..settings }
 }
 
 /// A store behind a wire, both to a server in this process.
@@ -38,11 +35,7 @@ async fn a_put_carries_its_md5_and_an_unsigned_payload_and_is_never_chunked() {
     let (home, wire, store) = wired(|_| {}).await;
     let noise = noise(300_000);
     let contents: [(_, Content, &[u8]); 3] = [
-        (
-            "s/data/file.xlsx",
-            file(home.folder.path(), ".file", &noise),
-            &noise,
-        ),
+        ("s/data/file.xlsx", file(home.folder.path(), ".file", &noise), &noise),
         ("s/log/1.json", bytes("entry"), b"entry"),
         ("s/log/2.json", bytes(""), b""),
     ];
@@ -59,23 +52,13 @@ async fn a_put_carries_its_md5_and_an_unsigned_payload_and_is_never_chunked() {
         ] {
             assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
         }
-        for absent in [
-            "aws-chunked",
-            "transfer-encoding",
-            "x-amz-trailer",
-            "x-amz-checksum",
-            "x-amz-sdk-checksum",
-        ] {
+        for absent in
+            ["aws-chunked", "transfer-encoding", "x-amz-trailer", "x-amz-checksum", "x-amz-sdk-checksum"]
+        {
             assert!(!head.contains(absent), "{absent} is in {head}");
         }
-        let signed = head
-            .lines()
-            .find(|line| line.starts_with("authorization:"))
-            .unwrap();
-        assert!(
-            signed.contains("content-md5;") && signed.contains("if-none-match;"),
-            "{signed}"
-        );
+        let signed = head.lines().find(|line| line.starts_with("authorization:")).unwrap();
+        assert!(signed.contains("content-md5;") && signed.contains("if-none-match;"), "{signed}");
     }
 }
 
@@ -85,11 +68,7 @@ async fn no_secret_goes_over_the_wire_or_into_debug_output() {
     store.prove().await.unwrap();
     store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
     let sent = wire.sent();
-    assert!(
-        !sent
-            .windows(SECRET_KEY.len())
-            .any(|part| part == SECRET_KEY.as_bytes())
-    );
+    assert!(!sent.windows(SECRET_KEY.len()).any(|part| part == SECRET_KEY.as_bytes()));
     assert!(!format!("{store:?}").contains(SECRET_KEY));
 }
 
@@ -111,18 +90,9 @@ async fn a_put_whose_answers_are_cut_off_is_sent_again_from_its_file_and_found_d
     for lost in [1, 3] {
         let name = key(&format!("s/data/{lost}.xlsx"));
         wire.swallow_answers(lost);
-        let outcome = store
-            .put_if_absent(&name, &file(home.folder.path(), ".file", &noise))
-            .await
-            .unwrap();
+        let outcome = store.put_if_absent(&name, &file(home.folder.path(), ".file", &noise)).await.unwrap();
         assert_eq!(outcome, PutOutcome::AlreadyExists);
-        assert!(
-            wire.heads("PUT")
-                .iter()
-                .filter(|head| head.contains(name.as_str()))
-                .count()
-                >= 2
-        );
+        assert!(wire.heads("PUT").iter().filter(|head| head.contains(name.as_str())).count() >= 2);
         assert!(read(&store, &name).await.unwrap() == noise);
     }
 }
@@ -132,33 +102,16 @@ async fn a_store_that_cuts_off_every_answer_is_tried_three_times() {
     let (_home, wire, store) = wired(|_| {}).await;
     store.prove().await.unwrap();
     wire.swallow_answers(usize::MAX);
-    let error = store
-        .put_if_absent(&key("s/log/1"), &bytes("x"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.kind(),
-        connvault::domain::failure::FailureKind::Transient,
-        "{error}"
-    );
-    assert_eq!(
-        wire.heads("PUT")
-            .iter()
-            .filter(|head| head.contains("/s/log/1"))
-            .count(),
-        3
-    );
+    let error = store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), connvault::domain::failure::FailureKind::Transient, "{error}");
+    assert_eq!(wire.heads("PUT").iter().filter(|head| head.contains("/s/log/1")).count(), 3);
 }
 
 fn with_options(settings: &mut S3Settings) {
     settings.storage_class = Some("STANDARD".to_owned());
-    settings.sse = Some(Sse::Kms {
-        key_id: Some("audit-key".to_owned()),
-    });
-    settings.tags = BTreeMap::from([
-        ("team".to_owned(), "audit & law".to_owned()),
-        ("x".to_owned(), "1".to_owned()),
-    ]);
+    settings.sse = Some(Sse::Kms { key_id: Some("audit-key".to_owned()) });
+    settings.tags =
+        BTreeMap::from([("team".to_owned(), "audit & law".to_owned()), ("x".to_owned(), "1".to_owned())]);
     settings.security_token = Some(SecretString::from("session-token"));
 }
 
@@ -177,10 +130,7 @@ async fn storage_class_encryption_tags_and_a_security_token_go_along_signed() {
     ] {
         assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
         let (name, _) = line.split_once(':').unwrap();
-        let signed = head
-            .lines()
-            .find(|line| line.starts_with("authorization:"))
-            .unwrap();
+        let signed = head.lines().find(|line| line.starts_with("authorization:")).unwrap();
         assert!(signed.contains(name), "{name} is not in {signed}");
     }
 }
@@ -190,17 +140,10 @@ async fn the_obs_dialect_is_asked_for_with_its_own_signed_header() {
     let home = InProcess::start(Dialect::Obs).await;
     let wire = Wire::to(&home.server.endpoint()).await;
     let create_only = CreateOnlySetting::ObsForbidOverwrite;
-    let store = S3Store::new(S3Settings {
-        create_only,
-        ..through(&wire, home.settings())
-    })
-    .unwrap();
+    let store = S3Store::new(S3Settings { create_only, ..through(&wire, home.settings()) }).unwrap();
     store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
     for head in wire.heads("PUT") {
-        assert!(
-            head.contains("x-obs-forbid-overwrite: true") && !head.contains("if-none-match"),
-            "{head}"
-        );
+        assert!(head.contains("x-obs-forbid-overwrite: true") && !head.contains("if-none-match"), "{head}");
         assert!(
             head.lines()
                 .any(|line| line.starts_with("authorization:") && line.contains("x-obs-forbid-overwrite"))
@@ -212,70 +155,34 @@ async fn the_obs_dialect_is_asked_for_with_its_own_signed_header() {
 #[ignore = "needs SeaweedFS: run scripts/test"]
 async fn seaweedfs_takes_class_encryption_and_tags_and_keeps_versions() {
     let mut home = Seaweed::bucket(true).await;
-    home.settings.sse = Some(Sse::Kms {
-        key_id: Some("audit".to_owned()),
-    });
+    home.settings.sse = Some(Sse::Kms { key_id: Some("audit".to_owned()) });
     home.settings.tags = BTreeMap::from([("team".to_owned(), "audit & law".to_owned())]);
     home.settings.storage_class = Some("STANDARD_IA".to_owned());
     let (store, name) = (home.store(), key("s/log/1.json"));
-    let PutOutcome::Created {
-        version_id: Some(version),
-    } = store.put_if_absent(&name, &bytes("x")).await.unwrap()
+    let PutOutcome::Created { version_id: Some(version) } =
+        store.put_if_absent(&name, &bytes("x")).await.unwrap()
     else {
         panic!("not created, or without a version")
     };
-    assert_eq!(
-        store.head(&name).await.unwrap().unwrap().version_id.unwrap(),
-        version
-    );
+    assert_eq!(store.head(&name).await.unwrap().unwrap().version_id.unwrap(), version);
     let (bucket, full) = (&home.settings.bucket, "workspace/s/log/1.json");
-    let head = home
-        .client
-        .head_object()
-        .bucket(bucket)
-        .key(full)
-        .send()
-        .await
-        .unwrap();
+    let head = home.client.head_object().bucket(bucket).key(full).send().await.unwrap();
     assert_eq!(head.storage_class().unwrap().as_str(), "STANDARD_IA");
     assert_eq!(head.server_side_encryption().unwrap().as_str(), "aws:kms");
-    let tags = home
-        .client
-        .get_object_tagging()
-        .bucket(bucket)
-        .key(full)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        (tags.tag_set()[0].key(), tags.tag_set()[0].value()),
-        ("team", "audit & law")
-    );
+    let tags = home.client.get_object_tagging().bucket(bucket).key(full).send().await.unwrap();
+    assert_eq!((tags.tag_set()[0].key(), tags.tag_set()[0].value()), ("team", "audit & law"));
 }
 
 #[tokio::test]
 async fn a_private_ca_is_trusted_where_it_is_named_and_nowhere_else() {
     let home = InProcess::start(Dialect::Aws).await;
-    let (front, stranger) = (
-        TlsFront::of(&home.server.endpoint()).await,
-        TlsFront::of("unused").await,
-    );
+    let (front, stranger) = (TlsFront::of(&home.server.endpoint()).await, TlsFront::of("unused").await);
     let trusting = |pem: &str| {
-        let (endpoint, ca_pem) = (
-            Some(Url::parse(&front.endpoint()).unwrap()),
-            Some(pem.as_bytes().to_vec()),
-        );
-        S3Store::new(S3Settings {
-            endpoint,
-            ca_pem,
-            ..home.settings()
-        })
-        .unwrap()
+        let (endpoint, ca_pem) =
+            (Some(Url::parse(&front.endpoint()).unwrap()), Some(pem.as_bytes().to_vec()));
+        S3Store::new(S3Settings { endpoint, ca_pem, ..home.settings() }).unwrap()
     };
-    assert_eq!(
-        trusting(&front.ca_pem).prove().await.unwrap(),
-        CreateOnly::IfNoneMatch
-    );
+    assert_eq!(trusting(&front.ca_pem).prove().await.unwrap(), CreateOnly::IfNoneMatch);
     let error = trusting(&stranger.ca_pem).prove().await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
 }

@@ -6,10 +6,7 @@ use connvault_sim::{Fault, Simulator};
 
 use crate::client::{Client, builder};
 
-const DAY: [(&str, &str); 2] = [
-    ("start_time", "2026-11-22T00:00Z"),
-    ("end_time", "2026-11-23T00:00Z"),
-];
+const DAY: [(&str, &str); 2] = [("start_time", "2026-11-22T00:00Z"), ("end_time", "2026-11-23T00:00Z")];
 
 async fn start(rows: u64) -> Simulator {
     builder().bulk_csv_rows(rows).start().await.unwrap()
@@ -29,9 +26,7 @@ async fn a_bulk_export_has_as_many_rows_as_the_query_counts_and_all_differ() {
     assert_eq!((rows.len(), ids.len()), (2500, 2500));
     assert!(rows.iter().all(|row| row[9].starts_with("2026-11-22T")));
 
-    let page = client
-        .query(&[DAY[0], DAY[1], ("offset", "2490"), ("limit", "100")])
-        .await;
+    let page = client.query(&[DAY[0], DAY[1], ("offset", "2490"), ("limit", "100")]).await;
     assert_eq!(page["total_count"], 2500);
     assert_eq!(page["records"].as_array().unwrap().len(), 10);
     assert_eq!(page["records"][9]["transaction_id"], rows[2499][17]);
@@ -52,10 +47,9 @@ async fn an_export_too_large_for_memory_starts_at_once() {
 #[tokio::test]
 async fn a_bulk_export_can_break_off_anywhere() {
     let sim = start(100_000).await;
-    for (fault, clean) in [
-        (Fault::TruncateAfter { bytes: 200_001 }, false),
-        (Fault::TruncateCleanly { bytes: 200_001 }, true),
-    ] {
+    for (fault, clean) in
+        [(Fault::TruncateAfter { bytes: 200_001 }, false), (Fault::TruncateCleanly { bytes: 200_001 }, true)]
+    {
         sim.faults().next(1, fault);
         let mut response = Client::of(&sim).export(&DAY).await.unwrap();
         let mut bytes = 0;

@@ -51,10 +51,7 @@ pub fn encode(text: &str) -> String {
 pub fn query_string(parameters: &[(&str, &str)]) -> String {
     let mut pairs = parameters.to_vec();
     pairs.sort();
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|(k, v)| format!("{}={}", encode(k), encode(v)))
-        .collect();
+    let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
     pairs.join("&")
 }
 
@@ -87,16 +84,10 @@ impl<'a> Client<'a> {
             headers.push(("x-security-token", token));
         }
         let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
-        let lines: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}:{value}\n"))
-            .collect();
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let names = names.join(";");
         let body = hex::encode(Sha256::digest(b""));
-        let canonical = format!(
-            "{}\n{path}/\n{signed_query}\n{lines}\n{names}\n{body}",
-            self.method
-        );
+        let canonical = format!("{}\n{path}/\n{signed_query}\n{lines}\n{names}\n{body}", self.method);
         let hash = hex::encode(Sha256::digest(canonical));
         let mut hmac = Hmac::<Sha256>::new_from_slice(self.key.secret.as_bytes()).unwrap();
         hmac.update(format!("SDK-HMAC-SHA256\n{date}\n{hash}").as_bytes());
@@ -107,10 +98,7 @@ impl<'a> Client<'a> {
         );
         let mut request = self
             .http
-            .request(
-                self.method.clone(),
-                format!("{}{path}?{sent_query}", self.sim.endpoint()),
-            )
+            .request(self.method.clone(), format!("{}{path}?{sent_query}", self.sim.endpoint()))
             .header("X-Sdk-Date", &date)
             .header("Authorization", authorization);
         if let Some(token) = &self.key.security_token {

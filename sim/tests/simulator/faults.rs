@@ -11,12 +11,7 @@ use connvault_sim::{Endpoint, Fault, Format, RetryAfter, Rule, Simulator};
 use crate::client::{Client, builder, error_of, query_path, three_days};
 
 async fn start() -> Simulator {
-    builder()
-        .format(Format::Csv)
-        .records(three_days())
-        .start()
-        .await
-        .unwrap()
+    builder().format(Format::Csv).records(three_days()).start().await.unwrap()
 }
 
 /// The next export meets `fault`; what a client gets of it.
@@ -40,8 +35,7 @@ async fn drain(mut response: reqwest::Response) -> (usize, bool) {
 #[tokio::test]
 async fn a_status_is_answered_as_often_as_scripted_and_then_no_more() {
     let sim = start().await;
-    sim.faults()
-        .add(Rule::new(Fault::status(503)).on(Endpoint::Export).times(2));
+    sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::Export).times(2));
     let client = Client::of(&sim);
     client.query(&[]).await;
     for _ in 0..2 {
@@ -50,13 +44,7 @@ async fn a_status_is_answered_as_often_as_scripted_and_then_no_more() {
     }
     assert_eq!(client.export(&[]).await.unwrap().status(), 200);
     assert!(sim.faults().is_spent());
-    assert_eq!(
-        (
-            sim.request_count(Endpoint::Export),
-            sim.request_count(Endpoint::Query)
-        ),
-        (3, 1)
-    );
+    assert_eq!((sim.request_count(Endpoint::Export), sim.request_count(Endpoint::Query)), (3, 1));
     let log = sim.requests();
     assert_eq!(log[1].status, Some(503));
     assert_eq!(log[1].fault, Some(Fault::status(503)));
@@ -66,35 +54,19 @@ async fn a_status_is_answered_as_often_as_scripted_and_then_no_more() {
 #[tokio::test]
 async fn a_rule_for_one_window_leaves_the_others_alone() {
     let sim = start().await;
-    sim.faults()
-        .add(Rule::new(Fault::status(500)).for_start_time("2026-11-21T00:00Z"));
+    sim.faults().add(Rule::new(Fault::status(500)).for_start_time("2026-11-21T00:00Z"));
     let client = Client::of(&sim);
     let window = |start| [("start_time", start), ("end_time", "2026-11-23T00:00Z")];
-    assert_eq!(
-        client
-            .export(&window("2026-11-21T00:00Z"))
-            .await
-            .unwrap()
-            .status(),
-        500
-    );
-    assert_eq!(
-        client
-            .export(&window("2026-11-22T00:00Z"))
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(client.export(&window("2026-11-21T00:00Z")).await.unwrap().status(), 500);
+    assert_eq!(client.export(&window("2026-11-22T00:00Z")).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn retry_after_comes_in_both_forms() {
     let sim = start().await;
-    for (retry_after, header) in [
-        (RetryAfter::Seconds(4), "4"),
-        (RetryAfter::HttpDate(90), "Mon, 23 Nov 2026 12:01:30 GMT"),
-    ] {
+    for (retry_after, header) in
+        [(RetryAfter::Seconds(4), "4"), (RetryAfter::HttpDate(90), "Mon, 23 Nov 2026 12:01:30 GMT")]
+    {
         let retry_after = Some(retry_after);
         let response = export_with(&sim, Fault::Throttle { retry_after }).await.unwrap();
         assert_eq!(response.headers()["retry-after"], header);
@@ -106,9 +78,7 @@ async fn retry_after_comes_in_both_forms() {
 async fn a_delayed_answer_is_late_and_whole() {
     let sim = start().await;
     let began = Instant::now();
-    let response = export_with(&sim, Fault::DelayFirstByte(Duration::from_millis(200)))
-        .await
-        .unwrap();
+    let response = export_with(&sim, Fault::DelayFirstByte(Duration::from_millis(200))).await.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(200));
     assert!(drain(response).await.1);
 }
@@ -116,9 +86,7 @@ async fn a_delayed_answer_is_late_and_whole() {
 #[tokio::test]
 async fn a_truncated_body_is_shorter_than_declared_and_an_error() {
     let sim = start().await;
-    let response = export_with(&sim, Fault::TruncateAfter { bytes: 1000 })
-        .await
-        .unwrap();
+    let response = export_with(&sim, Fault::TruncateAfter { bytes: 1000 }).await.unwrap();
     assert!(response.content_length().unwrap() > 1000);
     assert_eq!(drain(response).await, (1000, false));
 }
@@ -126,9 +94,7 @@ async fn a_truncated_body_is_shorter_than_declared_and_an_error() {
 #[tokio::test]
 async fn a_position_past_the_end_still_costs_the_last_byte() {
     let sim = start().await;
-    let response = export_with(&sim, Fault::TruncateAfter { bytes: u64::MAX })
-        .await
-        .unwrap();
+    let response = export_with(&sim, Fault::TruncateAfter { bytes: u64::MAX }).await.unwrap();
     let length = response.content_length().unwrap() as usize;
     assert_eq!(drain(response).await, (length - 1, false));
 }
@@ -136,9 +102,7 @@ async fn a_position_past_the_end_still_costs_the_last_byte() {
 #[tokio::test]
 async fn a_cleanly_truncated_body_shows_nothing_on_the_wire() {
     let sim = start().await;
-    let response = export_with(&sim, Fault::TruncateCleanly { bytes: 1000 })
-        .await
-        .unwrap();
+    let response = export_with(&sim, Fault::TruncateCleanly { bytes: 1000 }).await.unwrap();
     assert_eq!(response.content_length(), None);
     assert_eq!(drain(response).await, (1000, true));
 }
@@ -146,9 +110,7 @@ async fn a_cleanly_truncated_body_shows_nothing_on_the_wire() {
 #[tokio::test]
 async fn a_stalled_body_stays_silent_until_the_simulator_stops() {
     let sim = start().await;
-    let mut response = export_with(&sim, Fault::StallAfter { bytes: 1000 })
-        .await
-        .unwrap();
+    let mut response = export_with(&sim, Fault::StallAfter { bytes: 1000 }).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap().len(), 1000);
     let silence = tokio::time::timeout(Duration::from_millis(200), response.chunk()).await;
     assert!(silence.is_err());
@@ -176,12 +138,7 @@ async fn bodies_that_are_no_file_come_with_status_200() {
 #[tokio::test]
 async fn a_dropped_connection_gives_no_answer_at_all() {
     let sim = start().await;
-    assert!(
-        export_with(&sim, Fault::DropConnection)
-            .await
-            .unwrap_err()
-            .is_request()
-    );
+    assert!(export_with(&sim, Fault::DropConnection).await.unwrap_err().is_request());
     assert_eq!(sim.requests()[0].status, None);
     assert_eq!(Client::of(&sim).export(&[]).await.unwrap().status(), 200);
 }
@@ -190,9 +147,7 @@ async fn a_dropped_connection_gives_no_answer_at_all() {
 async fn an_export_can_lack_records_that_the_query_counts() {
     let sim = start().await;
     let rows = |text: String| text.matches("\r\n").count() - 1;
-    let response = export_with(&sim, Fault::OmitRecords { records: 3 })
-        .await
-        .unwrap();
+    let response = export_with(&sim, Fault::OmitRecords { records: 3 }).await.unwrap();
     let short = rows(response.text().await.unwrap());
     let total = Client::of(&sim).query(&[]).await["total_count"].as_u64().unwrap();
     assert_eq!(short as u64 + 3, total);
@@ -217,16 +172,8 @@ async fn a_reset_is_a_tcp_reset() {
     });
     let (answer, error) = outcome.await.unwrap();
     assert_eq!(error, ErrorKind::ConnectionReset);
-    assert!(
-        answer.starts_with(b"HTTP/1.1 200"),
-        "{}",
-        String::from_utf8_lossy(&answer)
-    );
-    assert!(
-        answer.ends_with(b"{\"records\""),
-        "{}",
-        String::from_utf8_lossy(&answer)
-    );
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert!(answer.ends_with(b"{\"records\""), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

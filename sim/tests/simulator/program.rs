@@ -12,14 +12,7 @@ fn program() -> Command {
 #[test]
 fn the_program_prints_its_address_and_no_secret() {
     let mut child = program()
-        .args([
-            "--access-key",
-            "ACCESS",
-            "--secret-key",
-            "hush-secret",
-            "--fault",
-            "export:status=503x3",
-        ])
+        .args(["--access-key", "ACCESS", "--secret-key", "hush-secret", "--fault", "export:status=503x3"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -8,10 +8,7 @@ use crate::client::{Client, builder};
 
 #[tokio::test]
 async fn an_address_that_is_not_loopback_is_refused() {
-    let started = Simulator::builder()
-        .listen("0.0.0.0:0".parse().unwrap())
-        .start()
-        .await;
+    let started = Simulator::builder().listen("0.0.0.0:0".parse().unwrap()).start().await;
     assert_eq!(started.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 

@@ -35,10 +35,7 @@ async fn a_request_signed_with_another_secret_is_refused() {
     let response = client.get(&query_path(), &[]).await.unwrap();
     let body: serde_json::Value = response.json().await.unwrap();
     assert_eq!(body["error_code"], "APIGW.0301");
-    assert_eq!(
-        body["error_msg"],
-        "Incorrect IAM authentication information: verify aksk signature fail"
-    );
+    assert_eq!(body["error_msg"], "Incorrect IAM authentication information: verify aksk signature fail");
 }
 
 #[tokio::test]
@@ -97,9 +94,7 @@ async fn a_temporary_key_needs_its_token_signed() {
     expect(refused(&client).await, WRONG);
     client.key.security_token = None;
     expect(refused(&client).await, WRONG);
-    let unsigned = client
-        .request(&query_path(), "", "")
-        .header("X-Security-Token", "token/+=");
+    let unsigned = client.request(&query_path(), "", "").header("X-Security-Token", "token/+=");
     expect(error_of(unsigned.send().await.unwrap()).await, WRONG);
     client.key = Key::example();
     client.key.security_token = Some("token/+=".to_owned());

@@ -168,11 +168,7 @@ fn the_published_example_is_accepted() {
         path: "/v1/77b6a44cba5143ab91d13ab9a8ff44fd/vpcs",
         query: "limit=2&marker=13551d6b-755d-4757-b956-536f674975c0",
         body: "",
-        headers: &[
-            JSON,
-            ("host", "service.region.example.com"),
-            ("x-sdk-date", "20191115T033655Z"),
-        ],
+        headers: &[JSON, ("host", "service.region.example.com"), ("x-sdk-date", "20191115T033655Z")],
         signature: "7be6668032f70418fcc22abc52071e57aff61b84a1d2381bb430d6870f4f6ebe",
     };
     let outcome = vector.verify(

@@ -27,13 +27,10 @@ impl DirectoryStore {
         }
         let copy = self.temporary()?;
         match content {
-            Content::Bytes(bytes) => copy
-                .as_file()
-                .write_all(bytes)
-                .map_err(|e| self.error("write", &target, &e))?,
-            Content::File {
-                path, bytes, sha256, ..
-            } => {
+            Content::Bytes(bytes) => {
+                copy.as_file().write_all(bytes).map_err(|e| self.error("write", &target, &e))?
+            }
+            Content::File { path, bytes, sha256, .. } => {
                 let found = self.copy_hashing(path, copy.as_file(), &target)?;
                 if found != (*bytes, *sha256) {
                     let how = format!(
@@ -44,9 +41,7 @@ impl DirectoryStore {
                 }
             }
         }
-        copy.as_file()
-            .sync_all()
-            .map_err(|error| self.error("sync", copy.path(), &error))?;
+        copy.as_file().sync_all().map_err(|error| self.error("sync", copy.path(), &error))?;
         self.make_parents(&target)?;
         let outcome = self.link(copy.path(), &target)?;
         self.sync_up_from(&target)?;
@@ -80,8 +75,7 @@ impl DirectoryStore {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(local_content::unreadable(from, &error)),
             };
-            to.write_all(&buffer[..read])
-                .map_err(|error| self.error("write", target, &error))?;
+            to.write_all(&buffer[..read]).map_err(|error| self.error("write", target, &error))?;
             hasher.update(&buffer[..read]);
             bytes += read as u64;
         }
@@ -103,15 +97,9 @@ impl DirectoryStore {
                 if self.look(target)?.is_some() {
                     return Ok(PutOutcome::AlreadyExists);
                 }
-                let message = format!(
-                    "{} is taken by something that is no file: move it away",
-                    target.display()
-                );
-                Err(StoreError(Failure::new(
-                    FailureKind::Rejected,
-                    Scope::Window,
-                    message,
-                )))
+                let message =
+                    format!("{} is taken by something that is no file: move it away", target.display());
+                Err(StoreError(Failure::new(FailureKind::Rejected, Scope::Window, message)))
             }
             Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
                 let root = self.root.display();
@@ -124,10 +112,7 @@ impl DirectoryStore {
 
     /// Makes a name durable: its folder and every folder above it, up to the root.
     fn sync_up_from(&self, target: &Path) -> Result<(), StoreError> {
-        let folders = target
-            .ancestors()
-            .skip(1)
-            .take_while(|folder| folder.starts_with(&self.root));
+        let folders = target.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
         for folder in folders {
             self.sync_directory(folder)?;
         }

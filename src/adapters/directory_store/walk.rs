@@ -43,9 +43,7 @@ async fn next_key(
     while let Some(name) = pending.pop() {
         if name.is_empty() || name.ends_with('/') {
             let wanted = wanted.clone();
-            let inside = store
-                .blocking(move |store| read_folder(store, &name, &wanted))
-                .await?;
+            let inside = store.blocking(move |store| read_folder(store, &name, &wanted)).await?;
             pending.extend(inside);
         } else {
             match ObjectKey::parse(&name) {
@@ -116,10 +114,7 @@ mod tests {
 
     #[test]
     fn only_folders_that_may_hold_a_wanted_key_are_walked() {
-        let wanted = Wanted {
-            prefix: "a/log/".to_owned(),
-            after: Some("a/log/02".to_owned()),
-        };
+        let wanted = Wanted { prefix: "a/log/".to_owned(), after: Some("a/log/02".to_owned()) };
         for taken in ["a/", "a/log/", "a/log/03", "a/log/02/", "a/log/1/"] {
             assert!(wanted.takes(taken), "{taken}");
         }

@@ -31,13 +31,7 @@ pub(super) fn read(
     meter: &Meter<'_>,
     visitor: &mut dyn RowVisitor,
 ) -> Result<(), InspectError> {
-    let marked = Marked {
-        inner: text,
-        meter,
-        given: 0,
-        record_start: 0,
-        tail: TAIL,
-    };
+    let marked = Marked { inner: text, meter, given: 0, record_start: 0, tail: TAIL };
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -46,10 +40,7 @@ pub(super) fn read(
         .from_reader(marked);
     let mut cells = ByteRecord::new();
     let mut width = None;
-    while reader
-        .read_byte_record(&mut cells)
-        .map_err(|error| meter.explain(error))?
-    {
+    while reader.read_byte_record(&mut cells).map_err(|error| meter.explain(error))? {
         let end = reader.position().byte();
         reader.get_mut().record_start = end;
         if cells.get(0) == Some(END_MARK) {
@@ -76,10 +67,7 @@ pub(super) fn read(
 
 fn ragged(cells: &ByteRecord, width: usize) -> InspectError {
     let line = cells.position().map_or(0, csv::Position::line);
-    InspectError::damaged(format_args!(
-        "line {line} has {} cells where the header has {width}",
-        cells.len()
-    ))
+    InspectError::damaged(format_args!("line {line} has {} cells where the header has {width}", cells.len()))
 }
 
 /// Text with the end mark after it; refuses NULs, and records that are too long to hold.

@@ -51,18 +51,12 @@ impl ContentDigester {
     /// # Errors
     /// When there was no header.
     pub(super) fn finish(self) -> Result<(u64, ContentDigest), InspectError> {
-        let reading = self
-            .readings
-            .first()
-            .ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))?;
+        let reading = self.readings.first().ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))?;
         Ok((self.rows, reading.digest))
     }
 
     fn undecodable(&self) -> InspectError {
-        InspectError::damaged(format_args!(
-            "record {} is text in neither UTF-8 nor GB18030",
-            self.rows
-        ))
+        InspectError::damaged(format_args!("record {} is text in neither UTF-8 nor GB18030", self.rows))
     }
 }
 
@@ -70,19 +64,11 @@ impl RowVisitor for ContentDigester {
     fn header(&mut self, names: &ByteRecord, charsets: &[Charset]) -> Result<(), InspectError> {
         let reading = |&charset: &Charset| {
             let header = Header::read(names, charset)?;
-            Some(Reading {
-                charset,
-                header,
-                digest: ContentDigest::EMPTY,
-            })
+            Some(Reading { charset, header, digest: ContentDigest::EMPTY })
         };
         self.readings = charsets.iter().filter_map(reading).collect();
         self.plain_header = names.as_slice().is_ascii();
-        if self.readings.is_empty() {
-            Err(self.undecodable())
-        } else {
-            Ok(())
-        }
+        if self.readings.is_empty() { Err(self.undecodable()) } else { Ok(()) }
     }
 
     fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
@@ -92,9 +78,7 @@ impl RowVisitor for ContentDigester {
             if let Some(first) = self.readings.first_mut() {
                 first.canonical(cells, canonical);
                 let row = Sha256::of(canonical);
-                self.readings
-                    .iter_mut()
-                    .for_each(|reading| reading.digest.add(row));
+                self.readings.iter_mut().for_each(|reading| reading.digest.add(row));
             }
         } else {
             self.readings.retain_mut(|reading| {
@@ -105,10 +89,6 @@ impl RowVisitor for ContentDigester {
                 fits
             });
         }
-        if self.readings.is_empty() {
-            Err(self.undecodable())
-        } else {
-            Ok(())
-        }
+        if self.readings.is_empty() { Err(self.undecodable()) } else { Ok(()) }
     }
 }

@@ -30,9 +30,7 @@ pub enum InspectError {
 impl InspectError {
     /// Shorthand for [`Self::Damaged`].
     pub(super) fn damaged(detail: impl fmt::Display) -> Self {
-        Self::Damaged {
-            detail: detail.to_string(),
-        }
+        Self::Damaged { detail: detail.to_string() }
     }
 
     /// What is done about it. Being stopped says nothing about the file, so it counts as `Transient`; a caller
@@ -103,9 +101,7 @@ impl fmt::Display for JsonAnswer {
             (None, None) => f.write_str("it is JSON, without an error code"),
             (code, message) => {
                 f.write_str("it is an error in JSON:")?;
-                code.iter()
-                    .chain(message)
-                    .try_for_each(|part| write!(f, " {part}"))
+                code.iter().chain(message).try_for_each(|part| write!(f, " {part}"))
             }
         }
     }

@@ -49,10 +49,7 @@ impl<'a> Meter<'a> {
 
     /// Why reading ended with an error that says `symptom`.
     pub(super) fn explain(&self, symptom: impl fmt::Display) -> InspectError {
-        self.cause
-            .borrow_mut()
-            .take()
-            .unwrap_or_else(|| InspectError::damaged(symptom))
+        self.cause.borrow_mut().take().unwrap_or_else(|| InspectError::damaged(symptom))
     }
 
     /// Reads from this machine's disk: errors are local.
@@ -66,11 +63,7 @@ impl<'a> Meter<'a> {
     }
 
     fn check_stop(&self) -> io::Result<()> {
-        if (self.stop)() {
-            Err(self.fail(InspectError::Stopped))
-        } else {
-            Ok(())
-        }
+        if (self.stop)() { Err(self.fail(InspectError::Stopped)) } else { Ok(()) }
     }
 
     fn spend(&self, budget: &Cell<u64>, bytes: usize, what: &str) -> io::Result<()> {
@@ -128,11 +121,7 @@ impl<R: Read> Read for Inflated<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.meter.check_stop()?;
         let count = self.inner.read(buf)?;
-        self.meter.spend(
-            &self.meter.inflated_left,
-            count,
-            "it unpacks to more than any export holds",
-        )?;
+        self.meter.spend(&self.meter.inflated_left, count, "it unpacks to more than any export holds")?;
         Ok(count)
     }
 }

@@ -32,15 +32,11 @@ impl<'m, R: Read + Seek> Parts<'m, R> {
     /// Reads the archive's directory.
     pub(super) fn open(file: R, meter: &'m Meter<'m>) -> Result<Self, InspectError> {
         meter.limit_source(MAX_DIRECTORY);
-        let config = Config {
-            archive_offset: ArchiveOffset::Known(0),
-        };
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let archive = ZipArchive::with_config(config, file).map_err(|error| meter.explain(error))?;
         meter.unlimit_source();
         if archive.has_duplicate_names() {
-            return Err(InspectError::damaged(
-                "two parts of the workbook have the same name",
-            ));
+            return Err(InspectError::damaged("two parts of the workbook have the same name"));
         }
         let has = |name| archive.index_for_name(name).is_some();
         if !has(WORKBOOK) || !has("[Content_Types].xml") {
@@ -60,9 +56,7 @@ impl<'m, R: Read + Seek> Parts<'m, R> {
             || InspectError::damaged(format_args!("the workbook names {name} and does not hold it"));
         let index = self.archive.index_for_name(name).ok_or_else(missing)?;
         if std::mem::replace(&mut self.read[index], true) {
-            return Err(InspectError::damaged(format_args!(
-                "the workbook names {name} twice"
-            )));
+            return Err(InspectError::damaged(format_args!("the workbook names {name} twice")));
         }
         let meter = self.meter;
         let damaged = |error: &dyn std::fmt::Display| meter.explain(format_args!("{name}: {error}"));
@@ -76,10 +70,7 @@ impl<'m, R: Read + Seek> Parts<'m, R> {
     /// Reads every part that has not been read yet.
     pub(super) fn drain(&mut self) -> Result<(), InspectError> {
         for index in (0..self.read.len()).filter(|&index| !self.read[index]) {
-            let part = self
-                .archive
-                .by_index(index)
-                .map_err(|error| self.meter.explain(error))?;
+            let part = self.archive.by_index(index).map_err(|error| self.meter.explain(error))?;
             let mut part = BufReader::with_capacity(CHUNK, self.meter.inflated(part));
             io::copy(&mut part, &mut io::sink()).map_err(|error| self.meter.explain(error))?;
         }
@@ -93,10 +84,7 @@ impl<'m, R: Read + Seek> Parts<'m, R> {
 
     /// The names of all parts.
     pub(super) fn names(&self) -> Result<Vec<String>, InspectError> {
-        let names = self
-            .archive
-            .file_names()
-            .map(|name| name.map(|name| name.into_owned()));
+        let names = self.archive.file_names().map(|name| name.map(|name| name.into_owned()));
         names.collect::<Result<_, _>>().map_err(InspectError::damaged)
     }
 }

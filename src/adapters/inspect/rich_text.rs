@@ -54,11 +54,7 @@ impl RichText {
             "rPh" => self.phonetic = false,
             "t" if self.in_run => {
                 self.in_run = false;
-                let run = if self.keep_space {
-                    &*self.run
-                } else {
-                    self.run.trim_matches(XML_SPACE)
-                };
+                let run = if self.keep_space { &*self.run } else { self.run.trim_matches(XML_SPACE) };
                 push_unescaped(&mut self.text, run);
             }
             _ => {}
@@ -101,8 +97,5 @@ const ESCAPE: usize = 7;
 fn escaped(text: &str) -> Option<char> {
     let digits = text.get(..ESCAPE)?.strip_prefix("_x")?.strip_suffix('_')?;
     let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    u32::from_str_radix(digits, 16)
-        .ok()
-        .filter(|_| hex)
-        .and_then(char::from_u32)
+    u32::from_str_radix(digits, 16).ok().filter(|_| hex).and_then(char::from_u32)
 }

@@ -71,11 +71,7 @@ impl Column {
     fn new(name: String, place: usize) -> Self {
         let mut netstring = Vec::new();
         push_netstring(&mut netstring, &name);
-        Self {
-            name,
-            place,
-            netstring,
-        }
+        Self { name, place, netstring }
     }
 
     /// What the header calls it; empty where the header has no name for it.
@@ -119,8 +115,7 @@ impl Header {
     /// Makes room for rows of `width` cells: columns that the header does not have are called by an empty name.
     pub fn widen(&mut self, width: usize) {
         if width > self.columns.len() {
-            self.columns
-                .extend((self.columns.len()..width).map(|place| Column::new(String::new(), place)));
+            self.columns.extend((self.columns.len()..width).map(|place| Column::new(String::new(), place)));
             self.columns.sort();
         }
     }

@@ -27,21 +27,12 @@ pub(super) struct SharedStrings {
 impl SharedStrings {
     /// The table of a workbook that has none.
     pub(super) fn none() -> Self {
-        Self {
-            texts: Bytes::Memory(Vec::new()),
-            ends: Bytes::Memory(Vec::new()),
-            count: 0,
-        }
+        Self { texts: Bytes::Memory(Vec::new()), ends: Bytes::Memory(Vec::new()), count: 0 }
     }
 
     /// Reads the table; beyond `in_memory` bytes it goes to files in `scratch`.
     pub(super) fn read(mut part: Xml<'_>, scratch: &Path, in_memory: usize) -> Result<Self, InspectError> {
-        let mut table = Builder {
-            texts: Growing::default(),
-            ends: Growing::default(),
-            count: 0,
-            end: 0,
-        };
+        let mut table = Builder { texts: Growing::default(), ends: Growing::default(), count: 0, end: 0 };
         let mut text = RichText::default();
         let mut inside = false;
         loop {
@@ -53,9 +44,7 @@ impl SharedStrings {
                 }
                 Node::End(end) if end.name() == "si" => {
                     inside = false;
-                    table
-                        .push(text.text(), scratch, in_memory)
-                        .map_err(InspectError::Io)?;
+                    table.push(text.text(), scratch, in_memory).map_err(InspectError::Io)?;
                 }
                 Node::End(end) => text.end(end.name()),
                 Node::Text(piece) if inside => text.push(&piece)?,
@@ -73,11 +62,7 @@ impl SharedStrings {
         if number >= self.count {
             return Ok(false);
         }
-        let start = if number == 0 {
-            0
-        } else {
-            self.end_of(number - 1, out)?
-        };
+        let start = if number == 0 { 0 } else { self.end_of(number - 1, out)? };
         let end = self.end_of(number, out)?;
         self.texts.read(start, (end - start) as usize, out)?;
         Ok(true)
@@ -85,10 +70,7 @@ impl SharedStrings {
 
     fn end_of(&mut self, number: u64, scrap: &mut Vec<u8>) -> io::Result<u64> {
         self.ends.read(number * 8, 8, scrap)?;
-        Ok(scrap
-            .iter()
-            .rev()
-            .fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        Ok(scrap.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 }
 
@@ -113,11 +95,7 @@ impl Builder {
     }
 
     fn finish(self) -> io::Result<SharedStrings> {
-        Ok(SharedStrings {
-            texts: self.texts.finish()?,
-            ends: self.ends.finish()?,
-            count: self.count,
-        })
+        Ok(SharedStrings { texts: self.texts.finish()?, ends: self.ends.finish()?, count: self.count })
     }
 }
 
@@ -154,9 +132,9 @@ impl Growing {
     fn finish(self) -> io::Result<Bytes> {
         Ok(match self {
             Self::Memory(memory) => Bytes::Memory(memory),
-            Self::File(file) => Bytes::File(Pages::new(
-                file.into_inner().map_err(io::IntoInnerError::into_error)?,
-            )),
+            Self::File(file) => {
+                Bytes::File(Pages::new(file.into_inner().map_err(io::IntoInnerError::into_error)?))
+            }
         })
     }
 }
@@ -175,9 +153,7 @@ impl Bytes {
         match self {
             Self::Memory(memory) => {
                 let start = offset as usize;
-                let bytes = memory
-                    .get(start..start + length)
-                    .ok_or(io::ErrorKind::UnexpectedEof)?;
+                let bytes = memory.get(start..start + length).ok_or(io::ErrorKind::UnexpectedEof)?;
                 out.extend_from_slice(bytes);
                 Ok(())
             }
@@ -195,10 +171,7 @@ struct Pages {
 
 impl Pages {
     fn new(file: File) -> Self {
-        Self {
-            file,
-            kept: vec![(u64::MAX, Vec::new()); PAGES],
-        }
+        Self { file, kept: vec![(u64::MAX, Vec::new()); PAGES] }
     }
 
     fn read(&mut self, mut offset: u64, mut length: usize, out: &mut Vec<u8>) -> io::Result<()> {
@@ -222,10 +195,7 @@ impl Pages {
             bytes.resize(PAGE, 0);
             let mut filled = 0;
             while filled < PAGE {
-                match self
-                    .file
-                    .read_at(&mut bytes[filled..], number * PAGE as u64 + filled as u64)
-                {
+                match self.file.read_at(&mut bytes[filled..], number * PAGE as u64 + filled as u64) {
                     Ok(0) => break,
                     Ok(count) => filled += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -107,14 +107,8 @@ impl<'m, 's> Sheet<'m, 's> {
             }
             CellType::Shared if plain.is_empty() => {}
             CellType::Shared => {
-                let number = plain
-                    .parse()
-                    .map_err(|_| self.damaged("a cell names a text by no number"))?;
-                if !self
-                    .strings
-                    .get(number, &mut self.bytes)
-                    .map_err(InspectError::Io)?
-                {
+                let number = plain.parse().map_err(|_| self.damaged("a cell names a text by no number"))?;
+                if !self.strings.get(number, &mut self.bytes).map_err(InspectError::Io)? {
                     return Err(self.damaged("a cell names a text that is not in the table of shared texts"));
                 }
             }

@@ -44,9 +44,7 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, NotAnExport> {
         [0xd0, 0xcf, 0x11, 0xe0, ..] => return Err(NotAnExport::OldSpreadsheet),
         [b'P', b'K', 5, 6, ..] => return Err(NotAnExport::OtherZip),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            return Err(NotAnExport::OtherBinary {
-                what: "text in UTF-16, which connvault does not read",
-            });
+            return Err(NotAnExport::OtherBinary { what: "text in UTF-16, which connvault does not read" });
         }
         _ => {}
     }
@@ -56,24 +54,15 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, NotAnExport> {
         _ => (0, &Charset::ALL),
     };
     let text = prefix[mark..].trim_ascii_start();
-    let line = text
-        .split(|&byte| byte == b'\n' || byte == b'\r')
-        .next()
-        .unwrap_or_default();
+    let line = text.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     match text.first() {
         None => Err(NotAnExport::Empty),
         Some(b'<') => Err(NotAnExport::Html),
         Some(b'{' | b'[') => Err(NotAnExport::Json(read_json(text))),
         _ if text.contains(&0) || line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') => {
-            Err(NotAnExport::OtherBinary {
-                what: "neither a spreadsheet nor text",
-            })
+            Err(NotAnExport::OtherBinary { what: "neither a spreadsheet nor text" })
         }
-        _ => Ok(Sniffed::Text(TextKind {
-            delimiter: delimiter(line),
-            mark,
-            charsets,
-        })),
+        _ => Ok(Sniffed::Text(TextKind { delimiter: delimiter(line), mark, charsets })),
     }
 }
 
@@ -83,34 +72,21 @@ fn delimiter(line: &[u8]) -> u8 {
     let mut quoted = false;
     for &byte in line {
         quoted ^= byte == b'"';
-        if let Some((_, count)) = counts
-            .iter_mut()
-            .find(|(delimiter, _)| !quoted && *delimiter == byte)
-        {
+        if let Some((_, count)) = counts.iter_mut().find(|(delimiter, _)| !quoted && *delimiter == byte) {
             *count += 1;
         }
     }
     // `max_by_key` takes the last of equals, and the comma is to win.
-    counts
-        .into_iter()
-        .rev()
-        .max_by_key(|(_, count)| *count)
-        .map_or(b',', |(delimiter, _)| delimiter)
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter)
 }
 
 /// Reads the shapes of error that the provider's services answer with: `{"error_code", "error_msg"}`, and
 /// `{"error": {"code", "message"}}` from IAM, whose code may be a number.
 fn read_json(text: &[u8]) -> JsonAnswer {
     let whole: Value = serde_json::from_slice(text).unwrap_or_default();
-    let body = whole
-        .get("error")
-        .filter(|inner| inner.is_object())
-        .unwrap_or(&whole);
+    let body = whole.get("error").filter(|inner| inner.is_object()).unwrap_or(&whole);
     let field = |names: [&str; 2]| names.into_iter().find_map(|name| one_line(body.get(name)?));
-    JsonAnswer {
-        error_code: field(["error_code", "code"]),
-        error_msg: field(["error_msg", "message"]),
-    }
+    JsonAnswer { error_code: field(["error_code", "code"]), error_msg: field(["error_msg", "message"]) }
 }
 
 fn one_line(value: &Value) -> Option<String> {

@@ -39,21 +39,17 @@ pub(super) fn read<R: Read + Seek>(
     let mut parts = Parts::open(file, meter)?;
     let Contents { sheets, strings } = contents(&mut parts)?;
     let mut strings = match &strings {
-        Some(name) => parts.read(name, |part| {
-            SharedStrings::read(part, scratch, limits.strings_in_memory)
-        })?,
+        Some(name) => {
+            parts.read(name, |part| SharedStrings::read(part, scratch, limits.strings_in_memory))?
+        }
         None => SharedStrings::none(),
     };
     let mut header: Option<ByteRecord> = None;
     for name in &sheets {
-        parts.read(name, |part| {
-            rows_of(Sheet::new(part, &mut strings), name, &mut header, visitor)
-        })?;
+        parts.read(name, |part| rows_of(Sheet::new(part, &mut strings), name, &mut header, visitor))?;
     }
     parts.drain()?;
-    header
-        .map(|_| ())
-        .ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))
+    header.map(|_| ()).ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))
 }
 
 /// Hands on the rows of one sheet. `header` is the header of the sheets before.
@@ -102,13 +98,9 @@ fn contents<R: Read + Seek>(parts: &mut Parts<'_, R>) -> Result<Contents, Inspec
         return contents_by_name(&parts.names()?, ids.len());
     }
     let relations = parts.read(RELATIONS, relations)?;
-    let strings = relations
-        .values()
-        .find(|relation| relation.kind == "sharedStrings");
-    let mut contents = Contents {
-        sheets: Vec::new(),
-        strings: strings.map(|relation| relation.part.clone()),
-    };
+    let strings = relations.values().find(|relation| relation.kind == "sharedStrings");
+    let mut contents =
+        Contents { sheets: Vec::new(), strings: strings.map(|relation| relation.part.clone()) };
     for id in &ids {
         let unknown = || InspectError::damaged("the workbook lists a sheet and does not say where it is");
         let relation = relations.get(id).ok_or_else(unknown)?;
@@ -124,22 +116,15 @@ fn contents<R: Read + Seek>(parts: &mut Parts<'_, R>) -> Result<Contents, Inspec
 /// they are as many as the workbook lists.
 fn contents_by_name(names: &[String], listed: usize) -> Result<Contents, InspectError> {
     let is_sheet = |name: &&String| {
-        let file = name
-            .strip_prefix(SHEETS)
-            .and_then(|file| file.strip_suffix(".xml"));
+        let file = name.strip_prefix(SHEETS).and_then(|file| file.strip_suffix(".xml"));
         file.is_some_and(|file| !file.contains('/'))
     };
     let mut sheets: Vec<String> = names.iter().filter(is_sheet).cloned().collect();
     sheets.sort_by_key(|name| (name.len(), name.clone()));
     if sheets.len() != listed {
-        return Err(InspectError::damaged(
-            "the workbook does not hold the sheets that it lists",
-        ));
+        return Err(InspectError::damaged("the workbook does not hold the sheets that it lists"));
     }
-    Ok(Contents {
-        sheets,
-        strings: names.iter().find(|name| *name == SHARED_STRINGS).cloned(),
-    })
+    Ok(Contents { sheets, strings: names.iter().find(|name| *name == SHARED_STRINGS).cloned() })
 }
 
 /// The relation ids of the sheets that the workbook lists, in order.
@@ -175,13 +160,7 @@ fn relations(mut part: Xml<'_>) -> Result<BTreeMap<String, Relation>, InspectErr
                 let attribute = |name| element.attribute(name)?.ok_or_else(without);
                 let (id, kind, target) = (attribute("Id")?, attribute("Type")?, attribute("Target")?);
                 let kind = kind.rsplit('/').next().unwrap_or_default().to_owned();
-                relations.insert(
-                    id.into_owned(),
-                    Relation {
-                        kind,
-                        part: part_name(&target),
-                    },
-                );
+                relations.insert(id.into_owned(), Relation { kind, part: part_name(&target) });
             }
             Node::Eof => return Ok(relations),
             _ => {}
@@ -201,9 +180,7 @@ fn part_name(target: &str) -> String {
 
 fn limit(listed: usize) -> Result<(), InspectError> {
     if listed > MAX_LISTED {
-        return Err(InspectError::damaged(
-            "the workbook lists more parts than any export has",
-        ));
+        return Err(InspectError::damaged("the workbook lists more parts than any export has"));
     }
     Ok(())
 }

@@ -73,19 +73,9 @@ pub(super) struct Xml<'m> {
 impl<'m> Xml<'m> {
     /// Reads the part of the name `part`.
     pub(super) fn new(inner: &'m mut dyn BufRead, part: &'m str, meter: &'m Meter<'m>) -> Self {
-        let mut reader = Reader::from_reader(Bounded {
-            inner,
-            meter,
-            left: MAX_ROW,
-        });
+        let mut reader = Reader::from_reader(Bounded { inner, meter, left: MAX_ROW });
         reader.config_mut().expand_empty_elements = true;
-        Self {
-            reader,
-            buffer: Vec::new(),
-            depth: 0,
-            part,
-            meter,
-        }
+        Self { reader, buffer: Vec::new(), depth: 0, part, meter }
     }
 
     /// The part's name.
@@ -100,32 +90,30 @@ impl<'m> Xml<'m> {
         let damaged =
             |what: &dyn std::fmt::Display| InspectError::damaged(format_args!("{}: {what}", self.part));
         let event = self.reader.read_event_into(&mut self.buffer);
-        Ok(
-            match event.map_err(|error| self.meter.explain(format_args!("{}: {error}", self.part)))? {
-                Event::Start(start) => {
-                    self.depth += 1;
-                    if self.depth > MAX_DEPTH {
-                        return Err(damaged(&"elements lie deeper than in any workbook"));
-                    }
-                    Node::Start(Element(start))
+        Ok(match event.map_err(|error| self.meter.explain(format_args!("{}: {error}", self.part)))? {
+            Event::Start(start) => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err(damaged(&"elements lie deeper than in any workbook"));
                 }
-                Event::End(end) => {
-                    self.depth = self.depth.saturating_sub(1);
-                    Node::End(EndTag(end))
-                }
-                Event::Text(text) => Node::Text(text.xml10_content()),
-                Event::CData(text) => Node::Text(text.xml10_content()),
-                Event::GeneralRef(reference) => {
-                    Node::Text(resolve(&reference).ok_or_else(|| damaged(&"an unknown entity"))?)
-                }
-                Event::DocType(_) => {
-                    return Err(damaged(&"a document type declaration, which no workbook has"));
-                }
-                Event::Eof if self.depth > 0 => return Err(damaged(&"it ends inside an element")),
-                Event::Eof => Node::Eof,
-                _ => Node::Other,
-            },
-        )
+                Node::Start(Element(start))
+            }
+            Event::End(end) => {
+                self.depth = self.depth.saturating_sub(1);
+                Node::End(EndTag(end))
+            }
+            Event::Text(text) => Node::Text(text.xml10_content()),
+            Event::CData(text) => Node::Text(text.xml10_content()),
+            Event::GeneralRef(reference) => {
+                Node::Text(resolve(&reference).ok_or_else(|| damaged(&"an unknown entity"))?)
+            }
+            Event::DocType(_) => {
+                return Err(damaged(&"a document type declaration, which no workbook has"));
+            }
+            Event::Eof if self.depth > 0 => return Err(damaged(&"it ends inside an element")),
+            Event::Eof => Node::Eof,
+            _ => Node::Other,
+        })
     }
 }
 
@@ -146,9 +134,7 @@ struct Bounded<'m> {
 impl BufRead for Bounded<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.left == 0 {
-            return Err(self
-                .meter
-                .fail(InspectError::damaged("a piece of XML does not end")));
+            return Err(self.meter.fail(InspectError::damaged("a piece of XML does not end")));
         }
         let buffer = self.inner.fill_buf()?;
         Ok(&buffer[..buffer.len().min(self.left)])

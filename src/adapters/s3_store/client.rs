@@ -29,16 +29,11 @@ pub(super) fn build(settings: &S3Settings, place: &Place) -> Result<Client, Stor
     let credentials = Credentials::new(
         settings.access_key.expose_secret(),
         settings.secret_key.expose_secret(),
-        settings
-            .security_token
-            .as_ref()
-            .map(|token| token.expose_secret().to_owned()),
+        settings.security_token.as_ref().map(|token| token.expose_secret().to_owned()),
         None,
         "connvault",
     );
-    let stalled = StalledStreamProtectionConfig::enabled()
-        .grace_period(settings.timeouts.stall)
-        .build();
+    let stalled = StalledStreamProtectionConfig::enabled().grace_period(settings.timeouts.stall).build();
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
@@ -71,11 +66,7 @@ pub(super) fn timeouts(timeouts: &Timeouts, bytes: u64) -> TimeoutConfig {
 /// One TLS stack with one set of trusted certificates, and no proxy from the environment.
 fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient, StoreError> {
     let builder = aws_smithy_http_client::Builder::new();
-    if settings
-        .endpoint
-        .as_ref()
-        .is_some_and(|endpoint| endpoint.scheme() == "http")
-    {
+    if settings.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http") {
         return Ok(builder.build_http());
     }
     let trusted = match &settings.ca_pem {
@@ -88,19 +79,10 @@ fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient,
         }
         None => TrustStore::default(),
     };
-    let context = TlsContext::builder()
-        .with_trust_store(trusted)
-        .build()
-        .map_err(|error| {
-            StoreError::of_store(
-                FailureKind::Local,
-                format!("TLS cannot be set up for {place}: {error}"),
-            )
-        })?;
-    Ok(builder
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context)
-        .build_https())
+    let context = TlsContext::builder().with_trust_store(trusted).build().map_err(|error| {
+        StoreError::of_store(FailureKind::Local, format!("TLS cannot be set up for {place}: {error}"))
+    })?;
+    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
 }
 
 /// Whether `pem` holds certificates that can be trusted in. Asked here because the SDK panics on what cannot.
@@ -108,15 +90,9 @@ fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("it is no PEM file: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("a certificate in it is no CA's: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("a certificate in it is no CA's: {error}"))?;
     }
-    if roots.is_empty() {
-        Err("there is no certificate in it".to_owned())
-    } else {
-        Ok(())
-    }
+    if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -127,12 +103,9 @@ mod tests {
     fn a_ca_file_without_a_usable_certificate_is_an_error_and_no_panic() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let garbled = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
-        for (pem, word) in [
-            ("", "no certificate"),
-            ("text", "no certificate"),
-            (broken, "CA"),
-            (garbled, "PEM"),
-        ] {
+        for (pem, word) in
+            [("", "no certificate"), ("text", "no certificate"), (broken, "CA"), (garbled, "PEM")]
+        {
             let why = check_certificates(pem.as_bytes()).unwrap_err();
             assert!(why.contains(word), "{pem:?}: {why}");
         }

@@ -8,6 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3Settings;
+use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::object_store::StoreError;
 
@@ -110,6 +111,9 @@ fn causes(error: &dyn Error) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
+/// A store that asks for more is not believed: records would be gone before it is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+
 /// What a refusal means.
 struct Meaning {
     kind: FailureKind,
@@ -125,25 +129,17 @@ impl Answer {
         let seconds = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
         Self {
             status: raw.status().as_u16(),
-            code: code.unwrap_or_default().to_owned(),
-            message: message.unwrap_or_default().replace(['\n', '\r'], " "),
-            request_id: request_id.map(str::to_owned),
-            retry_after: seconds.map(Duration::from_secs),
+            code: clean(code.unwrap_or_default()),
+            message: clean(message.unwrap_or_default()),
+            request_id: request_id.map(clean),
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE)),
         }
     }
 
     fn meaning(&self) -> Meaning {
         use FailureKind::{Auth, Corrupt, Rejected, Throttled, Transient};
-        let of_store = |kind, next| Meaning {
-            kind,
-            scope: Scope::Store,
-            next,
-        };
-        let of_window = |kind, next| Meaning {
-            kind,
-            scope: Scope::Window,
-            next,
-        };
+        let of_store = |kind, next| Meaning { kind, scope: Scope::Store, next };
+        let of_window = |kind, next| Meaning { kind, scope: Scope::Window, next };
         match (self.code.as_str(), self.status) {
             ("NoSuchBucket", _) => {
                 of_store(Rejected, "create the bucket, or correct `bucket` and `endpoint`")
@@ -155,28 +151,24 @@ impl Answer {
                 of_store(Auth, "renew the temporary keys and their security token")
             }
             ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _)
-            | (_, 301 | 302 | 307) => of_store(
-                Rejected,
-                "the bucket lies elsewhere: correct `region` and `endpoint`",
-            ),
+            | (_, 301 | 302 | 307) => {
+                of_store(Rejected, "the bucket lies elsewhere: correct `region` and `endpoint`")
+            }
             ("QuotaExceeded" | "InsufficientStorageSpace", _) | (_, 507) => {
                 of_store(Transient, "the store is full: make room in it")
             }
             ("SlowDown" | "TooManyRequests" | "RequestLimitExceeded", _) | (_, 429) => {
                 of_store(Throttled, "tried again more slowly")
             }
-            ("InvalidObjectState", _) => of_store(
-                Rejected,
-                "its storage class cannot be read at once: configure another one",
-            ),
-            ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch", _) => of_window(
-                Corrupt,
-                "what arrived is not what was to be sent: the window is pulled again",
-            ),
-            ("EntityTooLarge", _) | (_, 413) => of_window(
-                Rejected,
-                "archive this stream under a new name with a shorter window",
-            ),
+            ("InvalidObjectState", _) => {
+                of_store(Rejected, "its storage class cannot be read at once: configure another one")
+            }
+            ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch", _) => {
+                of_window(Corrupt, "what arrived is not what was to be sent: the window is pulled again")
+            }
+            ("EntityTooLarge", _) | (_, 413) => {
+                of_window(Rejected, "archive this stream under a new name with a shorter window")
+            }
             ("RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _)
             | (_, 408 | 409 | 500 | 502..=599) => of_store(Transient, "tried again"),
             (_, 401 | 403) => of_store(Auth, "let these keys list, get and put there, or use others"),
@@ -188,24 +180,17 @@ impl Answer {
 impl Place {
     pub(super) fn of(settings: &S3Settings) -> Self {
         let region = &settings.region;
-        let endpoint = settings.endpoint.as_ref().map_or_else(
-            || format!("AWS region {region}"),
-            |url| url.origin().ascii_serialization(),
-        );
-        Self {
-            bucket: settings.bucket.clone(),
-            endpoint,
-        }
+        let endpoint = settings
+            .endpoint
+            .as_ref()
+            .map_or_else(|| format!("AWS region {region}"), |url| url.origin().ascii_serialization());
+        Self { bucket: settings.bucket.clone(), endpoint }
     }
 
     /// The error for `trouble` that arose while it was tried to do `doing` ("put x").
     pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
         let failed = |kind, scope, why: &str| {
-            StoreError(Failure::new(
-                kind,
-                scope,
-                format!("cannot {doing} in {self}: {why}"),
-            ))
+            StoreError(Failure::new(kind, scope, format!("cannot {doing} in {self}: {why}")))
         };
         match trouble {
             Trouble::NoAnswer(why) => failed(FailureKind::Transient, Scope::Store, &why),
@@ -216,16 +201,9 @@ impl Place {
             Trouble::Unmakeable(why) => failed(FailureKind::Rejected, Scope::Store, &why),
             Trouble::Answered(answer) => {
                 let meaning = answer.meaning();
-                let code = if answer.code.is_empty() {
-                    String::new()
-                } else {
-                    format!(" {}", answer.code)
-                };
-                let said = if answer.message.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", answer.message)
-                };
+                let code = if answer.code.is_empty() { String::new() } else { format!(" {}", answer.code) };
+                let said =
+                    if answer.message.is_empty() { String::new() } else { format!(" ({})", answer.message) };
                 let why = format!("HTTP {}{code}{said}; {}", answer.status, meaning.next);
                 let mut error = failed(meaning.kind, meaning.scope, &why);
                 error.0.request_ids = answer.request_id.into_iter().collect();
@@ -243,10 +221,7 @@ impl Place {
 
     /// The error for a body that broke off on its way to us.
     pub(super) fn broken_off(&self, doing: &str, error: &dyn Error) -> StoreError {
-        self.error(
-            doing,
-            Trouble::NoAnswer(format!("the body broke off: {}", causes(error))),
-        )
+        self.error(doing, Trouble::NoAnswer(format!("the body broke off: {}", causes(error))))
     }
 }
 
@@ -255,21 +230,12 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place {
-            bucket: "audit".to_owned(),
-            endpoint: "https://obs.test".to_owned(),
-        }
+        Place { bucket: "audit".to_owned(), endpoint: "https://obs.test".to_owned() }
     }
 
     fn answered(status: u16, code: &str) -> StoreError {
         let (message, request_id) = ("said so".to_owned(), Some("id-1".to_owned()));
-        let answer = Answer {
-            status,
-            code: code.to_owned(),
-            message,
-            request_id,
-            retry_after: None,
-        };
+        let answer = Answer { status, code: code.to_owned(), message, request_id, retry_after: None };
         place().error("put a/b", Trouble::Answered(answer))
     }
 

@@ -49,31 +49,19 @@ impl S3Store {
         token: Option<String>,
     ) -> Result<(Vec<ObjectKey>, Next), StoreError> {
         let doing = format!("list {prefix}");
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.settings.bucket)
-            .prefix(prefix);
-        let request = request
-            .set_start_after(after.map(str::to_owned))
-            .set_continuation_token(token.clone());
-        let page = request
-            .send()
-            .await
-            .map_err(|error| self.place.error(&doing, Trouble::of(error)))?;
+        let request = self.client.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+        let request = request.set_start_after(after.map(str::to_owned)).set_continuation_token(token.clone());
+        let page = request.send().await.map_err(|error| self.place.error(&doing, Trouble::of(error)))?;
         let keys = page.contents().iter().filter_map(|object| object.key());
         // Some stores forget where to start from on later pages.
-        let keys = keys
-            .filter(|key| after.is_none_or(|after| *key > after))
-            .filter_map(|key| self.own_key(key));
+        let keys =
+            keys.filter(|key| after.is_none_or(|after| *key > after)).filter_map(|key| self.own_key(key));
         let keys = keys.collect();
         let next = match (page.is_truncated(), page.next_continuation_token()) {
             (Some(true), Some(next)) if token.as_deref() != Some(next) => Next::After(next.to_owned()),
             (Some(true), _) => {
-                let message = format!(
-                    "cannot {doing} in {}: it says that more follows, but not where",
-                    self.place
-                );
+                let message =
+                    format!("cannot {doing} in {}: it says that more follows, but not where", self.place);
                 return Err(StoreError::of_store(FailureKind::Transient, message));
             }
             _ => Next::End,
@@ -83,9 +71,7 @@ impl S3Store {
 
     /// `key` without the store's prefix; nothing for what no archive puts there.
     fn own_key(&self, key: &str) -> Option<ObjectKey> {
-        let own = key
-            .strip_prefix(&self.prefix)
-            .and_then(|key| ObjectKey::parse(key).ok());
+        let own = key.strip_prefix(&self.prefix).and_then(|key| ObjectKey::parse(key).ok());
         if own.is_none() {
             tracing::warn!(object.key = key, store.place = %self.place, "a key that is none of ours is passed over");
         }

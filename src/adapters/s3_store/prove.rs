@@ -38,11 +38,7 @@ impl S3Store {
         };
         // Nothing of one window is at stake here: what fails, fails for the whole store.
         found.map_err(|mut error| {
-            error.0.scope = if error.0.scope == Scope::Window {
-                Scope::Store
-            } else {
-                error.0.scope
-            };
+            error.0.scope = if error.0.scope == Scope::Window { Scope::Store } else { error.0.scope };
             error
         })
     }
@@ -95,8 +91,7 @@ impl S3Store {
     /// The way for stores that refuse nothing: the probe is put if it is not there, and read back.
     async fn look_then_put_probe(&self) -> Result<CreateOnly, StoreError> {
         if self.look(&ObjectKey::probe()).await?.is_none() {
-            self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut)
-                .await?;
+            self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut).await?;
         }
         self.read_probe_back().await?;
         Ok(CreateOnly::HeadThenPut)
@@ -120,11 +115,7 @@ impl S3Store {
             return Err(damaged("has another size than was put"));
         }
         let bytes: Vec<Bytes> = body.bytes.try_collect().await?;
-        if bytes.concat() == PROBE {
-            Ok(())
-        } else {
-            Err(damaged("holds other bytes than were put"))
-        }
+        if bytes.concat() == PROBE { Ok(()) } else { Err(damaged("holds other bytes than were put")) }
     }
 }
 

@@ -25,11 +25,7 @@ const LARGEST_PUT: u64 = 5 << 30;
 const FILE_BUFFER: usize = 256 * 1024;
 
 /// The bytes that need no escape in a query.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl S3Store {
     /// Puts `content` under `key`, refused as `mode` says where the key is taken.
@@ -60,15 +56,8 @@ impl S3Store {
     ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
         let (body, bytes, md5) = open(key, content).await?;
         let length = i64::try_from(bytes).map_err(|_| too_large(key, bytes))?;
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.settings.bucket)
-            .key(self.full_key(key));
-        let request = request
-            .body(body)
-            .content_length(length)
-            .content_md5(STANDARD.encode(md5));
+        let request = self.client.put_object().bucket(&self.settings.bucket).key(self.full_key(key));
+        let request = request.body(body).content_length(length).content_md5(STANDARD.encode(md5));
         let request = with_options(request, &self.settings);
         let request = match mode {
             CreateOnly::IfNoneMatch => request.if_none_match("*"),
@@ -109,11 +98,7 @@ impl S3Store {
             Some(409) if conditional => self.look(key).await?.is_some(),
             _ => false,
         };
-        Ok(if taken {
-            Ok(PutOutcome::AlreadyExists)
-        } else {
-            Err(trouble)
-        })
+        Ok(if taken { Ok(PutOutcome::AlreadyExists) } else { Err(trouble) })
     }
 }
 
@@ -153,16 +138,13 @@ fn with_options(request: PutObjectFluentBuilder, settings: &S3Settings) -> PutOb
     let request = match &settings.sse {
         None => request,
         Some(Sse::Aes256) => request.server_side_encryption(ServerSideEncryption::Aes256),
-        Some(Sse::Kms { key_id }) => request
-            .server_side_encryption(ServerSideEncryption::AwsKms)
-            .set_ssekms_key_id(key_id.clone()),
+        Some(Sse::Kms { key_id }) => {
+            request.server_side_encryption(ServerSideEncryption::AwsKms).set_ssekms_key_id(key_id.clone())
+        }
     };
     let request = request.set_storage_class(settings.storage_class.as_deref().map(StorageClass::from));
     let escaped = |text: &str| utf8_percent_encode(text, QUERY).to_string();
-    let tags = settings
-        .tags
-        .iter()
-        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    let tags = settings.tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
     let tags = tags.collect::<Vec<_>>().join("&");
     request.set_tagging((!tags.is_empty()).then_some(tags))
 }

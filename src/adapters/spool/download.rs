@@ -34,11 +34,7 @@ impl Digests {
     }
 
     pub(super) fn finish(self) -> (u64, Sha256, Md5) {
-        (
-            self.bytes,
-            Sha256::finish(self.sha256),
-            Md5(self.md5.finalize().into()),
-        )
+        (self.bytes, Sha256::finish(self.sha256), Md5(self.md5.finalize().into()))
     }
 }
 
@@ -89,15 +85,8 @@ impl SpoolWriter {
     pub(super) fn create(slot: Slot) -> Result<Self, SpoolError> {
         let path = slot.path(Kind::Part);
         let file = files::create_private(&path).map_err(|error| slot.error("make", &path, &error))?;
-        let output = Output {
-            file,
-            digests: Digests::default(),
-            gathered: Vec::new(),
-        };
-        Ok(Self {
-            part: PartFile(slot),
-            output: Some(output),
-        })
+        let output = Output { file, digests: Digests::default(), gathered: Vec::new() };
+        Ok(Self { part: PartFile(slot), output: Some(output) })
     }
 
     /// Hashes and writes what was gathered.
@@ -119,18 +108,9 @@ impl SpoolWriter {
         blocking(move || {
             flushed.map_err(|error| slot.error("write", &path, &error))?;
             let output = output.ok_or_else(|| slot.error("write", &path, &broken()))?;
-            output
-                .file
-                .sync_all()
-                .map_err(|error| slot.error("sync", &path, &error))?;
+            output.file.sync_all().map_err(|error| slot.error("sync", &path, &error))?;
             let (bytes, sha256, md5) = output.digests.finish();
-            Ok(Downloaded {
-                part,
-                path,
-                bytes,
-                sha256,
-                md5,
-            })
+            Ok(Downloaded { part, path, bytes, sha256, md5 })
         })
         .await
     }
@@ -147,10 +127,7 @@ impl ByteSink for SpoolWriter {
             let message = files::explain("write", &slot.path(Kind::Part), &slot.root, &error);
             io::Error::new(error.kind(), message)
         };
-        let output = self
-            .output
-            .as_mut()
-            .ok_or_else(|| explain(&self.part.0, broken()))?;
+        let output = self.output.as_mut().ok_or_else(|| explain(&self.part.0, broken()))?;
         output.gathered.extend_from_slice(&bytes);
         if output.gathered.len() < BATCH {
             return Ok(());
@@ -196,22 +173,10 @@ impl Downloaded {
     /// When files cannot be written; then there is no export.
     pub async fn commit(self, facts: SpoolFacts) -> Result<SpooledExport, SpoolError> {
         blocking(move || {
-            let Self {
-                part,
-                path: part_path,
-                bytes,
-                sha256,
-                md5,
-            } = self;
+            let Self { part, path: part_path, bytes, sha256, md5 } = self;
             let slot = &part.0;
             let path = slot.path(Kind::Export);
-            let export = SpooledExport {
-                path,
-                bytes,
-                sha256,
-                md5,
-                facts,
-            };
+            let export = SpooledExport { path, bytes, sha256, md5, facts };
             let committed =
                 rename_durably(slot, &part_path, &export.path).and_then(|()| facts::write(slot, &export));
             if let Err(error) = committed {
@@ -277,10 +242,7 @@ mod tests {
     async fn a_disk_found_full_by_the_last_batch_fails_the_finish() {
         let root = tempfile::tempdir().unwrap();
         let mut writer = on_a_full_disk(root.path());
-        writer
-            .write(Bytes::from_static(b"less than a batch"))
-            .await
-            .unwrap();
+        writer.write(Bytes::from_static(b"less than a batch")).await.unwrap();
         let error = writer.finish_bytes().await.unwrap_err();
         assert!(error.to_string().contains("free some space under"), "{error}");
     }
@@ -291,11 +253,7 @@ mod tests {
         loop {
             let mut writer = writer(root.path());
             // Polled once: the batch is on the blocking pool, and its outcome is lost with the future.
-            if writer
-                .write(Bytes::from(vec![0; 2 * BATCH]))
-                .now_or_never()
-                .is_none()
-            {
+            if writer.write(Bytes::from(vec![0; 2 * BATCH])).now_or_never().is_none() {
                 assert!(writer.finish_bytes().await.is_err());
                 break;
             }

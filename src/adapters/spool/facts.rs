@@ -62,25 +62,11 @@ struct FactsFile {
 /// The digest of what decides which records a window's export holds: project and filters. A stream's `start`, which
 /// may move, and the cut of its windows, which the window itself says, are left out.
 pub fn definition_digest(definition: &Definition) -> Sha256 {
-    let Definition {
-        region,
-        project_id,
-        filters,
-        ..
-    } = definition;
+    let Definition { region, project_id, filters, .. } = definition;
     let language = filters.language.as_str();
-    let texts = [
-        region,
-        project_id,
-        &filters.user_name,
-        &filters.computer_name,
-        &filters.terminal_type,
-    ];
+    let texts = [region, project_id, &filters.user_name, &filters.computer_name, &filters.terminal_type];
     // Each text with its length, so that no two lists of texts read alike.
-    let text: String = texts
-        .iter()
-        .map(|text| format!("{}:{text},", text.len()))
-        .collect();
+    let text: String = texts.iter().map(|text| format!("{}:{text},", text.len())).collect();
     Sha256::of(format!("{text}{language}").as_bytes())
 }
 
@@ -125,13 +111,7 @@ pub(super) fn read(slot: &Slot) -> Result<Option<SpooledExport>, SpoolError> {
         return Ok(None);
     };
     let agrees = bytes == file.bytes && sha256 == file.sha256 && hex::encode(md5.0) == file.md5;
-    Ok(agrees.then_some(SpooledExport {
-        path,
-        bytes,
-        sha256,
-        md5,
-        facts: file.facts,
-    }))
+    Ok(agrees.then_some(SpooledExport { path, bytes, sha256, md5, facts: file.facts }))
 }
 
 /// The digests of a file; `None` where it is gone or has not `expected` bytes.

@@ -1,3 +1,5 @@
+//! The spool, held to what its module doc promises.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -27,10 +29,7 @@ fn definition() -> Definition {
         window: "1d".into(),
         timezone: "UTC".into(),
         start: "2026-11-01T00:00:00Z".parse().unwrap(),
-        filters: Filters {
-            user_name: "ada".into(),
-            ..Filters::default()
-        },
+        filters: Filters { user_name: "ada".into(), ..Filters::default() },
     }
 }
 
@@ -43,10 +42,7 @@ fn facts() -> SpoolFacts {
     SpoolFacts {
         export: ExportFacts {
             api: ExportApi::V2,
-            requested: Bounds {
-                start: window.start(),
-                end: window.end(),
-            },
+            requested: Bounds { start: window.start(), end: window.end() },
             counted: None,
             request_ids: vec!["r-1".into()],
             pulled_at: "2026-11-23T02:00:05Z".parse().unwrap(),
@@ -101,10 +97,7 @@ impl Bench {
             .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
             .collect();
         names.sort();
-        names
-            .iter()
-            .map(|name| name.replace(&format!("{WINDOW}."), ""))
-            .collect()
+        names.iter().map(|name| name.replace(&format!("{WINDOW}."), "")).collect()
     }
 }
 
@@ -134,10 +127,7 @@ async fn an_export_of_many_batches_and_odd_pieces_is_hashed_and_written_in_order
         }
     }
     let downloaded = writer.finish_bytes().await.unwrap();
-    assert_eq!(
-        (downloaded.bytes(), downloaded.sha256()),
-        (3_500_000, Sha256::of(&all))
-    );
+    assert_eq!((downloaded.bytes(), downloaded.sha256()), (3_500_000, Sha256::of(&all)));
     assert!(fs::read(downloaded.path()).unwrap() == all);
 }
 
@@ -161,33 +151,17 @@ async fn what_a_power_cut_leaves_is_never_taken_for_an_export() {
             fs::rename(bench.path("export"), bench.path("part")).unwrap();
             fs::remove_file(bench.path("json")).unwrap();
         }),
-        ("a file without facts", |bench| {
-            fs::remove_file(bench.path("json")).unwrap()
-        }),
-        ("facts not yet renamed", |bench| {
-            fs::rename(bench.path("json"), bench.path("json.new")).unwrap()
-        }),
-        ("facts without a file", |bench| {
-            fs::remove_file(bench.path("export")).unwrap()
-        }),
-        ("a file cut short", |bench| {
-            fs::write(bench.path("export"), b"a,").unwrap()
-        }),
-        ("a file of zeros", |bench| {
-            fs::write(bench.path("export"), [0; 4]).unwrap()
-        }),
-        ("a flipped bit", |bench| {
-            fs::write(bench.path("export"), b"a,c\n").unwrap()
-        }),
+        ("a file without facts", |bench| fs::remove_file(bench.path("json")).unwrap()),
+        ("facts not yet renamed", |bench| fs::rename(bench.path("json"), bench.path("json.new")).unwrap()),
+        ("facts without a file", |bench| fs::remove_file(bench.path("export")).unwrap()),
+        ("a file cut short", |bench| fs::write(bench.path("export"), b"a,").unwrap()),
+        ("a file of zeros", |bench| fs::write(bench.path("export"), [0; 4]).unwrap()),
+        ("a flipped bit", |bench| fs::write(bench.path("export"), b"a,c\n").unwrap()),
         ("empty facts", |bench| fs::write(bench.path("json"), b"").unwrap()),
         ("facts of another SHA-256", |bench| {
             let text = fs::read_to_string(bench.path("json")).unwrap();
             let sha256 = Sha256::of(b"a,b\n").to_string();
-            fs::write(
-                bench.path("json"),
-                text.replace(&sha256, &Sha256::ZERO.to_string()),
-            )
-            .unwrap();
+            fs::write(bench.path("json"), text.replace(&sha256, &Sha256::ZERO.to_string())).unwrap();
         }),
         ("facts of another MD5", |bench| {
             let text = fs::read_to_string(bench.path("json")).unwrap();
@@ -209,9 +183,7 @@ async fn an_export_of_another_window_or_stream_is_not_believed() {
     bench.commit(b"x").await;
     let other: Window = "20261123T000000Z_20261124T000000Z".parse().unwrap();
     for extension in ["export", "json"] {
-        let copy = bench
-            .path(extension)
-            .with_file_name(format!("{other}.{extension}"));
+        let copy = bench.path(extension).with_file_name(format!("{other}.{extension}"));
         fs::copy(bench.path(extension), copy).unwrap();
     }
     assert_eq!(bench.spool.find(&stream(), other, digest()).await.unwrap(), None);
@@ -224,11 +196,7 @@ async fn a_stream_that_was_changed_does_not_use_what_it_asked_for_before() {
     bench.commit(b"x").await;
     let mut changed = definition();
     changed.filters.user_name = "bob".into();
-    let found = bench
-        .spool
-        .find(&stream(), window(), definition_digest(&changed))
-        .await
-        .unwrap();
+    let found = bench.spool.find(&stream(), window(), definition_digest(&changed)).await.unwrap();
     assert_eq!(found, None);
     assert_eq!(bench.left(), [""; 0]);
 }
@@ -243,9 +211,7 @@ fn what_decides_the_records_decides_the_digest_and_nothing_else_does() {
     assert!(!changed(|d| d.start = "2026-10-01T00:00:00Z".parse().unwrap()));
     assert!(changed(|d| d.region = "x".into()));
     assert!(changed(|d| d.project_id = "x".into()));
-    assert!(changed(
-        |d| d.filters.language = crate::domain::export::Language::ZhCn
-    ));
+    assert!(changed(|d| d.filters.language = crate::domain::export::Language::ZhCn));
     assert!(changed(|d| {
         d.filters.computer_name = std::mem::take(&mut d.filters.user_name);
     }));
@@ -269,13 +235,7 @@ async fn a_new_download_takes_the_place_of_the_old_facts_at_once() {
     bench.commit(b"old").await;
     let writer = bench.begin().await;
     assert_eq!(bench.left(), ["part"]);
-    writer
-        .finish_bytes()
-        .await
-        .unwrap()
-        .commit(facts())
-        .await
-        .unwrap();
+    writer.finish_bytes().await.unwrap().commit(facts()).await.unwrap();
     assert_eq!(bench.find().await.unwrap().bytes, 0);
 }
 
@@ -297,12 +257,9 @@ async fn a_sweep_takes_what_nobody_needs_and_nothing_else() {
     bench.commit(b"needed").await;
     let spool = bench.dir.path().join("spool");
     let other = "20261123T000000Z_20261124T000000Z";
-    for name in [
-        format!("{other}.part"),
-        format!("{other}.json.new"),
-        "notes.txt".into(),
-        format!("{other}.txt"),
-    ] {
+    for name in
+        [format!("{other}.part"), format!("{other}.json.new"), "notes.txt".into(), format!("{other}.txt")]
+    {
         fs::write(spool.join("logins").join(name), b"").unwrap();
     }
     fs::create_dir(spool.join("gone")).unwrap();
@@ -310,16 +267,9 @@ async fn a_sweep_takes_what_nobody_needs_and_nothing_else() {
     fs::create_dir(spool.join("Not A Stream")).unwrap();
     fs::write(spool.join("file"), b"").unwrap();
 
-    let swept = bench
-        .spool
-        .sweep(&|name, asked| *name == stream() && asked == window())
-        .await
-        .unwrap();
+    let swept = bench.spool.sweep(&|name, asked| *name == stream() && asked == window()).await.unwrap();
     assert_eq!(swept, 2);
-    assert_eq!(
-        bench.left(),
-        ["export", "json", &format!("{other}.txt"), "notes.txt"]
-    );
+    assert_eq!(bench.left(), ["export", "json", &format!("{other}.txt"), "notes.txt"]);
     assert!(bench.find().await.is_some());
     assert!(!spool.join("gone").exists());
     assert!(spool.join("Not A Stream").exists() && spool.join("file").exists());

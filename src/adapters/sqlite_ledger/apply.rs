@@ -1,6 +1,6 @@
 //! Following the log: an entry settles what it names, whatever the ledger thought of it before.
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 
 use super::connection::storage;
 use super::rows::{ms, number, to_json};
@@ -12,35 +12,30 @@ use crate::domain::window::Window;
 use crate::ports::ledger::LedgerError;
 
 pub(super) async fn apply(
-    transaction: &mut Transaction<'static, Sqlite>,
+    connection: &mut SqliteConnection,
     stream: &StreamName,
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     let entry = sealed.entry();
-    let head = snapshot::stream(&mut **transaction, stream)
-        .await?
-        .map(|state| state.head);
+    let head = snapshot::stream(&mut *connection, stream).await?.map(|state| state.head);
     if head.is_some_and(|head| head.seq >= entry.seq) {
         return Ok(());
     }
     let (next, previous) = after(head);
     let opens = matches!(entry.body, EntryBody::Stream(_));
     if (entry.seq, entry.previous) != (next, previous) || (head.is_none() && !opens) {
-        return Err(LedgerError::NotNext {
-            stream: stream.clone(),
-            seq: entry.seq,
-        });
+        return Err(LedgerError::NotNext { stream: stream.clone(), seq: entry.seq });
     }
     match &entry.body {
-        EntryBody::Stream(opened) => put_definition(transaction, stream, opened, sealed).await?,
-        EntryBody::Archived(archived) => put_archived(transaction, stream, entry.seq, archived).await?,
-        EntryBody::Lost(lost) => put_lost(transaction, stream, sealed, lost).await?,
+        EntryBody::Stream(opened) => put_definition(connection, stream, opened, sealed).await?,
+        EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
+        EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
     }
     sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
         .bind(number(entry.seq.get(), "a sequence number")?)
         .bind(sealed.hash().to_string())
         .bind(stream.as_str())
-        .execute(&mut **transaction)
+        .execute(&mut *connection)
         .await
         .map_err(storage)?;
     Ok(())
@@ -98,12 +93,7 @@ async fn put_archived(
     put_object(connection, stream, window, seq, &facts).await?;
     for orphan in &archived.orphans {
         let sha256 = orphan.sha256.to_string();
-        let facts = Facts {
-            key: &orphan.key,
-            bytes: orphan.bytes,
-            sha256,
-            content: None,
-        };
+        let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, content: None };
         put_object(connection, stream, window, seq, &facts).await?;
     }
     Ok(())
@@ -124,11 +114,7 @@ async fn put_object(
     seq: Seq,
     facts: &Facts<'_>,
 ) -> Result<(), LedgerError> {
-    let rows = facts
-        .content
-        .as_ref()
-        .map(|(rows, _)| number(*rows, "a row count"))
-        .transpose()?;
+    let rows = facts.content.as_ref().map(|(rows, _)| number(*rows, "a row count")).transpose()?;
     sqlx::query(
         "INSERT OR IGNORE INTO objects
              (stream, object_key, start_ms, end_ms, seq, role, bytes, sha256, rows, content_digest)
@@ -139,11 +125,7 @@ async fn put_object(
     .bind(ms(window.start()))
     .bind(ms(window.end()))
     .bind(number(seq.get(), "a sequence number")?)
-    .bind(if facts.content.is_some() {
-        "archived"
-    } else {
-        "orphan"
-    })
+    .bind(if facts.content.is_some() { "archived" } else { "orphan" })
     .bind(number(facts.bytes, "a size")?)
     .bind(&facts.sha256)
     .bind(rows)

@@ -1,11 +1,13 @@
 //! Opens the database file, and turns what SQLite says into what an operator can act on.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqliteConnection};
 
 use super::SqliteLedger;
 use crate::ports::ledger::LedgerError;
@@ -22,10 +24,7 @@ impl SqliteLedger {
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         let options = options(path).create_if_missing(true);
         let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
-        MIGRATIONS
-            .run(&writer)
-            .await
-            .map_err(|e| explain_migration(path, e))?;
+        MIGRATIONS.run(&writer).await.map_err(|e| explain_migration(path, e))?;
         let readers = pool(READERS, options).await.map_err(|e| explain(path, e))?;
         Ok(Self { writer, readers })
     }
@@ -52,7 +51,7 @@ impl SqliteLedger {
             .await
             .map_err(|e| explain(path, e))?;
         if usize::try_from(applied) != Ok(known) {
-            return Err(LedgerError::Storage(format!(
+            return Err(LedgerError::Unusable(format!(
                 "the ledger {} has schema version {applied}, and this program needs {known}: \
                  use the version of connvault that the daemon runs, or start that daemon once",
                 path.display()
@@ -69,8 +68,50 @@ impl SqliteLedger {
     }
 
     /// A transaction that may write, and that nobody else's write can make fail later.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(storage)
+    pub(super) async fn begin(&self) -> Result<Write, LedgerError> {
+        let connection = self.writer.acquire().await.map_err(storage)?;
+        let mut write = Write { connection, committed: false };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await.map_err(storage)?;
+        Ok(write)
+    }
+}
+
+/// A transaction that writes. Dropped before [`Write::commit`], it takes its connection with it.
+///
+/// Not sqlx's own: SQLite ends a transaction by itself when the disk is full, sqlx goes on counting it as open, and
+/// the one writing connection would be of no use any more. A closed connection leaves nothing open, whatever happened.
+pub(super) struct Write {
+    connection: PoolConnection<Sqlite>,
+    committed: bool,
+}
+
+impl Write {
+    /// Commits.
+    pub(super) async fn commit(mut self) -> Result<(), LedgerError> {
+        sqlx::query("COMMIT").execute(&mut *self.connection).await.map_err(storage)?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Deref for Write {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.connection.close_on_drop();
+        }
     }
 }
 
@@ -94,32 +135,34 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> Result<sqlx::S
         .await
 }
 
-/// Commits.
-pub(super) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<(), LedgerError> {
-    transaction.commit().await.map_err(storage)
-}
-
 /// What became of a statement, in words for an operator.
 pub(super) fn storage(error: sqlx::Error) -> LedgerError {
-    LedgerError::Storage(words(&error))
+    ledger_error(&error, words(&error))
+}
+
+/// Damage, a file that is none of ours and a directory that cannot be written do not mend themselves.
+fn ledger_error(error: &sqlx::Error, message: String) -> LedgerError {
+    match primary_code(error) {
+        Some(8 | 11 | 14 | 26) => LedgerError::Unusable(message),
+        _ => LedgerError::Storage(message),
+    }
+}
+
+/// The primary result code is the low byte (https://www.sqlite.org/rescode.html).
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
 }
 
 /// A stored value is not one that this program writes.
 pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerError {
-    LedgerError::Storage(format!(
-        "the ledger holds {what} that does not read back ({error}): {REBUILD}"
-    ))
+    LedgerError::Unusable(format!("the ledger holds {what} that does not read back ({error}): {REBUILD}"))
 }
 
 const REBUILD: &str = "move the ledger away and start connvault again: it follows the log in the store, and nothing is uploaded twice";
 
 fn words(error: &sqlx::Error) -> String {
-    // The primary result code is the low byte (https://www.sqlite.org/rescode.html).
-    let code = error
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<u32>().ok());
-    match code.map(|code| code & 0xff) {
+    match primary_code(error) {
         Some(13) => "the disk of the state directory is full: free some space".to_owned(),
         Some(8) => "the ledger cannot be written to: mount the state directory writable, owned by this user"
             .to_owned(),
@@ -133,18 +176,19 @@ fn words(error: &sqlx::Error) -> String {
 }
 
 fn explain(path: &Path, error: sqlx::Error) -> LedgerError {
-    LedgerError::Storage(format!("{}: {}", path.display(), words(&error)))
+    let message = format!("{}: {}", path.display(), words(&error));
+    ledger_error(&error, message)
 }
 
 fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {
     match error {
         MigrateError::VersionMissing(_)
         | MigrateError::VersionMismatch(_)
-        | MigrateError::VersionTooNew(..) => LedgerError::Storage(format!(
+        | MigrateError::VersionTooNew(..) => LedgerError::Unusable(format!(
             "{} was written by another version of connvault ({error}): use that version or a later one, or {REBUILD}",
             path.display()
         )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
-        error => LedgerError::Storage(format!("{}: {error}", path.display())),
+        error => LedgerError::Unusable(format!("{}: {error}", path.display())),
     }
 }

@@ -1,5 +1,6 @@
 //! Holds: what windows share and are held up by.
 
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::connection::storage;
@@ -34,19 +35,13 @@ pub(super) async fn put(
 pub(super) async fn remove(
     connection: &mut SqliteConnection,
     resource: &Resource,
-) -> Result<(), LedgerError> {
-    sqlx::query("DELETE FROM holds WHERE resource = ?")
+    until: Timestamp,
+) -> Result<bool, LedgerError> {
+    let removed = sqlx::query("DELETE FROM holds WHERE resource = ? AND until_ms <= ?")
         .bind(to_json(resource)?)
+        .bind(ms(until))
         .execute(connection)
         .await
         .map_err(storage)?;
-    Ok(())
-}
-
-pub(super) async fn clear(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
-    sqlx::query("DELETE FROM holds")
-        .execute(connection)
-        .await
-        .map_err(storage)?;
-    Ok(())
+    Ok(removed.rows_affected() > 0)
 }

@@ -77,10 +77,7 @@ fn still_ours(lease: &Lease, changed: u64) -> Result<(), LedgerError> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(LedgerError::StaleLease {
-            stream: lease.stream.clone(),
-            window: lease.window,
-        })
+        Err(LedgerError::StaleLease { stream: lease.stream.clone(), window: lease.window })
     }
 }
 

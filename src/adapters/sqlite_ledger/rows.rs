@@ -34,9 +34,7 @@ pub(super) fn optional_instant(
     column: &'static str,
 ) -> Result<Option<Timestamp>, LedgerError> {
     let ms: Option<i64> = get(row, column)?;
-    ms.map(Timestamp::from_millisecond)
-        .transpose()
-        .map_err(|e| unreadable(column, e))
+    ms.map(Timestamp::from_millisecond).transpose().map_err(|e| unreadable(column, e))
 }
 
 /// A text that one of our types reads back.
@@ -44,9 +42,7 @@ pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Ledg
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
-    get::<&str, _>(row, column)?
-        .parse()
-        .map_err(|e: T::Err| unreadable(column, e))
+    get::<&str, _>(row, column)?.parse().map_err(|e: T::Err| unreadable(column, e))
 }
 
 /// A JSON text.
@@ -77,18 +73,12 @@ pub(super) fn window(row: &SqliteRow) -> Result<Window, LedgerError> {
 
 pub(super) fn seq(row: &SqliteRow, column: &'static str) -> Result<Seq, LedgerError> {
     let number: i64 = get(row, column)?;
-    u64::try_from(number)
-        .ok()
-        .and_then(Seq::new)
-        .ok_or_else(|| unreadable(column, number))
+    u64::try_from(number).ok().and_then(Seq::new).ok_or_else(|| unreadable(column, number))
 }
 
 pub(super) fn revision(row: &SqliteRow) -> Result<Revision, LedgerError> {
     let number: i64 = get(row, "revision")?;
-    u32::try_from(number)
-        .ok()
-        .and_then(Revision::new)
-        .ok_or_else(|| unreadable("a revision", number))
+    u32::try_from(number).ok().and_then(Revision::new).ok_or_else(|| unreadable("a revision", number))
 }
 
 /// The failure that the columns `failure_kind`, `failure_message` and `failed_at_ms` hold, if they do.

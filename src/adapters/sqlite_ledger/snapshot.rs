@@ -35,20 +35,12 @@ async fn streams(
 ) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
     let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash FROM streams");
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
-    rows.iter()
-        .map(|row| Ok((parsed(row, "stream")?, stream_state(row)?)))
-        .collect()
+    rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
 }
 
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
-    let head = Head {
-        seq: seq(row, "head_seq")?,
-        hash: parsed(row, "head_hash")?,
-    };
-    Ok(StreamState {
-        definition: json(row, "definition")?,
-        head,
-    })
+    let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
+    Ok(StreamState { definition: json(row, "definition")?, head })
 }
 
 pub(super) async fn stream(
@@ -65,6 +57,25 @@ pub(super) async fn stream(
 
 type Windows = BTreeMap<StreamName, BTreeMap<Window, WindowState>>;
 
+pub(super) async fn window_state_of(
+    readers: &SqlitePool,
+    stream: &StreamName,
+    window: Window,
+) -> Result<Option<WindowState>, LedgerError> {
+    let row = sqlx::query(
+        "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
+                failed_at_ms, fingerprint, leased_until_ms
+         FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
+    )
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .fetch_optional(readers)
+    .await
+    .map_err(storage)?;
+    row.as_ref().map(window_state).transpose()
+}
+
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
@@ -74,10 +85,7 @@ async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerErr
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
     let mut windows = Windows::new();
     for row in &rows {
-        windows
-            .entry(parsed(row, "stream")?)
-            .or_default()
-            .insert(window(row)?, window_state(row)?);
+        windows.entry(parsed(row, "stream")?).or_default().insert(window(row)?, window_state(row)?);
     }
     Ok(windows)
 }
@@ -96,14 +104,8 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
             fingerprint: Fingerprint(get(row, "fingerprint")?),
         }),
-        "archived" => Ok(WindowState::Archived {
-            seq: seq(row, "seq")?,
-            revision: revision(row)?,
-        }),
-        "lost" => Ok(WindowState::Lost {
-            seq: seq(row, "seq")?,
-            since: instant(row, "settled_at_ms")?,
-        }),
+        "archived" => Ok(WindowState::Archived { seq: seq(row, "seq")?, revision: revision(row)? }),
+        "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
         other => Err(unreadable("a window's state", other)),
     }
 }
@@ -123,9 +125,7 @@ async fn holds(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<Resource, H
             fingerprint: Fingerprint(get(row, "fingerprint")?),
         })
     };
-    rows.iter()
-        .map(|row| Ok((json(row, "resource")?, hold(row)?)))
-        .collect()
+    rows.iter().map(|row| Ok((json(row, "resource")?, hold(row)?))).collect()
 }
 
 pub(super) async fn named_objects(
@@ -173,19 +173,15 @@ pub(super) async fn attempts(
 
 fn attempt(row: &SqliteRow) -> Result<Attempt, LedgerError> {
     let outcome = |text: &str| {
-        AttemptOutcome::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(
-            text,
-        ))
-        .map_err(|e| unreadable("an attempt's outcome", e))
+        AttemptOutcome::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text))
+            .map_err(|e| unreadable("an attempt's outcome", e))
     };
     Ok(Attempt {
         id: AttemptId(get(row, "attempt")?),
         started_at: instant(row, "started_at_ms")?,
         ended_at: optional_instant(row, "ended_at_ms")?,
         outcome: get::<Option<&str>, _>(row, "outcome")?.map(outcome).transpose()?,
-        failure: get::<Option<&str>, _>(row, "failure_kind")?
-            .map(failure_kind)
-            .transpose()?,
+        failure: get::<Option<&str>, _>(row, "failure_kind")?.map(failure_kind).transpose()?,
         message: get(row, "message")?,
         request_ids: json(row, "request_ids")?,
     })

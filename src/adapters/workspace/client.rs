@@ -105,13 +105,7 @@ impl Client {
         credentials: Arc<dyn Credentials>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SettingsError> {
-        let WorkspaceSettings {
-            endpoint,
-            project_id,
-            requests_per_second,
-            timeouts,
-            ..
-        } = settings;
+        let WorkspaceSettings { endpoint, project_id, requests_per_second, timeouts, .. } = settings;
         let host = usable_host(endpoint).ok_or_else(|| SettingsError::BadEndpoint(without_user(endpoint)))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let bad_project_id = || SettingsError::BadProjectId(project_id.clone());
@@ -161,11 +155,7 @@ impl Client {
         let mut keys = self.credentials.keys().await.map_err(|error| no_keys(&error))?;
         let mut answer = self.send(operation, path, query, &keys, ids).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            keys = self
-                .credentials
-                .refresh()
-                .await
-                .map_err(|error| no_keys(&error))?;
+            keys = self.credentials.refresh().await.map_err(|error| no_keys(&error))?;
             answer = self.send(operation, path, query, &keys, ids).await?;
         }
         if answer.status() == StatusCode::OK {
@@ -197,12 +187,7 @@ impl Client {
         };
         let signed = sign(&request, keys, self.clock.now())
             .map_err(|error| no_keys(&CredentialsError(format!("{error}; check the key files"))))?;
-        let sent = self
-            .http
-            .get(url)
-            .headers(signed)
-            .header(PROJECT_ID, &self.project_header)
-            .send();
+        let sent = self.http.get(url).headers(signed).header(PROJECT_ID, &self.project_header).send();
         let answer = match timeout(self.timeouts.first_byte, sent).await {
             Ok(answer) => answer.map_err(|error| no_answer(operation, &self.host, &error))?,
             Err(_) => return Err(self.silent(operation)),
@@ -265,9 +250,7 @@ fn http_client(settings: &WorkspaceSettings) -> Result<reqwest::Client, Settings
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder
-        .build()
-        .map_err(|error| SettingsError::NoClient(super::errors::cause(&error)))
+    builder.build().map_err(|error| SettingsError::NoClient(super::errors::cause(&error)))
 }
 
 /// The `Host` header of an endpoint that requests may be signed for.
@@ -293,12 +276,7 @@ fn is_loopback(endpoint: &Url) -> bool {
 
 /// For messages: a password in an address is a secret.
 fn without_user(endpoint: &Url) -> String {
-    format!(
-        "{}://{}{}",
-        endpoint.scheme(),
-        endpoint.host_str().unwrap_or_default(),
-        endpoint.path()
-    )
+    format!("{}://{}{}", endpoint.scheme(), endpoint.host_str().unwrap_or_default(), endpoint.path())
 }
 
 /// The path of an operation on `project_id`, encoded.

@@ -68,10 +68,7 @@ pub struct ReloadingKeys {
 impl ReloadingKeys {
     /// Keys that `load` reads. It may block (it reads files), and its error says which file and why.
     pub fn new(load: impl Fn() -> Result<AccessKeys, String> + Send + Sync + 'static) -> Self {
-        Self {
-            load: Arc::new(load),
-            known: Mutex::new(None),
-        }
+        Self { load: Arc::new(load), known: Mutex::new(None) }
     }
 
     /// Reads into `known`, which is left empty when that fails: the next request reads again.
@@ -127,10 +124,7 @@ mod tests {
     #[test]
     fn keys_show_nothing_in_debug_output() {
         let debug = format!("{:?} {:?}", keys("AKID".into()), StaticKeys(keys("AKID".into())));
-        assert!(
-            !debug.contains("AKID") && !debug.contains("hush") && !debug.contains("tok\""),
-            "{debug}"
-        );
+        assert!(!debug.contains("AKID") && !debug.contains("hush") && !debug.contains("tok\""), "{debug}");
     }
 
     #[tokio::test]
@@ -141,10 +135,7 @@ mod tests {
             0 => Err("secret_key_file is not there".to_owned()),
             n => Ok(keys(format!("AK{n}"))),
         });
-        assert_eq!(
-            source.keys().await.unwrap_err().to_string(),
-            "secret_key_file is not there"
-        );
+        assert_eq!(source.keys().await.unwrap_err().to_string(), "secret_key_file is not there");
         assert_eq!(source.keys().await.unwrap().access_key.expose_secret(), "AK1");
         assert_eq!(source.keys().await.unwrap().access_key.expose_secret(), "AK1");
         assert_eq!(source.refresh().await.unwrap().access_key.expose_secret(), "AK2");

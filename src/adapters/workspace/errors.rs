@@ -11,7 +11,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::credentials::{AccessKeys, CredentialsError};
-use super::said::{Said, clean, clock_skew, retry_after};
+use super::said::{Said, clock_skew, retry_after};
+use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 
 /// What was asked, in words for messages.
@@ -47,20 +48,9 @@ impl Refusal<'_> {
     pub(super) fn failure(&self) -> Failure {
         let said = Said::read(self.body, self.keys);
         let (kind, scope, advice) = self.verdict(&said);
-        let Self {
-            operation,
-            host,
-            status,
-            ..
-        } = self;
-        let message = format!(
-            "{host} answered the {} with {status}{said}: {advice}",
-            operation.name
-        );
-        Failure {
-            retry_after: retry_after(self.headers, self.now),
-            ..Failure::new(kind, scope, message)
-        }
+        let Self { operation, host, status, .. } = self;
+        let message = format!("{host} answered the {} with {status}{said}: {advice}", operation.name);
+        Failure { retry_after: retry_after(self.headers, self.now), ..Failure::new(kind, scope, message) }
     }
 
     fn verdict(&self, said: &Said) -> Verdict {
@@ -140,16 +130,10 @@ pub(super) fn no_answer(operation: &Operation, host: &str, error: &reqwest::Erro
             format!("cannot reach {host}: {cause}; check name resolution, network, proxy and ca_file");
         Failure::new(FailureKind::Transient, Scope::Source, message)
     } else if error.is_builder() {
-        let message = format!(
-            "cannot ask {host} for the {}: {cause}; check endpoint",
-            operation.name
-        );
+        let message = format!("cannot ask {host} for the {}: {cause}; check endpoint", operation.name);
         Failure::new(FailureKind::Rejected, Scope::Source, message)
     } else {
-        let message = format!(
-            "no answer from {host} to the {}: {cause}; it is tried again",
-            operation.name
-        );
+        let message = format!("no answer from {host} to the {}: {cause}; it is tried again", operation.name);
         Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 }
@@ -170,14 +154,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
         next = error.source();
     }
     if causes.is_empty() {
-        causes.push(
-            if error.is_timeout() {
-                "it took too long"
-            } else {
-                "the connection failed"
-            }
-            .to_owned(),
-        );
+        causes.push(if error.is_timeout() { "it took too long" } else { "the connection failed" }.to_owned());
     }
     causes.dedup();
     clean(&causes.join(": "))
@@ -191,18 +168,13 @@ mod tests {
     use FailureKind::{Auth, Corrupt, Gone, Rejected, Throttled, Transient};
 
     const NOW: &str = "2026-11-23T02:00:00Z";
-    const OPERATION: Operation = Operation {
-        name: "v2 export",
-        permission: "workspace:connections:securityExport",
-    };
+    const OPERATION: Operation =
+        Operation { name: "v2 export", permission: "workspace:connections:securityExport" };
 
     fn refuse(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
-        let headers = headers.iter().map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_str(value).unwrap(),
-            )
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         Refusal {
             operation: &OPERATION,
             host: "workspace.example",
@@ -253,12 +225,7 @@ mod tests {
         ];
         for (status, body, kind, scope) in cases {
             let failure = refuse(status, &[], &body);
-            assert_eq!(
-                (failure.kind, failure.scope),
-                (kind, scope),
-                "{status} {body}: {}",
-                failure.message
-            );
+            assert_eq!((failure.kind, failure.scope), (kind, scope), "{status} {body}: {}", failure.message);
         }
     }
 
@@ -267,10 +234,7 @@ mod tests {
         let body =
             r#"{"error_code":"WKS.0403","error_msg":"denied","encoded_authorization_message":"b64b64"}"#;
         let message = refuse(403, &[], body).message;
-        assert!(
-            message.contains("workspace:connections:securityExport"),
-            "{message}"
-        );
+        assert!(message.contains("workspace:connections:securityExport"), "{message}");
         assert!(message.contains("encoded authorization message"), "{message}");
         assert!(!message.contains("b64b64"), "{message}");
     }
@@ -284,16 +248,10 @@ mod tests {
         );
         let by_date = [("date", "Mon, 23 Nov 2026 03:01:00 GMT")];
         let message = refuse(401, &by_date, &coded("APIGW.0301")).message;
-        assert!(
-            message.contains("differs from the provider's by 1h 1m"),
-            "{message}"
-        );
+        assert!(message.contains("differs from the provider's by 1h 1m"), "{message}");
         let right = [("date", "Mon, 23 Nov 2026 02:00:03 GMT")];
         let message = refuse(401, &right, &coded("APIGW.0301")).message;
-        assert!(
-            message.contains("do not belong together") && message.contains("timedatectl"),
-            "{message}"
-        );
+        assert!(message.contains("do not belong together") && message.contains("timedatectl"), "{message}");
     }
 
     #[test]

@@ -23,10 +23,7 @@ use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, Record
 
 pub use super::client::{SettingsError, Timeouts, WorkspaceSettings};
 
-const EXPORT: Operation = Operation {
-    name: "v2 export",
-    permission: "workspace:connections:securityExport",
-};
+const EXPORT: Operation = Operation { name: "v2 export", permission: "workspace:connections:securityExport" };
 
 /// A Workspace project, asked through the v2 export.
 pub struct WorkspaceV2 {
@@ -44,10 +41,7 @@ impl WorkspaceV2 {
         credentials: Arc<dyn Credentials>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SettingsError> {
-        Ok(Self {
-            client: Client::new(settings, credentials, clock)?,
-            max_body: settings.max_body,
-        })
+        Ok(Self { client: Client::new(settings, credentials, clock)?, max_body: settings.max_body })
     }
 
     async fn pull(
@@ -58,10 +52,7 @@ impl WorkspaceV2 {
     ) -> Result<(), Failure> {
         let path = project_path("v2", self.client.project_id(), "connections/desktops/export");
         let pairs = query::export_v2(request);
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = self.client.get(&EXPORT, &path, &pairs, ids).await?;
         self.receive(answer, sink).await
     }
@@ -88,11 +79,9 @@ impl WorkspaceV2 {
             sink.write(piece).await.map_err(|error| not_kept(&error))?;
         }
         match announced {
-            Some(bytes) if bytes != received => Err(broken_off(
-                host,
-                received,
-                &format!("{bytes} bytes were announced"),
-            )),
+            Some(bytes) if bytes != received => {
+                Err(broken_off(host, received, &format!("{bytes} bytes were announced")))
+            }
             _ => Ok(()),
         }
     }
@@ -108,11 +97,7 @@ impl WorkspaceV2 {
 
 /// The sink's own words say what and where.
 fn not_kept(error: &io::Error) -> Failure {
-    Failure::new(
-        FailureKind::Local,
-        Scope::Daemon,
-        format!("an export cannot be kept: {error}"),
-    )
+    Failure::new(FailureKind::Local, Scope::Daemon, format!("an export cannot be kept: {error}"))
 }
 
 #[async_trait]
@@ -124,15 +109,8 @@ impl RecordSource for WorkspaceV2 {
     ) -> Result<ExportReceipt, SourceError> {
         let mut request_ids = Vec::new();
         match self.pull(request, sink, &mut request_ids).await {
-            Ok(()) => Ok(ExportReceipt {
-                api: ExportApi::V2,
-                request_ids,
-                pulled_at: self.client.now(),
-            }),
-            Err(failure) => Err(SourceError(Failure {
-                request_ids,
-                ..failure
-            })),
+            Ok(()) => Ok(ExportReceipt { api: ExportApi::V2, request_ids, pulled_at: self.client.now() }),
+            Err(failure) => Err(SourceError(Failure { request_ids, ..failure })),
         }
     }
 }

@@ -20,10 +20,7 @@ impl Pacer {
     pub(super) fn new(requests_per_second: f64) -> Option<Self> {
         let interval = Duration::try_from_secs_f64(1.0 / requests_per_second).ok()?;
         let sound = requests_per_second.is_finite() && interval <= Duration::from_secs(24 * 60 * 60);
-        sound.then(|| Self {
-            interval,
-            next: Mutex::new(None),
-        })
+        sound.then(|| Self { interval, next: Mutex::new(None) })
     }
 
     /// Waits for a turn and takes it.

@@ -9,21 +9,15 @@ use crate::ports::record_source::ExportRequest;
 pub(super) fn export_v2(request: &ExportRequest) -> Vec<(&'static str, String)> {
     let (start, end) = minutes(request.bounds);
     let filters = &request.filters;
-    let mut pairs = vec![
-        ("start_time", start),
-        ("end_time", end),
-        ("language", filters.language.as_str().to_owned()),
-    ];
+    let mut pairs =
+        vec![("start_time", start), ("end_time", end), ("language", filters.language.as_str().to_owned())];
     let texts = [
         ("user_name", &filters.user_name),
         ("computer_name", &filters.computer_name),
         ("terminal_type", &filters.terminal_type),
     ];
     pairs.extend(
-        texts
-            .into_iter()
-            .filter(|(_, text)| !text.is_empty())
-            .map(|(name, text)| (name, text.clone())),
+        texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())),
     );
     pairs
 }
@@ -43,13 +37,7 @@ mod tests {
     use crate::domain::export::{Filters, Language};
 
     fn request(start: &str, end: &str, filters: Filters) -> ExportRequest {
-        ExportRequest {
-            bounds: Bounds {
-                start: start.parse().unwrap(),
-                end: end.parse().unwrap(),
-            },
-            filters,
-        }
+        ExportRequest { bounds: Bounds { start: start.parse().unwrap(), end: end.parse().unwrap() }, filters }
     }
 
     #[test]
@@ -72,10 +60,7 @@ mod tests {
             language: Language::ZhCn,
         };
         let pairs = export_v2(&request("2016-08-20T21:11:00Z", "2016-08-20T21:12:00Z", filters));
-        let rest: Vec<_> = pairs[2..]
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let rest: Vec<_> = pairs[2..].iter().map(|(name, value)| (*name, value.as_str())).collect();
         let expected = [
             ("language", "zh_CN"),
             ("user_name", " a&b "),
@@ -87,15 +72,8 @@ mod tests {
 
     #[test]
     fn seconds_go_outwards() {
-        let odd = request(
-            "2016-08-20T21:11:59Z",
-            "2016-08-20T23:59:00.000000001Z",
-            Filters::default(),
-        );
+        let odd = request("2016-08-20T21:11:59Z", "2016-08-20T23:59:00.000000001Z", Filters::default());
         let pairs = export_v2(&odd);
-        assert_eq!(
-            (pairs[0].1.as_str(), pairs[1].1.as_str()),
-            ("2016-08-20T21:11Z", "2016-08-21T00:00Z")
-        );
+        assert_eq!((pairs[0].1.as_str(), pairs[1].1.as_str()), ("2016-08-20T21:11Z", "2016-08-21T00:00Z"));
     }
 }

@@ -32,18 +32,12 @@ pub(super) fn answer(status: &str, headers: &str, body: &str) -> Script {
     let length = body.len();
     let answer =
         format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-    Script {
-        answer,
-        then: Then::Close,
-    }
+    Script { answer, then: Then::Close }
 }
 
 /// The very bytes given.
 pub(super) fn raw(answer: &str, then: Then) -> Script {
-    Script {
-        answer: answer.to_owned(),
-        then,
-    }
+    Script { answer: answer.to_owned(), then }
 }
 
 /// Answers the n-th connection with the n-th script, and refuses to talk after the last.
@@ -67,11 +61,7 @@ impl ScriptedServer {
             }
             std::future::pending::<()>().await;
         });
-        Self {
-            address,
-            requests,
-            task,
-        }
+        Self { address, requests, task }
     }
 
     /// The heads of the requests so far, as they were sent.

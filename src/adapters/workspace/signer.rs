@@ -20,11 +20,7 @@ const DATE: HeaderName = HeaderName::from_static("x-sdk-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-security-token");
 
 /// All but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A request as it will be sent, before it is signed.
 #[derive(Debug, Clone, Copy)]
@@ -54,26 +50,16 @@ pub(super) struct BadKey(&'static str);
 /// When a key cannot stand in a header.
 pub(super) fn sign(request: &Request<'_>, keys: &AccessKeys, now: Timestamp) -> Result<HeaderMap, BadKey> {
     let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let token = keys
-        .security_token
-        .as_ref()
-        .map(|token| token.expose_secret().trim());
+    let token = keys.security_token.as_ref().map(|token| token.expose_secret().trim());
 
-    let mut covered = vec![
-        ("host".to_owned(), request.host),
-        (DATE.to_string(), date.as_str()),
-    ];
+    let mut covered = vec![("host".to_owned(), request.host), (DATE.to_string(), date.as_str())];
     covered.extend(token.map(|token| (SECURITY_TOKEN.to_string(), token)));
     // The gateway leaves out names with an underscore when it checks.
     let signable = request.headers.iter().filter(|(name, _)| !name.contains('_'));
     covered.extend(signable.map(|(name, value)| (name.to_ascii_lowercase(), value.trim())));
     covered.sort();
 
-    let names = covered
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect::<Vec<_>>()
-        .join(";");
+    let names = covered.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";");
     let text = string_to_sign(&canonical_request(request, &covered, &names), &date);
     let access_key = keys.access_key.expose_secret();
     let signature = hmac(keys.secret_key.expose_secret(), &text);
@@ -106,22 +92,9 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 fn canonical_request(request: &Request<'_>, covered: &[(String, &str)], names: &str) -> String {
-    let headers: String = covered
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
-    let Request {
-        method,
-        path,
-        query,
-        body,
-        ..
-    } = request;
-    format!(
-        "{method}\n{}\n{}\n{headers}\n{names}\n{body}",
-        canonical_path(path),
-        query_text(query)
-    )
+    let headers: String = covered.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let Request { method, path, query, body, .. } = request;
+    format!("{method}\n{}\n{}\n{headers}\n{names}\n{body}", canonical_path(path), query_text(query))
 }
 
 /// Decoded, encoded our way, and ended with `/` although the request is sent without.
@@ -135,10 +108,7 @@ fn canonical_path(path: &str) -> String {
 }
 
 fn string_to_sign(canonical_request: &str, date: &str) -> String {
-    format!(
-        "{ALGORITHM}\n{date}\n{}",
-        Sha256::of(canonical_request.as_bytes())
-    )
+    format!("{ALGORITHM}\n{date}\n{}", Sha256::of(canonical_request.as_bytes()))
 }
 
 fn hmac(key: &str, text: &str) -> String {
@@ -195,16 +165,10 @@ mod tests {
     }
 
     fn signed(vector: &Vector) -> (String, HeaderMap) {
-        let query: Vec<_> = vector
-            .query
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let headers: Vec<_> = vector
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let query: Vec<_> =
+            vector.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> =
+            vector.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let request = Request {
             method: &vector.method,
             host: &vector.host,
@@ -230,12 +194,7 @@ mod tests {
         for vector in vectors {
             let (query, headers) = signed(&vector);
             assert_eq!(query, vector.expected.query, "{}", vector.name);
-            assert_eq!(
-                headers[AUTHORIZATION],
-                vector.expected.authorization.as_str(),
-                "{}",
-                vector.name
-            );
+            assert_eq!(headers[AUTHORIZATION], vector.expected.authorization.as_str(), "{}", vector.name);
             assert_eq!(headers[DATE], vector.at.as_str(), "{}", vector.name);
             let token = headers.get(SECURITY_TOKEN).map(|token| token.to_str().unwrap());
             assert_eq!(token, vector.security_token.as_deref(), "{}", vector.name);
@@ -245,10 +204,7 @@ mod tests {
     #[test]
     fn the_published_example_has_its_published_signature() {
         let vectors = vectors();
-        let published = vectors
-            .iter()
-            .find(|vector| vector.name.starts_with("published"))
-            .unwrap();
+        let published = vectors.iter().find(|vector| vector.name.starts_with("published")).unwrap();
         let (_, headers) = signed(published);
         assert_eq!(
             headers[AUTHORIZATION],
@@ -260,10 +216,7 @@ mod tests {
     #[test]
     fn signed_headers_do_not_show_in_debug_output() {
         let vectors = vectors();
-        let temporary = vectors
-            .iter()
-            .find(|vector| vector.security_token.is_some())
-            .unwrap();
+        let temporary = vectors.iter().find(|vector| vector.security_token.is_some()).unwrap();
         let (_, headers) = signed(temporary);
         let debug = format!("{headers:?}");
         assert!(
@@ -273,23 +226,11 @@ mod tests {
 
     #[test]
     fn a_key_with_a_line_break_inside_is_refused_without_being_shown() {
-        let keys = AccessKeys {
-            access_key: "AK\r\nX-Evil: 1".into(),
-            secret_key: "s".into(),
-            security_token: None,
-        };
-        let request = Request {
-            method: "GET",
-            host: "h",
-            path: "/",
-            query: &[],
-            headers: &[],
-            body: Sha256::of(b""),
-        };
+        let keys =
+            AccessKeys { access_key: "AK\r\nX-Evil: 1".into(), secret_key: "s".into(), security_token: None };
+        let request =
+            Request { method: "GET", host: "h", path: "/", query: &[], headers: &[], body: Sha256::of(b"") };
         let refused = sign(&request, &keys, Timestamp::UNIX_EPOCH).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "the access key holds characters that no key has"
-        );
+        assert_eq!(refused.to_string(), "the access key holds characters that no key has");
     }
 }

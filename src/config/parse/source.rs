@@ -28,15 +28,13 @@ pub(super) fn source(raw: RawSource, credentials: Option<&Path>, report: &mut Re
 }
 
 fn workspace(raw: RawWorkspace, credentials: Option<&Path>, report: &mut Report) -> Option<Source> {
-    let region = raw.region.map(region, report).required(
-        "the region is a part of what a stream is, even with an endpoint given",
-        report,
-    );
+    let region = raw
+        .region
+        .map(region, report)
+        .required("the region is a part of what a stream is, even with an endpoint given", report);
     let endpoint = raw.endpoint.map(|UrlText(text)| text.parse(), report).optional();
-    let project_id = raw
-        .project_id
-        .map(|text| text.parse(), report)
-        .required("name the Workspace project", report);
+    let project_id =
+        raw.project_id.map(|text| text.parse(), report).required("name the Workspace project", report);
     let api = raw.api.one_of([("v2", SourceApi::V2)], report).or(SourceApi::V2);
     let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
@@ -85,25 +83,17 @@ fn credentials_of(raw: RawCredentials, directory: Option<&Path>, report: &mut Re
 
 fn rate(number: i64) -> Result<NonZeroU32, &'static str> {
     let in_range = u32::try_from(number).ok().filter(|number| *number <= 1000);
-    in_range
-        .and_then(NonZeroU32::new)
-        .ok_or("must be a whole number from 1 to 1000")
+    in_range.and_then(NonZeroU32::new).ok_or("must be a whole number from 1 to 1000")
 }
 
 fn timeout(setting: Setting<String>, default_seconds: i64, report: &mut Report) -> Option<Duration> {
     let range = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
     let setting = duration(setting, range, "must be from 1s to 1h", report);
-    Some(
-        setting
-            .or(SignedDuration::from_secs(default_seconds))?
-            .unsigned_abs(),
-    )
+    Some(setting.or(SignedDuration::from_secs(default_seconds))?.unsigned_abs())
 }
 
 fn max_body(text: String) -> Result<ByteSize, String> {
-    let size: ByteSize = text
-        .parse()
-        .map_err(|error: super::super::units::BadSize| error.to_string())?;
+    let size: ByteSize = text.parse().map_err(|error: super::super::units::BadSize| error.to_string())?;
     let in_range = size.bytes() > 0 && size <= ByteSize::SINGLE_PUT;
     if in_range {
         Ok(size)

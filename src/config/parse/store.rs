@@ -20,10 +20,7 @@ pub(super) fn store(raw: RawStore, credentials: Option<&Path>, report: &mut Repo
 }
 
 fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3Store> {
-    let bucket = raw
-        .bucket
-        .map(|text| text.parse(), report)
-        .required("name the bucket", report);
+    let bucket = raw.bucket.map(|text| text.parse(), report).required("name the bucket", report);
     let region = raw.region.map(|text| text.parse(), report);
     let region = region.required("name the region that requests are signed for", report);
     let endpoint = raw.endpoint.map(|UrlText(text)| text.parse(), report).optional();
@@ -32,10 +29,7 @@ fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3S
     let keys = (raw.access_key_file, raw.secret_key_file);
     let credentials = ak_sk(keys, raw.security_token_file, credentials, report);
     let ca_file = raw.ca_file.map(readable, report).optional();
-    let create_only = raw
-        .create_only
-        .one_of(CREATE_ONLY, report)
-        .or(CreateOnlyMode::Auto);
+    let create_only = raw.create_only.one_of(CREATE_ONLY, report).or(CreateOnlyMode::Auto);
     let readback = readback(raw.readback, report);
     let storage_class = raw.storage_class.map(|text| text.parse(), report).optional();
     let sse = encryption(raw.sse, raw.kms_key_id, report);
@@ -57,15 +51,9 @@ fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3S
 }
 
 fn directory(raw: RawDirectory, report: &mut Report) -> Option<DirectoryStore> {
-    let path = raw
-        .path
-        .map(absolute, report)
-        .required("name the directory", report);
+    let path = raw.path.map(absolute, report).required("name the directory", report);
     let readback = readback(raw.readback, report);
-    Some(DirectoryStore {
-        path: path?,
-        readback: readback?,
-    })
+    Some(DirectoryStore { path: path?, readback: readback? })
 }
 
 const CREATE_ONLY: [(&str, CreateOnlyMode); 4] = [
@@ -83,15 +71,9 @@ fn readback(setting: Setting<String>, report: &mut Report) -> Option<ReadbackMod
 /// A key without a method that uses it would leave objects encrypted otherwise than was meant: an error.
 fn encryption(sse: Setting<String>, key_id: Setting<String>, report: &mut Report) -> Option<Option<Sse>> {
     let key_id = key_id.map(|text| text.parse::<KmsKeyId>(), report);
-    let sse = sse.one_of(
-        [("AES256", Sse::Aes256), ("aws:kms", Sse::Kms { key_id: None })],
-        report,
-    );
+    let sse = sse.one_of([("AES256", Sse::Aes256), ("aws:kms", Sse::Kms { key_id: None })], report);
     if key_id.is_set() && (!sse.is_set() || sse.peek() == Some(&Sse::Aes256)) {
-        key_id.refuse(
-            "goes with sse = \"aws:kms\" only; take it out or change sse".to_owned(),
-            report,
-        );
+        key_id.refuse("goes with sse = \"aws:kms\" only; take it out or change sse".to_owned(), report);
         return None;
     }
     let key_id = key_id.optional();
@@ -111,11 +93,7 @@ fn tags(raw: Named<Setting<String>>, report: &mut Report) -> Option<Tags> {
     for (name, value) in raw.entries {
         let read_name = name.parse::<TagName>();
         if let Err(error) = &read_name {
-            report.add(
-                &raw.key.child(&name),
-                None,
-                ProblemKind::BadValue(error.to_string()),
-            );
+            report.add(&raw.key.child(&name), None, ProblemKind::BadValue(error.to_string()));
         }
         let value = value.map(|text| text.parse(), report).optional();
         if let (Ok(name), Some(Some(value))) = (read_name, value) {

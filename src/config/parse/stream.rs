@@ -34,39 +34,24 @@ pub(super) fn stream(
     sources: &BTreeMap<SourceName, Source>,
     report: &mut Report,
 ) -> Option<Stream> {
-    let source = raw
-        .source
-        .map(|name| existing(&name, "source", &names.sources), report);
+    let source = raw.source.map(|name| existing(&name, "source", &names.sources), report);
     let source = source.required("name one of the sources", report);
-    let store = raw
-        .store
-        .map(|name| existing(&name, "store", &names.stores), report);
+    let store = raw.store.map(|name| existing(&name, "store", &names.stores), report);
     let store = store.required("name one of the stores", report);
-    let window = raw
-        .window
-        .map(window_length, report)
-        .required("say how long a window is, such as \"1d\"", report);
+    let window =
+        raw.window.map(window_length, report).required("say how long a window is, such as \"1d\"", report);
     let timezone = raw.timezone.map(|name| time_zone(&name), report);
-    let timezone = timezone.required(
-        "name the time zone whose calendar cuts the windows, such as \"UTC\"",
-        report,
-    );
+    let timezone =
+        timezone.required("name the time zone whose calendar cuts the windows, such as \"UTC\"", report);
     // Without its time zone, a start can be neither right nor wrong.
     let start_key = raw.start.key().clone();
     let start = match &timezone {
         Some(timezone) => raw.start.map(|text| instant(&text, timezone), report),
         None => raw.start.map(|_| Ok::<_, String>(Timestamp::UNIX_EPOCH), report),
     };
-    let start = start.required(
-        "say where the first window starts, such as \"2026-11-01\"",
-        report,
-    );
-    let settle = duration(
-        raw.settle,
-        (SignedDuration::ZERO, LONGEST_DURATION),
-        "must not be negative",
-        report,
-    );
+    let start = start.required("say where the first window starts, such as \"2026-11-01\"", report);
+    let settle =
+        duration(raw.settle, (SignedDuration::ZERO, LONGEST_DURATION), "must not be negative", report);
     let range = (SignedDuration::ZERO, DAY - SignedDuration::from_secs(1));
     let margin = duration(raw.margin, range, "must be less than a day", report);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
@@ -86,17 +71,10 @@ pub(super) fn stream(
         filters: filters?,
     };
     if let Err(why) = on_boundary(&stream) {
-        report.add(
-            &start_key,
-            Some(format!("{:?}", stream.start.to_string())),
-            ProblemKind::BadValue(why),
-        );
+        report.add(&start_key, Some(format!("{:?}", stream.start.to_string())), ProblemKind::BadValue(why));
         return None;
     }
-    match sources
-        .get(&stream.source)
-        .map(|source| in_time(&stream, source.horizon))
-    {
+    match sources.get(&stream.source).map(|source| in_time(&stream, source.horizon)) {
         Some(Err(why)) => {
             let shown = format!("{:?}", format_duration(stream.settle));
             report.add(&settle_key, Some(shown), ProblemKind::BadValue(why));
@@ -116,9 +94,7 @@ fn on_boundary(stream: &Stream) -> Result<(), String> {
         return Ok(());
     }
     let (before, after) = (window.start(), window.end());
-    Err(format!(
-        "must be where a window begins, such as \"{before}\" or \"{after}\""
-    ))
+    Err(format!("must be where a window begins, such as \"{before}\" or \"{after}\""))
 }
 
 fn existing<N: FromStr<Err: ToString>>(
@@ -138,9 +114,9 @@ fn existing<N: FromStr<Err: ToString>>(
 fn window_length(given: TextOrNumber) -> Result<WindowLength, String> {
     let length = match given {
         TextOrNumber::Text(text) => text.parse().ok(),
-        TextOrNumber::Number(minutes) => u16::try_from(minutes)
-            .ok()
-            .and_then(|m| WindowLength::minutes(m).ok()),
+        TextOrNumber::Number(minutes) => {
+            u16::try_from(minutes).ok().and_then(|m| WindowLength::minutes(m).ok())
+        }
     };
     let rule = "must be \"1d\", or a number of minutes that divides a day, such as \"1h\", \"15m\" or 15";
     length.ok_or_else(|| rule.to_owned())
@@ -158,9 +134,7 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
     let names: Vec<String> = listed.available().map(|name| name.as_str().to_owned()).collect();
     let meant = nearest(name, names.iter().map(String::as_str));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
-    Err(format!(
-        "must be a time zone of the IANA database, such as \"Asia/Shanghai\"{meant}"
-    ))
+    Err(format!("must be a time zone of the IANA database, such as \"Asia/Shanghai\"{meant}"))
 }
 
 /// A day or a local time in the stream's time zone, or an instant with an offset.
@@ -178,10 +152,7 @@ fn instant(text: &str, timezone: &TimeZone) -> Result<Timestamp, String> {
     {
         // Where clocks are put forward at midnight, the day begins later.
         let midnight = day.to_datetime(civil::Time::midnight());
-        timezone
-            .to_ambiguous_timestamp(midnight)
-            .compatible()
-            .map_err(|_| rule.to_owned())?
+        timezone.to_ambiguous_timestamp(midnight).compatible().map_err(|_| rule.to_owned())?
     } else {
         let local: civil::DateTime = text.parse().map_err(|_| rule.to_owned())?;
         timezone.to_ambiguous_timestamp(local).unambiguous().map_err(|_| {

@@ -46,14 +46,9 @@ fn every_default_in_the_example_is_the_default() {
         }
         if comment.contains("Default:") && line.contains(" = ") && !line.starts_with('#') {
             let value = line.split_once(" = ").unwrap().1;
-            assert!(
-                comment.contains(&format!("Default: {value}")),
-                "{comment} over {line}"
-            );
-            let without = text.replace(
-                &format!("{comment_end}\n{line}\n", comment_end = last_line(&text, line)),
-                "\n",
-            );
+            assert!(comment.contains(&format!("Default: {value}")), "{comment} over {line}");
+            let without =
+                text.replace(&format!("{comment_end}\n{line}\n", comment_end = last_line(&text, line)), "\n");
             assert_eq!(files.load(&without).unwrap(), whole, "{line}");
             defaults += 1;
         }
@@ -81,21 +76,11 @@ fn every_known_key_is_in_the_example() {
         RawStream::KEYS,
         RawFilters::KEYS,
     ];
-    for key in sections
-        .into_iter()
-        .flatten()
-        .filter(|key| !["credentials", "filters"].contains(key))
-    {
+    for key in sections.into_iter().flatten().filter(|key| !["credentials", "filters"].contains(key)) {
         let is_there = |line: &str| line.trim_start_matches('#').starts_with(&format!("{key} = "));
         assert!(text.lines().any(is_there), "{key}");
     }
-    for section in [
-        &[] as &[&str],
-        &["daemon"],
-        &["sources", "x"],
-        &["stores", "x"],
-        &["streams", "x"],
-    ] {
+    for section in [&[] as &[&str], &["daemon"], &["sources", "x"], &["stores", "x"], &["streams", "x"]] {
         for key in keys_below(&section.iter().copied().collect::<KeyPath>()) {
             let (as_key, as_section) = (format!("# later: {key} = "), format!("# later: [{key}]"));
             assert!(text.contains(&as_key) || text.contains(&as_section), "{key}");

@@ -10,58 +10,23 @@ fn every_missing_key_is_told_at_its_section() {
     let files = Files::new();
     for (section, key, said) in [
         ("sources.hq", "kind", "say which kind it is"),
-        (
-            "sources.hq",
-            "region",
-            "the region is a part of what a stream is, even with an endpoint given",
-        ),
+        ("sources.hq", "region", "the region is a part of what a stream is, even with an endpoint given"),
         ("sources.hq", "project_id", "name the Workspace project"),
         ("sources.hq.credentials", "kind", "say which kind it is"),
-        (
-            "sources.hq.credentials",
-            "access_key_file",
-            "name the file with the access key's id",
-        ),
-        (
-            "sources.hq.credentials",
-            "secret_key_file",
-            "name the file with the secret key",
-        ),
+        ("sources.hq.credentials", "access_key_file", "name the file with the access key's id"),
+        ("sources.hq.credentials", "secret_key_file", "name the file with the secret key"),
         ("stores.archive", "bucket", "name the bucket"),
-        (
-            "stores.archive",
-            "region",
-            "name the region that requests are signed for",
-        ),
+        ("stores.archive", "region", "name the region that requests are signed for"),
         ("stores.disk", "path", "name the directory"),
         ("streams.logins", "source", "name one of the sources"),
         ("streams.logins", "store", "name one of the stores"),
-        (
-            "streams.logins",
-            "window",
-            "say how long a window is, such as \"1d\"",
-        ),
-        (
-            "streams.logins",
-            "timezone",
-            "name the time zone whose calendar cuts the windows, such as \"UTC\"",
-        ),
-        (
-            "streams.logins",
-            "start",
-            "say where the first window starts, such as \"2026-11-01\"",
-        ),
+        ("streams.logins", "window", "say how long a window is, such as \"1d\""),
+        ("streams.logins", "timezone", "name the time zone whose calendar cuts the windows, such as \"UTC\""),
+        ("streams.logins", "start", "say where the first window starts, such as \"2026-11-01\""),
     ] {
         let text = with(section, &format!("{key} = 0")).replace(&format!("{key} = 0\n"), "");
-        let header = text
-            .lines()
-            .position(|line| line == format!("[{section}]"))
-            .unwrap()
-            + 1;
-        assert_eq!(
-            files.report(&text),
-            [format!("config.toml:{header}: {section}.{key}: missing: {said}")]
-        );
+        let header = text.lines().position(|line| line == format!("[{section}]")).unwrap() + 1;
+        assert_eq!(files.report(&text), [format!("config.toml:{header}: {section}.{key}: missing: {said}")]);
     }
 }
 
@@ -86,10 +51,7 @@ fn sections_of_a_later_version_are_refused_unless_they_do_nothing() {
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let text = MINIMAL
-        .replace(
-            "region = \"ap-southeast-3\"\nproject_id",
-            "regoin = \"ap-southeast-3\"\nproject_id",
-        )
+        .replace("region = \"ap-southeast-3\"\nproject_id", "regoin = \"ap-southeast-3\"\nproject_id")
         .replace("bucket = \"records\"", "bucket = 5")
         .replace("window = \"1d\"", "window = \"2d\"\nrevisit = [\"3d\"]");
     let files = Files::new();
@@ -112,25 +74,14 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 fn every_syntax_error_has_line_and_column() {
     let report = Files::new().report("[daemon]\nconcurrency = = 4\nschedule = \"0 0\nstate_dir = \"/a\"\n");
     assert_eq!(report.len(), 3, "{report:#?}");
-    assert!(
-        report[0].starts_with("config.toml:2: column 15: not valid TOML: "),
-        "{}",
-        report[0]
-    );
-    assert!(
-        report[2].starts_with("config.toml:3: column 16: not valid TOML: "),
-        "{}",
-        report[2]
-    );
+    assert!(report[0].starts_with("config.toml:2: column 15: not valid TOML: "), "{}", report[0]);
+    assert!(report[2].starts_with("config.toml:3: column 16: not valid TOML: "), "{}", report[2]);
 }
 
 #[test]
 fn a_number_too_large_for_anything_is_told_with_its_key() {
     let report = Files::new().report(&with("daemon", "concurrency = 99999999999999999999"));
-    assert_eq!(
-        report,
-        ["config.toml:26: daemon.concurrency: the number is too large; use a smaller one"]
-    );
+    assert_eq!(report, ["config.toml:26: daemon.concurrency: the number is too large; use a smaller one"]);
 }
 
 #[test]
@@ -185,20 +136,14 @@ fn a_start_is_a_day_a_local_time_or_an_instant() {
         let text = with("streams.logins", &format!("start = {start}"));
         let text = text.replace("\"Asia/Shanghai\"", &format!("{timezone:?}"));
         let text = text.replace("window = \"1d\"", "window = \"1h\"");
-        files
-            .load(&text)
-            .map(|config| config.effective()["streams"]["logins"]["start"].clone())
+        files.load(&text).map(|config| config.effective()["streams"]["logins"]["start"].clone())
     };
     for (timezone, given, instant) in [
         ("Asia/Shanghai", "\"2026-11-01\"", "2026-10-31T16:00:00Z"),
         ("Asia/Shanghai", "2026-11-01", "2026-10-31T16:00:00Z"),
         ("Asia/Shanghai", "\"2026-11-01T06:00\"", "2026-10-31T22:00:00Z"),
         ("Asia/Shanghai", "2026-11-01T06:00:00", "2026-10-31T22:00:00Z"),
-        (
-            "Asia/Shanghai",
-            "\"2026-11-01T06:00:00+08:00\"",
-            "2026-10-31T22:00:00Z",
-        ),
+        ("Asia/Shanghai", "\"2026-11-01T06:00:00+08:00\"", "2026-10-31T22:00:00Z"),
         ("asia/shanghai", "2026-11-01T06:00:00Z", "2026-11-01T06:00:00Z"),
         // Clocks go forward at midnight there: the day begins at one.
         ("America/Santiago", "\"2026-09-06\"", "2026-09-06T04:00:00Z"),
@@ -206,17 +151,10 @@ fn a_start_is_a_day_a_local_time_or_an_instant() {
         assert_eq!(start(timezone, given).unwrap(), instant, "{timezone} {given}");
     }
     assert!(start("UTC", "\"2026-11-01T06:00[Asia/Tokyo]\"").is_err());
-    for (given, why) in [
-        ("\"2026-03-29T02:30\"", "is skipped"),
-        ("\"2026-10-25T02:30\"", "is skipped or occurs twice"),
-    ] {
-        assert!(
-            start("Europe/Berlin", given)
-                .unwrap_err()
-                .to_string()
-                .contains(why),
-            "{given}"
-        );
+    for (given, why) in
+        [("\"2026-03-29T02:30\"", "is skipped"), ("\"2026-10-25T02:30\"", "is skipped or occurs twice")]
+    {
+        assert!(start("Europe/Berlin", given).unwrap_err().to_string().contains(why), "{given}");
     }
 }
 
@@ -226,25 +164,16 @@ fn a_start_inside_a_window_is_refused_with_the_starts_around_it() {
     let text = with("streams.logins", "start = \"2026-11-01T06:00\"");
     let error = files.load(&text).unwrap_err().to_string();
     let starts = "such as \"2026-10-31T16:00:00Z\" or \"2026-11-01T16:00:00Z\"";
-    assert!(
-        error.contains("streams.logins.start") && error.contains(starts),
-        "{error}"
-    );
+    assert!(error.contains("streams.logins.start") && error.contains(starts), "{error}");
 }
 
 #[test]
 fn tags_are_what_a_store_takes() {
     let files = Files::new();
     for (tags, said) in [
-        (
-            "{ \"aws:x\" = \"a\" }",
-            "tags.\"aws:x\": a tag's name must be 1 to 128",
-        ),
+        ("{ \"aws:x\" = \"a\" }", "tags.\"aws:x\": a tag's name must be 1 to 128"),
         ("{ x = \"a&b\" }", "tags.x = \"a&b\": must be a tag's value"),
-        (
-            "{ x = 1 }",
-            "tags.x = 1: must be a text in quotes, and this is a whole number",
-        ),
+        ("{ x = 1 }", "tags.x = 1: must be a text in quotes, and this is a whole number"),
     ] {
         let report = files.report(&with("stores.archive", &format!("tags = {tags}")));
         assert!(report.len() == 1 && report[0].contains(said), "{report:?}");
@@ -254,26 +183,11 @@ fn tags_are_what_a_store_takes() {
 #[test]
 fn a_time_zone_has_its_own_spelling_and_no_leap_seconds() {
     let files = Files::new();
-    let config = files
-        .load(&with("streams.logins", "timezone = \"asia/shanghai\""))
-        .unwrap();
-    assert_eq!(
-        config.effective()["streams"]["logins"]["timezone"],
-        "Asia/Shanghai"
-    );
-    for bad in [
-        "right/Asia/Shanghai",
-        "posix/Asia/Shanghai",
-        "Etc/Unknown",
-        "Asia",
-        "localtime",
-        "CST-8",
-    ] {
+    let config = files.load(&with("streams.logins", "timezone = \"asia/shanghai\"")).unwrap();
+    assert_eq!(config.effective()["streams"]["logins"]["timezone"], "Asia/Shanghai");
+    for bad in ["right/Asia/Shanghai", "posix/Asia/Shanghai", "Etc/Unknown", "Asia", "localtime", "CST-8"] {
         let report = files.report(&with("streams.logins", &format!("timezone = {bad:?}")));
-        assert!(
-            report.len() == 1 && report[0].contains("must be a time zone"),
-            "{bad}: {report:?}"
-        );
+        assert!(report.len() == 1 && report[0].contains("must be a time zone"), "{bad}: {report:?}");
     }
 }
 

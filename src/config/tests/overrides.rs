@@ -29,9 +29,7 @@ fn a_variable_overrides_the_file_and_has_the_type_of_its_key() {
 #[test]
 fn a_stream_with_a_hyphen_can_be_overridden() {
     let text = MINIMAL.replace("[streams.logins]", "[streams.hq-logins]");
-    let config = Files::new()
-        .load_with(&text, &[("CONNVAULT__STREAMS__HQ-LOGINS__SETTLE", "3h")])
-        .unwrap();
+    let config = Files::new().load_with(&text, &[("CONNVAULT__STREAMS__HQ-LOGINS__SETTLE", "3h")]).unwrap();
     assert_eq!(config.effective()["streams"]["hq-logins"]["settle"], "3h");
 }
 
@@ -49,31 +47,15 @@ fn a_wrong_variable_is_named_by_its_name() {
             "99",
             "daemon.concurrency = \"99\": must be a whole number from 1 to 64",
         ),
-        (
-            "CONNVAULT__DAEMON__CONCURENCY",
-            "9",
-            "daemon.concurency: unknown key; did you mean `concurrency`?",
-        ),
-        (
-            "CONNVAULT__DAEMON",
-            "9",
-            "daemon: must be a table (a section of its own), and this is a text",
-        ),
-        (
-            "CONNVAULT_DAEMON__CONCURRENCY",
-            "9",
-            "overrides begin with CONNVAULT__, with two underscores",
-        ),
+        ("CONNVAULT__DAEMON__CONCURENCY", "9", "daemon.concurency: unknown key; did you mean `concurrency`?"),
+        ("CONNVAULT__DAEMON", "9", "daemon: must be a table (a section of its own), and this is a text"),
+        ("CONNVAULT_DAEMON__CONCURRENCY", "9", "overrides begin with CONNVAULT__, with two underscores"),
         (
             "connvault__stores__archive__secret_key",
             "s3cret",
             "stores.archive.secret_key: unknown key; did you mean `secret_key_file`?",
         ),
-        (
-            "CONNVAULT__DAEMON__",
-            "9",
-            "names no key; write it as CONNVAULT__SECTION__KEY",
-        ),
+        ("CONNVAULT__DAEMON__", "9", "names no key; write it as CONNVAULT__SECTION__KEY"),
     ] {
         let report = files.report_with(MINIMAL, &[(variable, value)]);
         assert_eq!(report, [format!("environment variable {variable}: {said}")]);
@@ -84,8 +66,6 @@ fn a_wrong_variable_is_named_by_its_name() {
 fn the_environment_alone_does_not_make_up_for_the_file() {
     let files = Files::new();
     let gone = files.directory.path().join("gone.toml");
-    let error = super::Config::load(&gone, std::iter::empty(), None)
-        .unwrap_err()
-        .to_string();
+    let error = super::Config::load(&gone, std::iter::empty(), None).unwrap_err().to_string();
     assert!(error.ends_with("gone.toml: cannot read it: No such file or directory (os error 2); name another file with --config"), "{error}");
 }

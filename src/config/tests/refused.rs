@@ -23,46 +23,14 @@ fn check(table: &[Refused]) {
 }
 
 const DAEMON: &[Refused] = &[
-    (
-        "daemon",
-        "state_dir = \"data\"",
-        "= \"data\": must be an absolute path, beginning with `/`",
-    ),
-    (
-        "daemon",
-        "state_dir = 5",
-        "= 5: must be a text in quotes, and this is a whole number",
-    ),
-    (
-        "daemon",
-        "concurrency = 0",
-        "= 0: must be a whole number from 1 to 64",
-    ),
-    (
-        "daemon",
-        "concurrency = 65",
-        "= 65: must be a whole number from 1 to 64",
-    ),
-    (
-        "daemon",
-        "concurrency = -1",
-        "= -1: must be a whole number from 1 to 64",
-    ),
-    (
-        "daemon",
-        "concurrency = \"4\"",
-        "= \"4\": must be a whole number, and this is a text",
-    ),
-    (
-        "daemon",
-        "concurrency = 4.5",
-        "= 4.5: must be a whole number, and this is a number with a point",
-    ),
-    (
-        "daemon",
-        "concurrency = [4]",
-        ": must be a whole number, and this is a list",
-    ),
+    ("daemon", "state_dir = \"data\"", "= \"data\": must be an absolute path, beginning with `/`"),
+    ("daemon", "state_dir = 5", "= 5: must be a text in quotes, and this is a whole number"),
+    ("daemon", "concurrency = 0", "= 0: must be a whole number from 1 to 64"),
+    ("daemon", "concurrency = 65", "= 65: must be a whole number from 1 to 64"),
+    ("daemon", "concurrency = -1", "= -1: must be a whole number from 1 to 64"),
+    ("daemon", "concurrency = \"4\"", "= \"4\": must be a whole number, and this is a text"),
+    ("daemon", "concurrency = 4.5", "= 4.5: must be a whole number, and this is a number with a point"),
+    ("daemon", "concurrency = [4]", ": must be a whole number, and this is a list"),
     (
         "daemon",
         "schedule = \"*/5 * * * *\"",
@@ -103,11 +71,7 @@ const LATER: &[Refused] = &[
         "object_lock = { mode = \"compliance\", retain = \"2557d\" }",
         ": Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
     ),
-    (
-        "stores.archive",
-        "legal_hold = true",
-        "= true: legal hold comes in a later version; leave it out",
-    ),
+    ("stores.archive", "legal_hold = true", "= true: legal hold comes in a later version; leave it out"),
     (
         "streams.logins",
         "revisit = [\"3d\"]",

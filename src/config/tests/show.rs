@@ -83,11 +83,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
 fn no_secret_is_ever_shown() {
     let files = Files::new();
     let config = files.load(MINIMAL).unwrap();
-    for shown in [
-        config.effective_toml(),
-        config.effective().to_string(),
-        format!("{config:?}"),
-    ] {
+    for shown in [config.effective_toml(), config.effective().to_string(), format!("{config:?}")] {
         assert!(!shown.contains("content of"), "{shown}");
     }
 }
@@ -116,12 +112,7 @@ fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothi
         assert_ne!(fingerprint(&files.load(&other).unwrap()), first, "{other}");
     }
     let config = files.load(MINIMAL).unwrap();
-    for name in [
-        "hq-access-key",
-        "hq-secret-key",
-        "archive-access-key",
-        "archive-secret-key",
-    ] {
+    for name in ["hq-access-key", "hq-secret-key", "archive-access-key", "archive-secret-key"] {
         let path = files.secret(name, "another");
         assert_ne!(fingerprint(&config), first, "{name}");
         std::fs::remove_file(path).unwrap();

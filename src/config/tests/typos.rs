@@ -40,10 +40,7 @@ fn a_dropped_character_in_any_key_is_named_with_the_key_that_was_meant() {
             for slip in slips(key).filter(|slip| !keys.contains(&slip.as_str())) {
                 let report = files.report(&with(section, &format!("{slip} = 0")));
                 let said = format!("{section}.{slip}: unknown key; did you mean `{key}`?");
-                assert!(
-                    report.len() == 1 && report[0].ends_with(&said),
-                    "{report:#?} without {said}"
-                );
+                assert!(report.len() == 1 && report[0].ends_with(&said), "{report:#?} without {said}");
                 tried += 1;
             }
         }

@@ -77,13 +77,8 @@ impl Seaweed {
         let client = plain_client(&settings);
         client.create_bucket().bucket(&bucket).send().await.unwrap();
         if versioned {
-            let enabled = VersioningConfiguration::builder()
-                .status(BucketVersioningStatus::Enabled)
-                .build();
-            let request = client
-                .put_bucket_versioning()
-                .bucket(&bucket)
-                .versioning_configuration(enabled);
+            let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            let request = client.put_bucket_versioning().bucket(&bucket).versioning_configuration(enabled);
             request.send().await.unwrap();
         }
         Self { settings, client }
@@ -96,10 +91,7 @@ impl Seaweed {
 
 /// A client that is none of ours, to make buckets and to look from outside.
 pub fn plain_client(settings: &S3Settings) -> aws_sdk_s3::Client {
-    let (key, secret) = (
-        settings.access_key.expose_secret(),
-        settings.secret_key.expose_secret(),
-    );
+    let (key, secret) = (settings.access_key.expose_secret(), settings.secret_key.expose_secret());
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))

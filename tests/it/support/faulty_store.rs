@@ -56,10 +56,7 @@ pub struct FaultyStore {
 
 impl FaultyStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self {
-            inner,
-            script: Arc::default(),
-        }
+        Self { inner, script: Arc::default() }
     }
 
     /// Makes the `nth` such call from now (from 1) fail, and those after it, `times` in all, with `kind`.
@@ -70,25 +67,13 @@ impl FaultyStore {
 
     /// As [`Self::fail`], with a failure of any scope.
     pub fn fail_with(&self, call: Call, nth: usize, times: usize, when: When, failure: Failure) {
-        let fault = Fault {
-            call,
-            countdown: nth,
-            times,
-            when,
-            failure,
-        };
+        let fault = Fault { call, countdown: nth, times, when, failure };
         self.script.lock().unwrap().faults.push(fault);
     }
 
     /// How often `call` was made.
     pub fn calls(&self, call: Call) -> usize {
-        self.script
-            .lock()
-            .unwrap()
-            .calls
-            .get(&call)
-            .copied()
-            .unwrap_or_default()
+        self.script.lock().unwrap().calls.get(&call).copied().unwrap_or_default()
     }
 
     /// Counts a call, and says how it fails, if it does.
@@ -96,11 +81,7 @@ impl FaultyStore {
         let mut script = self.script.lock().unwrap();
         *script.calls.entry(call).or_default() += 1;
         let mut hit = None;
-        for fault in script
-            .faults
-            .iter_mut()
-            .filter(|fault| fault.call == call && fault.times > 0)
-        {
+        for fault in script.faults.iter_mut().filter(|fault| fault.call == call && fault.times > 0) {
             fault.countdown = fault.countdown.saturating_sub(1);
             if fault.countdown == 0 && hit.is_none() {
                 fault.times -= 1;
@@ -130,8 +111,7 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
-        self.through(Call::Put, self.inner.put_if_absent(key, content))
-            .await
+        self.through(Call::Put, self.inner.put_if_absent(key, content)).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {

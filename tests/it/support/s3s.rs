@@ -60,11 +60,7 @@ impl S3sServer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(accept(listener, service, dialect, root.to_owned()));
-        Ok(Self {
-            address,
-            root: root.to_owned(),
-            task,
-        })
+        Ok(Self { address, root: root.to_owned(), task })
     }
 
     /// Makes a bucket.
@@ -91,13 +87,7 @@ async fn accept(listener: TcpListener, service: S3Service, dialect: Dialect, roo
         let answer = hyper::service::service_fn(move |request| {
             let there = bucket_is_there(&root, &request);
             let service = service.clone();
-            async move {
-                if there {
-                    answer(service, dialect, request).await
-                } else {
-                    Ok(no_bucket())
-                }
-            }
+            async move { if there { answer(service, dialect, request).await } else { Ok(no_bucket()) } }
         });
         connections.spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -113,10 +103,7 @@ async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<s3s::Body>, Infallible> {
     if let (Dialect::Refuses(status, code), &http::Method::PUT) = (dialect, request.method()) {
-        return Ok(refusal(
-            StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT),
-            code,
-        ));
+        return Ok(refusal(StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT), code));
     }
     let mut conflict = StatusCode::PRECONDITION_FAILED;
     if dialect != Dialect::Aws {
@@ -157,11 +144,7 @@ fn refusal(status: StatusCode, code: &str) -> Response<s3s::Body> {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
     let mut answer = Response::new(s3s::Body::from(body));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert("retry-after", http::HeaderValue::from_static("7"));
-    answer
-        .headers_mut()
-        .insert("x-amz-request-id", http::HeaderValue::from_static("request-1"));
+    answer.headers_mut().insert("retry-after", http::HeaderValue::from_static("7"));
+    answer.headers_mut().insert("x-amz-request-id", http::HeaderValue::from_static("request-1"));
     answer
 }

@@ -60,17 +60,10 @@ impl Vault {
         let start = days_ago(days);
         let day = SignedDuration::from_hours(24);
         let records = Records::seeded(7, start - day, start + day * (WINDOWS as i32 + 2), 40);
-        let sim = Simulator::builder()
-            .key(Key::permanent(ACCESS_KEY, SECRET_KEY))
-            .records(records);
+        let sim = Simulator::builder().key(Key::permanent(ACCESS_KEY, SECRET_KEY)).records(records);
         let sim = adjust(sim).start().await.unwrap();
         let place = place(dir.path());
-        let vault = Self {
-            dir,
-            sim,
-            place,
-            start,
-        };
+        let vault = Self { dir, sim, place, start };
         vault.secret("source-ak", ACCESS_KEY);
         vault.secret("source-sk", SECRET_KEY);
         if let Place::Bucket(settings) = &vault.place {
@@ -97,6 +90,11 @@ impl Vault {
 
     /// Writes the configuration, with `more` lines in the stream's section.
     pub fn configure(&self, more: &str) {
+        self.configure_with("stall_timeout = \"5s\"\n", more);
+    }
+
+    /// As [`Self::configure`], with other lines in the source's section.
+    pub fn configure_with(&self, source: &str, more: &str) {
         let dir = self.dir.path().display();
         let store = match &self.place {
             Place::Directory(path) => format!("kind = \"directory\"\npath = \"{}\"\n", path.display()),
@@ -111,7 +109,7 @@ impl Vault {
         let text = format!(
             "[daemon]\nstate_dir = \"{dir}/state\"\n\
              [sources.hq]\nkind = \"huaweicloud-workspace\"\nregion = \"sim\"\nendpoint = \"{}\"\nproject_id = \"{}\"\n\
-             requests_per_second = 1000\nstall_timeout = \"5s\"\n\
+             requests_per_second = 1000\n{source}\
              [sources.hq.credentials]\nkind = \"aksk\"\naccess_key_file = \"{dir}/source-ak\"\n\
              secret_key_file = \"{dir}/source-sk\"\n\
              [stores.archive]\n{store}\
@@ -126,34 +124,21 @@ impl Vault {
 
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_remove("CONNVAULT_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .env("RUST_BACKTRACE", "0");
+        command.env_remove("CONNVAULT_LOG").env_remove("NOTIFY_SOCKET").env("RUST_BACKTRACE", "0");
         command
     }
 
     /// Runs the real program to its end.
     pub async fn connvault(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_connvault")));
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.path("config.toml"));
-        tokio::task::spawn_blocking(move || command.output().unwrap())
-            .await
-            .unwrap()
+        command.args(arguments).arg("--config").arg(self.path("config.toml"));
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// Runs `once` and expects it to archive all there is.
     pub async fn once(&self) -> Output {
         let output = self.connvault(&["once"]).await;
-        assert!(
-            output.status.success(),
-            "once: {}\n{}",
-            output.status,
-            text(&output.stderr)
-        );
+        assert!(output.status.success(), "once: {}\n{}", output.status, text(&output.stderr));
         output
     }
 
@@ -166,16 +151,40 @@ impl Vault {
         command
             .args([step.as_str(), &nth.to_string(), "--", "once", "--config"])
             .arg(self.path("config.toml"));
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-            .await
-            .unwrap();
-        assert_eq!(
-            output.status.signal(),
-            Some(9),
-            "{step}: {}\n{}",
-            output.status,
-            text(&output.stderr)
-        );
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(output.status.signal(), Some(9), "{step}: {}\n{}", output.status, text(&output.stderr));
+    }
+
+    /// The daemon, not yet started.
+    pub fn daemon_command(&self) -> Command {
+        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_connvault")));
+        command.arg("run").arg("--config").arg(self.path("config.toml")).stderr(std::process::Stdio::null());
+        command
+    }
+
+    /// The daemon, running.
+    pub fn daemon(&self) -> std::process::Child {
+        self.daemon_command().spawn().unwrap()
+    }
+
+    /// Waits for a condition.
+    pub async fn until(&self, condition: impl Fn() -> bool) {
+        let began = std::time::Instant::now();
+        while !condition() {
+            assert!(began.elapsed().as_secs() < 60, "it does not come about");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a running daemon has archived all there is.
+    pub async fn until_archived(&self, daemon: &mut std::process::Child) {
+        loop {
+            assert!(daemon.try_wait().unwrap().is_none(), "the daemon has ended");
+            let started = self.state_dir().join("ledger.sqlite3").exists();
+            if started && self.connvault(&["gaps"]).await.status.success() {
+                return;
+            }
+        }
     }
 
     pub fn store(&self) -> Arc<dyn ObjectStore> {
@@ -192,10 +201,7 @@ impl Vault {
 
     /// Files that lie in the spool.
     pub fn spooled(&self) -> Vec<PathBuf> {
-        let folders = std::fs::read_dir(self.state_dir().join("spool"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let folders = std::fs::read_dir(self.state_dir().join("spool")).into_iter().flatten().flatten();
         let files =
             folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
         files.map(|file| file.path()).collect()
@@ -236,9 +242,7 @@ impl Audit {
         let mut named = BTreeSet::new();
         for name in list(store, &log_prefix(stream), None).await {
             let key = super::content::key(&name);
-            let LogObject::Entry(seq) = read_log_key(stream, &key) else {
-                panic!("{key} lies in the log")
-            };
+            let LogObject::Entry(seq) = read_log_key(stream, &key) else { panic!("{key} lies in the log") };
             let (next, previous) = after(audit.entries.last().map(SealedEntry::head));
             assert_eq!(seq, next, "a gap in the log");
             let bytes = read(store, &key).await.unwrap();
@@ -249,11 +253,7 @@ impl Audit {
                     assert!(audit.lost.insert(lost.window), "{} lost twice", lost.window)
                 }
                 EntryBody::Archived(archived) => {
-                    assert!(
-                        audit.windows.insert(archived.window),
-                        "{} archived twice",
-                        archived.window
-                    );
+                    assert!(audit.windows.insert(archived.window), "{} archived twice", archived.window);
                     let key = archived.object.key.to_string();
                     assert_eq!(audit.objects.get(&key), Some(&archived.object.sha256), "{key}");
                     assert!(named.insert(key));

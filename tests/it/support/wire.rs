@@ -24,10 +24,7 @@ pub struct Wire {
 impl Wire {
     /// A wire to `server`, an `http://host:port`.
     pub async fn to(server: &str) -> Self {
-        let server = server
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
+        let server = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<State>::default();
@@ -57,9 +54,7 @@ impl Wire {
         let starts = sent
             .match_indices(&begin)
             .filter(|(at, _)| sent[*at..].split("\r\n").next().unwrap().ends_with(" HTTP/1.1"));
-        starts
-            .map(|(at, _)| sent[at..].split("\r\n\r\n").next().unwrap().to_lowercase())
-            .collect()
+        starts.map(|(at, _)| sent[at..].split("\r\n\r\n").next().unwrap().to_lowercase()).collect()
     }
 }
 
@@ -100,11 +95,7 @@ async fn carry(client: TcpStream, server: TcpStream, state: &State) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
             let swallow = |left: usize| left.checked_sub(1);
-            if state
-                .swallow
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, swallow)
-                .is_ok()
-            {
+            if state.swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, swallow).is_ok() {
                 break;
             }
             if to_client.write_all(&buffer[..read]).await.is_err() {

@@ -27,9 +27,7 @@ fn records() -> Vec<Vec<String>> {
         ["", "", "", "_x0041_ stays as it is, and so do spaces  "],
         ["赵", "desk-04", "fe80::1", "tab\there"],
     ];
-    rows.iter()
-        .map(|row| row.iter().map(|&cell| cell.to_owned()).collect())
-        .collect()
+    rows.iter().map(|row| row.iter().map(|&cell| cell.to_owned()).collect()).collect()
 }
 
 /// Delimited text, every cell in quotes.

@@ -31,14 +31,8 @@ fn what_is_no_export_is_named() {
     assert_refused(&gzip(b""), "empty");
     assert_refused(&gzip(b"<html>"), "HTML");
     assert_refused(&gzip(&gzip(b"User,Age\n")), "gzip within gzip");
-    assert_refused(
-        &zip_of(&[("report.csv", "User,Age\nli,7\n")]),
-        "ZIP archive without a workbook",
-    );
-    assert_refused(
-        &zip_of(&[("xl/workbook.bin", ""), ("[Content_Types].xml", "")]),
-        "without a workbook",
-    );
+    assert_refused(&zip_of(&[("report.csv", "User,Age\nli,7\n")]), "ZIP archive without a workbook");
+    assert_refused(&zip_of(&[("xl/workbook.bin", ""), ("[Content_Types].xml", "")]), "without a workbook");
 }
 
 #[test]
@@ -55,32 +49,18 @@ fn an_error_in_json_is_classified_by_the_gateways_codes() {
     for (code, kind) in kinds {
         let error = look(body(code).as_bytes()).unwrap_err();
         assert_eq!(error.kind(), kind, "{code}");
-        assert!(
-            error.to_string().contains(&format!("{code} slow down")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("{code} slow down")), "{error}");
     }
     let in_iam_shape = look(br#"{"error":{"code":401,"message":"no"}}"#).unwrap_err();
-    let InspectError::NotAnExport(NotAnExport::Json(answer)) = in_iam_shape else {
-        panic!("{in_iam_shape}")
-    };
-    assert_eq!(
-        answer,
-        JsonAnswer {
-            error_code: Some("401".into()),
-            error_msg: Some("no".into())
-        }
-    );
+    let InspectError::NotAnExport(NotAnExport::Json(answer)) = in_iam_shape else { panic!("{in_iam_shape}") };
+    assert_eq!(answer, JsonAnswer { error_code: Some("401".into()), error_msg: Some("no".into()) });
     assert_refused(br#"{"error_code":"APIG.0308""#, "without an error code");
 }
 
 #[test]
 fn a_spreadsheet_without_a_header_is_no_export() {
     assert_refused(&xlsx_of(&[], 2026), "two columns");
-    assert_refused(
-        &xlsx_of(&[vec!["Connection records".into()]], 2026),
-        "two columns",
-    );
+    assert_refused(&xlsx_of(&[vec!["Connection records".into()]], 2026), "two columns");
 }
 
 #[test]
@@ -95,10 +75,7 @@ fn a_file_or_folder_that_is_not_there_is_a_local_failure() {
     let path = folder.path().join("spooled");
     let spreadsheet = xlsx_of(&records(), 2026);
     std::fs::write(&path, &spreadsheet).unwrap();
-    let spill = Limits {
-        strings_in_memory: 0,
-        ..Limits::default()
-    };
+    let spill = Limits { strings_in_memory: 0, ..Limits::default() };
     let error = inspect_within(spill, &path, &missing, &|| false).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Local, "{error}");
     std::fs::write(&path, gzip(&spreadsheet)).unwrap();
@@ -111,12 +88,7 @@ fn an_inspection_stops_at_whichever_chunk_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spooled");
     let text = text_of(&records(), ",").into_bytes();
-    for bytes in [
-        xlsx_of(&records(), 2026),
-        gzip(&xlsx_of(&records(), 2026)),
-        gzip(&text),
-        text,
-    ] {
+    for bytes in [xlsx_of(&records(), 2026), gzip(&xlsx_of(&records(), 2026)), gzip(&text), text] {
         std::fs::write(&path, bytes).unwrap();
         let asked = Cell::new(0u32);
         let asks = |after: u32| {

@@ -13,26 +13,14 @@ use crate::domain::export::Format;
 fn the_digest_is_the_documented_one() {
     let sum = |canonical: &[&str]| {
         let mut digest = ContentDigest::EMPTY;
-        canonical
-            .iter()
-            .for_each(|row| digest.add(Sha256::of(row.as_bytes())));
+        canonical.iter().for_each(|row| digest.add(Sha256::of(row.as_bytes())));
         digest
     };
     let found = look("User,Note,Age\n李,,7\n,,\nwang,a b,10\n".as_bytes()).unwrap();
     let rows = ["3:Age,1:7,4:User,3:李,", "3:Age,2:10,4:Note,3:a b,4:User,4:wang,"];
-    assert_eq!(
-        found,
-        Inspection {
-            format: Format::Csv,
-            rows: 2,
-            content_digest: sum(&rows)
-        }
-    );
+    assert_eq!(found, Inspection { format: Format::Csv, rows: 2, content_digest: sum(&rows) });
     // Columns without a name, and two of the same name.
-    assert_eq!(
-        digest(b"User,,User,\nab,x,c,y\n"),
-        sum(&["0:,1:x,0:,1:y,4:User,2:ab,4:User,1:c,"])
-    );
+    assert_eq!(digest(b"User,,User,\nab,x,c,y\n"), sum(&["0:,1:x,0:,1:y,4:User,2:ab,4:User,1:c,"]));
 }
 
 #[test]
@@ -62,11 +50,7 @@ fn every_format_and_charset_of_the_same_records_has_the_same_digest() {
     for (number, (format, bytes)) in cases.into_iter().enumerate() {
         let found = look(&bytes).unwrap_or_else(|error| panic!("case {number}: {error}"));
         assert_eq!(found.format, format, "case {number}");
-        assert_eq!(
-            (found.rows, found.content_digest),
-            (6, expected.content_digest),
-            "case {number}"
-        );
+        assert_eq!((found.rows, found.content_digest), (6, expected.content_digest), "case {number}");
     }
 }
 
@@ -109,8 +93,7 @@ fn a_visitor_finds_cells_by_the_names_of_their_columns() {
         fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
             let text = |cell| Charset::Utf8.read(cell).unwrap().into_owned();
             let cells = self.0.as_ref().unwrap().cells(cells);
-            self.1
-                .extend(cells.map(|(column, cell)| format!("{}={}", column.name(), text(cell))));
+            self.1.extend(cells.map(|(column, cell)| format!("{}={}", column.name(), text(cell))));
             Ok(())
         }
     }
@@ -118,10 +101,7 @@ fn a_visitor_finds_cells_by_the_names_of_their_columns() {
     let path = folder.path().join("spooled");
     std::fs::write(&path, "User,Age,Note\nli,7,\n").unwrap();
     let mut seen = Seen::default();
-    assert_eq!(
-        read_rows(&path, folder.path(), &|| false, &mut seen).unwrap(),
-        Format::Csv
-    );
+    assert_eq!(read_rows(&path, folder.path(), &|| false, &mut seen).unwrap(), Format::Csv);
     assert_eq!(seen.1, ["Age=7", "User=li"]);
 }
 

@@ -9,31 +9,19 @@ use crate::domain::digest::ContentDigest;
 fn a_header_without_records_is_an_export_of_none() {
     for text in ["User,Age", "User,Age\n", "\r\n\n,,,\nUser,Age\r\n\r\n,\n"] {
         let found = look(text.as_bytes()).unwrap();
-        assert_eq!(
-            (found.rows, found.content_digest),
-            (0, ContentDigest::EMPTY),
-            "{text:?}"
-        );
+        assert_eq!((found.rows, found.content_digest), (0, ContentDigest::EMPTY), "{text:?}");
     }
 }
 
 #[test]
 fn a_row_with_too_few_or_too_many_cells_is_damage() {
-    assert_refused(
-        b"User,Age\nli,7\nwang",
-        "line 3 has 1 cells where the header has 2",
-    );
+    assert_refused(b"User,Age\nli,7\nwang", "line 3 has 1 cells where the header has 2");
     assert_refused(b"User,Age\nli,7,8\n", "line 2 has 3 cells");
 }
 
 #[test]
 fn a_quoted_field_that_is_open_at_the_end_is_damage() {
-    for text in [
-        "User,Age\nli,\"7",
-        "User,Age\nli,\"7\n",
-        "User,Age\nli,\"7\"\"",
-        "User,\"Age\n",
-    ] {
+    for text in ["User,Age\nli,\"7", "User,Age\nli,\"7\n", "User,Age\nli,\"7\"\"", "User,\"Age\n"] {
         assert_refused(text.as_bytes(), "ends inside a quoted field");
         assert_refused(&gzip(text.as_bytes()), "ends inside a quoted field");
     }

@@ -7,10 +7,8 @@ const RELATION: &str = "http://schemas.openxmlformats.org/officeDocument/2006/re
 
 /// A workbook of these sheets (what stands inside `<sheetData>`) and these shared texts (inside `<sst>`).
 fn workbook(sheets: &[&str], texts: Option<&str>) -> Vec<u8> {
-    let sheets: Vec<String> = sheets
-        .iter()
-        .map(|rows| format!("<worksheet><sheetData>{rows}</sheetData></worksheet>"))
-        .collect();
+    let sheets: Vec<String> =
+        sheets.iter().map(|rows| format!("<worksheet><sheetData>{rows}</sheetData></worksheet>")).collect();
     raw_workbook(&sheets, texts.map(|texts| format!("<sst>{texts}</sst>")))
 }
 
@@ -32,18 +30,10 @@ fn raw_workbook(sheets: &[String], texts: Option<String>) -> Vec<u8> {
             &format!(r#"<Relationship Id="t" Type="{RELATION}/sharedStrings" Target="sharedStrings.xml"/>"#);
         parts.push(("xl/sharedStrings.xml".into(), texts));
     }
-    parts.push((
-        "xl/workbook.xml".into(),
-        format!("<workbook><sheets>{listed}</sheets></workbook>"),
-    ));
-    parts.push((
-        "xl/_rels/workbook.xml.rels".into(),
-        format!("<Relationships>{relations}</Relationships>"),
-    ));
-    let parts: Vec<(&str, &str)> = parts
-        .iter()
-        .map(|(name, content)| (name.as_str(), content.as_str()))
-        .collect();
+    parts.push(("xl/workbook.xml".into(), format!("<workbook><sheets>{listed}</sheets></workbook>")));
+    parts.push(("xl/_rels/workbook.xml.rels".into(), format!("<Relationships>{relations}</Relationships>")));
+    let parts: Vec<(&str, &str)> =
+        parts.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
     zip_of(&parts)
 }
 
@@ -61,14 +51,8 @@ fn cells_of_every_type_count_with_their_stored_text() {
         <c r="C7" t="d"><v> 2026-11-22T00:00:00Z </v></c></row>
         <row r="8"><c r="A8" t="str"><f>A1&amp;"x"</f><v> ax</v></c><c r="B8" t="e"><v>#N/A</v></c>
         <c r="C8" t="s"><v>1</v></c></row>"#;
-    let bytes = workbook(
-        &[&(header() + row)],
-        Some("<si><t>zero</t></si><si><t>one</t></si>"),
-    );
-    assert_eq!(
-        digest(&bytes),
-        digest(b"A,B,C\n45987.5,1,2026-11-22T00:00:00Z\n ax,#N/A,one\n")
-    );
+    let bytes = workbook(&[&(header() + row)], Some("<si><t>zero</t></si><si><t>one</t></si>"));
+    assert_eq!(digest(&bytes), digest(b"A,B,C\n45987.5,1,2026-11-22T00:00:00Z\n ax,#N/A,one\n"));
 }
 
 #[test]
@@ -78,20 +62,10 @@ fn a_text_is_its_runs_without_phonetic_guides() {
         <si><t> trimmed
         </t></si><si><t><![CDATA[<&]]>&lt;&amp;&gt;&quot;&apos;_x000D__xZZZZ__x005F_x0041_</t></si><si/>"#;
     let cell = |number: u32| format!(r#"<c t="s"><v>{number}</v></c>"#);
-    let rows = format!(
-        "{}<row>{}{}{}</row><row>{}{}</row>",
-        header(),
-        cell(0),
-        cell(1),
-        cell(2),
-        cell(3),
-        cell(4)
-    );
+    let rows =
+        format!("{}<row>{}{}{}</row><row>{}{}</row>", header(), cell(0), cell(1), cell(2), cell(3), cell(4));
     let expected = "A,B,C\ntwo runs,東京,trimmed\n\"<&<&>\"\"'\r_xZZZZ__x0041_\",,\n";
-    assert_eq!(
-        digest(&workbook(&[&rows], Some(texts))),
-        digest(expected.as_bytes())
-    );
+    assert_eq!(digest(&workbook(&[&rows], Some(texts))), digest(expected.as_bytes()));
 }
 
 #[test]
@@ -110,10 +84,7 @@ fn all_sheets_count_and_must_have_the_same_header() {
     let row = |number: u32| format!("<row><c><v>{number}</v></c></row>");
     let (first, second) = (header() + &row(1), header() + &row(2) + &row(1));
     let found = look(&workbook(&[&first, "", &second, &header()], None)).unwrap();
-    assert_eq!(
-        (found.rows, found.content_digest),
-        (3, digest(b"A,B,C\n1,,\n1,,\n2,,\n"))
-    );
+    assert_eq!((found.rows, found.content_digest), (3, digest(b"A,B,C\n1,,\n1,,\n2,,\n")));
     assert_refused(&workbook(&[&first, &row(2)], None), "another header");
 }
 
@@ -128,16 +99,11 @@ fn prefixes_and_what_stands_beside_the_rows_do_not_matter() {
 
 #[test]
 fn a_workbook_without_relations_is_read_by_the_names_of_its_parts() {
-    let sheet = format!(
-        "<worksheet><sheetData>{}<row><c><v>1</v></c></row></sheetData></worksheet>",
-        header()
-    );
+    let sheet =
+        format!("<worksheet><sheetData>{}<row><c><v>1</v></c></row></sheetData></worksheet>", header());
     let whole = [
         ("[Content_Types].xml", ""),
-        (
-            "xl/workbook.xml",
-            r#"<workbook><sheets><sheet r:id="a"/></sheets></workbook>"#,
-        ),
+        ("xl/workbook.xml", r#"<workbook><sheets><sheet r:id="a"/></sheets></workbook>"#),
         ("xl/worksheets/sheet1.xml", &sheet),
     ];
     assert_eq!(digest(&zip_of(&whole)), digest(b"A,B,C\n1,,\n"));
@@ -150,36 +116,19 @@ fn a_table_of_texts_on_disk_reads_like_one_in_memory() {
     let header = vec!["A".to_owned(), "B".to_owned()];
     let rows = (0..3000).map(|number| vec![text(number), text(number * 7919 % 3000)]);
     let bytes = xlsx_of(&[vec![header], rows.collect()].concat(), 2026);
-    let in_memory = look_within(
-        Limits {
-            strings_in_memory: usize::MAX,
-            ..Limits::default()
-        },
-        &bytes,
-    )
-    .unwrap();
+    let in_memory =
+        look_within(Limits { strings_in_memory: usize::MAX, ..Limits::default() }, &bytes).unwrap();
     for strings_in_memory in [0, 1, 5000, 1 << 20] {
-        let limits = Limits {
-            strings_in_memory,
-            ..Limits::default()
-        };
-        assert_eq!(
-            look_within(limits, &bytes).unwrap(),
-            in_memory,
-            "{strings_in_memory}"
-        );
+        let limits = Limits { strings_in_memory, ..Limits::default() };
+        assert_eq!(look_within(limits, &bytes).unwrap(), in_memory, "{strings_in_memory}");
     }
     assert_eq!(in_memory.rows, 3000);
 }
 
 #[test]
 fn a_workbook_that_contradicts_itself_is_damaged() {
-    let sheet = |cells: &str| {
-        workbook(
-            &[&format!("{}<row>{cells}</row>", header())],
-            Some("<si><t>a</t></si>"),
-        )
-    };
+    let sheet =
+        |cells: &str| workbook(&[&format!("{}<row>{cells}</row>", header())], Some("<si><t>a</t></si>"));
     assert_refused(&sheet(r#"<c t="s"><v>1</v></c>"#), "not in the table");
     assert_refused(&sheet(r#"<c t="s"><v>x</v></c>"#), "by no number");
     assert_refused(&sheet(r#"<c t="what"><v>x</v></c>"#), "type that is not known");
@@ -191,14 +140,8 @@ fn a_workbook_that_contradicts_itself_is_damaged() {
     assert_refused(&sheet("<c><v>&unknown;</v></c>"), "unknown entity");
     assert_refused(&sheet("<c><v>1</c>"), "ill-formed");
     assert_refused(&sheet(&"<a>".repeat(1000)), "deeper");
-    assert_refused(
-        &sheet(&format!("<c><v>{}</v></c>", "1".repeat(2 << 20))),
-        "does not end",
-    );
-    assert_refused(
-        &sheet(&format!("<c><v>{}</v></c>", "1&lt;".repeat(1 << 20))),
-        "more than a row",
-    );
+    assert_refused(&sheet(&format!("<c><v>{}</v></c>", "1".repeat(2 << 20))), "does not end");
+    assert_refused(&sheet(&format!("<c><v>{}</v></c>", "1&lt;".repeat(1 << 20))), "more than a row");
     let unclosed = raw_workbook(&["<worksheet><sheetData>".into()], None);
     assert_refused(&unclosed, "ends inside an element");
     let entities = raw_workbook(&["<!DOCTYPE a [<!ENTITY b \"c\">]><worksheet/>".into()], None);
@@ -220,10 +163,7 @@ fn a_workbook_that_names_parts_it_does_not_hold_is_damaged() {
             ("xl/_rels/workbook.xml.rels", &relations),
         ])
     };
-    assert_refused(
-        &with(&listing("a")),
-        "names xl/worksheets/gone.xml and does not hold it",
-    );
+    assert_refused(&with(&listing("a")), "names xl/worksheets/gone.xml and does not hold it");
     assert_refused(&with(&listing("b")), "does not say where it is");
 }
 

@@ -37,10 +37,7 @@ struct Collected {
 impl ByteSink for Collected {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         if self.full {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "free some space under /spool",
-            ));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "free some space under /spool"));
         }
         self.bytes.extend_from_slice(&bytes);
         Ok(())
@@ -62,11 +59,7 @@ fn settings(endpoint: &str) -> WorkspaceSettings {
         endpoint: Url::parse(endpoint).unwrap(),
         project_id: "0123456789abcdef".into(),
         requests_per_second: 1000.0,
-        timeouts: Timeouts {
-            connect: long,
-            first_byte: long,
-            stall: long,
-        },
+        timeouts: Timeouts { connect: long, first_byte: long, stall: long },
         max_body: 1000,
         ca_pem: None,
     }
@@ -77,13 +70,7 @@ fn request() -> ExportRequest {
         start: "2026-11-21T23:59:00Z".parse().unwrap(),
         end: "2026-11-23T00:01:00Z".parse().unwrap(),
     };
-    ExportRequest {
-        bounds,
-        filters: Filters {
-            user_name: "a b+~张".into(),
-            ..Filters::default()
-        },
-    }
+    ExportRequest { bounds, filters: Filters { user_name: "a b+~张".into(), ..Filters::default() } }
 }
 
 fn source(settings: &WorkspaceSettings) -> WorkspaceV2 {
@@ -119,11 +106,7 @@ async fn export(scripts: Vec<Script>, change: impl FnOnce(&mut WorkspaceSettings
         assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
         assert!(!error.to_string().contains(|c: char| c.is_control()), "{error:?}");
     }
-    Outcome {
-        result,
-        bytes: sink.bytes,
-        requests: server.requests(),
-    }
+    Outcome { result, bytes: sink.bytes, requests: server.requests() }
 }
 
 fn unchanged(_: &mut WorkspaceSettings) {}
@@ -135,11 +118,7 @@ fn impatient(settings: &mut WorkspaceSettings) {
 
 #[tokio::test]
 async fn an_export_is_asked_for_signed_and_handed_on_as_it_is() {
-    let ok = answer(
-        "200 OK",
-        "X-Request-Id: r-1\r\nContent-Type: multipart/form-data\r\n",
-        "a,b\n1,2\n",
-    );
+    let ok = answer("200 OK", "X-Request-Id: r-1\r\nContent-Type: multipart/form-data\r\n", "a,b\n1,2\n");
     let outcome = export(vec![ok], unchanged).await;
     let receipt = outcome.result.unwrap();
     assert_eq!(outcome.bytes, b"a,b\n1,2\n");
@@ -151,20 +130,12 @@ async fn an_export_is_asked_for_signed_and_handed_on_as_it_is() {
     let path = "/v2/0123456789abcdef/connections/desktops/export";
     let target = "end_time=2026-11-23T00%3A01Z&language=en_US&start_time=2026-11-21T23%3A59Z\
                   &user_name=a%20b%2B~%E5%BC%A0";
-    assert!(
-        head.starts_with(&format!("GET {path}?{target} HTTP/1.1\r\n")),
-        "{head}"
-    );
+    assert!(head.starts_with(&format!("GET {path}?{target} HTTP/1.1\r\n")), "{head}");
     let field = |name: &str| {
-        let line = head
-            .lines()
-            .find(|line| line.to_lowercase().starts_with(&format!("{name}: ")))?;
+        let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}: ")))?;
         Some(line.split_once(": ")?.1)
     };
-    assert_eq!(
-        field("user-agent"),
-        Some(concat!("connvault/", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!(field("user-agent"), Some(concat!("connvault/", env!("CARGO_PKG_VERSION"))));
     assert_eq!(field("accept-encoding"), None);
     assert_eq!(field("x-security-token"), Some("tokentoken=="));
     let expected = Request {
@@ -181,10 +152,7 @@ async fn an_export_is_asked_for_signed_and_handed_on_as_it_is() {
         body: Sha256::of(b""),
     };
     let expected = sign(&expected, &keys(SECRETS[0]), StoppedClock.now()).unwrap();
-    assert_eq!(
-        field("authorization"),
-        Some(expected[AUTHORIZATION].to_str().unwrap())
-    );
+    assert_eq!(field("authorization"), Some(expected[AUTHORIZATION].to_str().unwrap()));
 }
 
 #[tokio::test]
@@ -201,48 +169,20 @@ fn settings_that_cannot_work_are_refused_when_they_are_read() {
         let mut settings = settings("https://workspace.example");
         change(&mut settings);
         let credentials = Arc::new(StaticKeys(keys(SECRETS[0])));
-        WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock))
-            .err()
-            .map(|error| error.to_string())
+        WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).err().map(|error| error.to_string())
     };
     assert_eq!(refused(|_| ()), None);
-    assert_eq!(
-        refused(|s| s.endpoint = Url::parse("http://[::1]:8080/base/").unwrap()),
-        None
-    );
-    for endpoint in [
-        "http://workspace.example",
-        "ftp://h",
-        "https://u:hush@h",
-        "https://h?a=b",
-    ] {
+    assert_eq!(refused(|s| s.endpoint = Url::parse("http://[::1]:8080/base/").unwrap()), None);
+    for endpoint in ["http://workspace.example", "ftp://h", "https://u:hush@h", "https://h?a=b"] {
         let mut settings = settings(endpoint);
         settings.project_id = "p".into();
         let credentials = Arc::new(StaticKeys(keys(SECRETS[0])));
-        let error = WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock))
-            .err()
-            .unwrap()
-            .to_string();
+        let error =
+            WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).err().unwrap().to_string();
         assert!(error.contains("endpoint") && !error.contains("hush"), "{error}");
     }
-    assert!(
-        refused(|s| s.project_id = "../x".into())
-            .unwrap()
-            .contains("project_id")
-    );
-    assert!(
-        refused(|s| s.project_id = String::new())
-            .unwrap()
-            .contains("project_id")
-    );
-    assert!(
-        refused(|s| s.requests_per_second = 0.0)
-            .unwrap()
-            .contains("requests_per_second")
-    );
-    assert!(
-        refused(|s| s.ca_pem = Some(b"no certificate".to_vec()))
-            .unwrap()
-            .contains("ca_file")
-    );
+    assert!(refused(|s| s.project_id = "../x".into()).unwrap().contains("project_id"));
+    assert!(refused(|s| s.project_id = String::new()).unwrap().contains("project_id"));
+    assert!(refused(|s| s.requests_per_second = 0.0).unwrap().contains("requests_per_second"));
+    assert!(refused(|s| s.ca_pem = Some(b"no certificate".to_vec())).unwrap().contains("ca_file"));
 }

@@ -3,11 +3,7 @@
 use super::{Refused, check};
 
 const REFUSED: &[Refused] = &[
-    (
-        "sources.hq",
-        "kind = \"aws\"",
-        "= \"aws\": must be \"huaweicloud-workspace\"",
-    ),
+    ("sources.hq", "kind = \"aws\"", "= \"aws\": must be \"huaweicloud-workspace\""),
     (
         "sources.hq",
         "region = \"AP/1\"",
@@ -35,11 +31,7 @@ const REFUSED: &[Refused] = &[
         "endpoint = \"https://u:hunter2@example.com\"",
         ": must not hold a user or a password; credentials have keys of their own",
     ),
-    (
-        "sources.hq",
-        "requests_per_second = 0",
-        "= 0: must be a whole number from 1 to 1000",
-    ),
+    ("sources.hq", "requests_per_second = 0", "= 0: must be a whole number from 1 to 1000"),
     ("sources.hq", "horizon = \"0d\"", "= \"0d\": must be more than 0s"),
     (
         "sources.hq",
@@ -47,21 +39,9 @@ const REFUSED: &[Refused] = &[
         "= \"30 days\": must be a duration in whole days (of 24 hours), hours, minutes and seconds, such as \"2h\" or \
          \"1h30m\"",
     ),
-    (
-        "sources.hq",
-        "connect_timeout = \"0s\"",
-        "= \"0s\": must be from 1s to 1h",
-    ),
-    (
-        "sources.hq",
-        "first_byte_timeout = \"2h\"",
-        "= \"2h\": must be from 1s to 1h",
-    ),
-    (
-        "sources.hq",
-        "stall_timeout = 60",
-        "= 60: must be a text in quotes, and this is a whole number",
-    ),
+    ("sources.hq", "connect_timeout = \"0s\"", "= \"0s\": must be from 1s to 1h"),
+    ("sources.hq", "first_byte_timeout = \"2h\"", "= \"2h\": must be from 1s to 1h"),
+    ("sources.hq", "stall_timeout = 60", "= 60: must be a text in quotes, and this is a whole number"),
     (
         "sources.hq",
         "max_body = \"6GiB\"",
@@ -83,11 +63,7 @@ const REFUSED: &[Refused] = &[
         "= \"/nowhere/ca.pem\": cannot read it: No such file or directory (os error 2); name a file that the daemon's \
          user can read",
     ),
-    (
-        "sources.hq.credentials",
-        "kind = \"ak\"",
-        "= \"ak\": must be \"aksk\"",
-    ),
+    ("sources.hq.credentials", "kind = \"ak\"", "= \"ak\": must be \"aksk\""),
     (
         "sources.hq.credentials",
         "secret_key_file = \"hunter2\"",

@@ -3,11 +3,7 @@
 use super::{Refused, check};
 
 const REFUSED: &[Refused] = &[
-    (
-        "stores.archive",
-        "kind = \"s4\"",
-        "= \"s4\": must be \"directory\" or \"s3\"; did you mean \"s3\"?",
-    ),
+    ("stores.archive", "kind = \"s4\"", "= \"s4\": must be \"directory\" or \"s3\"; did you mean \"s3\"?"),
     (
         "stores.archive",
         "bucket = \"A/B\"",
@@ -18,21 +14,13 @@ const REFUSED: &[Refused] = &[
         "endpoint = \"s3\"",
         "= \"s3\": must be a URL such as \"https://obs.ap-southeast-3.myhuaweicloud.com\"",
     ),
-    (
-        "stores.archive",
-        "endpoint = \"s3://a\"",
-        "= \"s3://a\": must begin with https://",
-    ),
+    ("stores.archive", "endpoint = \"s3://a\"", "= \"s3://a\": must begin with https://"),
     (
         "stores.archive",
         "endpoint = \"https://a/b\"",
         "= \"https://a/b\": must end after the host or port, without a path, a query or a fragment",
     ),
-    (
-        "stores.archive",
-        "path_style = \"yes\"",
-        "= \"yes\": must be true or false, and this is a text",
-    ),
+    ("stores.archive", "path_style = \"yes\"", "= \"yes\": must be true or false, and this is a text"),
     (
         "stores.archive",
         "prefix = \"a/../b\"",
@@ -45,11 +33,7 @@ const REFUSED: &[Refused] = &[
         "= \"if_none_match\": must be \"auto\" or \"head\" or \"if-none-match\" or \"obs-forbid-overwrite\"; did you mean \
          \"if-none-match\"?",
     ),
-    (
-        "stores.archive",
-        "readback = \"no\"",
-        "= \"no\": must be \"full\" or \"metadata\"",
-    ),
+    ("stores.archive", "readback = \"no\"", "= \"no\": must be \"full\" or \"metadata\""),
     (
         "stores.archive",
         "storage_class = \"cold\"",
@@ -70,11 +54,7 @@ const REFUSED: &[Refused] = &[
         "tags = { a = \"\", b = \"\", c = \"\", d = \"\", e = \"\", f = \"\", g = \"\", h = \"\", i = \"\", j = \"\", k = \"\" }",
         ": 11 tags are too many; an object takes 10 at most",
     ),
-    (
-        "stores.archive",
-        "tags = \"a\"",
-        ": must be a table (a section of its own), and this is a text",
-    ),
+    ("stores.archive", "tags = \"a\"", ": must be a table (a section of its own), and this is a text"),
     (
         "stores.archive",
         "path = \"/srv\"",
@@ -85,11 +65,7 @@ const REFUSED: &[Refused] = &[
         "bucket = \"b\"",
         ": goes with kind = \"s3\", not with kind = \"directory\"; take it out or change the kind",
     ),
-    (
-        "stores.disk",
-        "path = \"srv\"",
-        "= \"srv\": must be an absolute path, beginning with `/`",
-    ),
+    ("stores.disk", "path = \"srv\"", "= \"srv\": must be an absolute path, beginning with `/`"),
 ];
 
 #[test]

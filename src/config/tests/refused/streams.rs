@@ -3,11 +3,7 @@
 use super::{Refused, check};
 
 const REFUSED: &[Refused] = &[
-    (
-        "streams.logins",
-        "source = \"hp\"",
-        "= \"hp\": there is no such source; did you mean \"hq\"?",
-    ),
+    ("streams.logins", "source = \"hp\"", "= \"hp\": there is no such source; did you mean \"hq\"?"),
     (
         "streams.logins",
         "store = \"elsewhere\"",
@@ -50,27 +46,15 @@ const REFUSED: &[Refused] = &[
         "start = \"2026-11-01T00:00:30Z\"",
         "= \"2026-11-01T00:00:30Z\": must be a whole minute, as windows are cut at minutes",
     ),
-    (
-        "streams.logins",
-        "margin = \"1d\"",
-        "= \"1d\": must be less than a day",
-    ),
-    (
-        "streams.logins",
-        "deadline = \"0s\"",
-        "= \"0s\": must be more than 0s",
-    ),
+    ("streams.logins", "margin = \"1d\"", "= \"1d\": must be less than a day"),
+    ("streams.logins", "deadline = \"0s\"", "= \"0s\": must be more than 0s"),
     (
         "streams.logins",
         "settle = \"22d\"",
         "= \"22d\": window, settle and margin add up to 23d1h1m, too near to the source's horizon of 30d: records would be \
          forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
     ),
-    (
-        "streams.logins.filters",
-        "language = \"de_DE\"",
-        "= \"de_DE\": must be \"en_US\" or \"zh_CN\"",
-    ),
+    ("streams.logins.filters", "language = \"de_DE\"", "= \"de_DE\": must be \"en_US\" or \"zh_CN\""),
 ];
 
 #[test]

@@ -6,37 +6,20 @@ use super::*;
 async fn an_export_that_breaks_off_gives_no_receipt() {
     let head = "HTTP/1.1 200 OK\r\n";
     let cases = [
-        (
-            "short of its length",
-            format!("{head}Content-Length: 100\r\n\r\nhalf"),
-            Then::Close,
-        ),
-        (
-            "inside a chunk",
-            format!("{head}Transfer-Encoding: chunked\r\n\r\n10\r\nhalf"),
-            Then::Close,
-        ),
+        ("short of its length", format!("{head}Content-Length: 100\r\n\r\nhalf"), Then::Close),
+        ("inside a chunk", format!("{head}Transfer-Encoding: chunked\r\n\r\n10\r\nhalf"), Then::Close),
         (
             "before the last chunk",
             format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
             Then::Close,
         ),
-        (
-            "by a reset",
-            format!("{head}Content-Length: 100\r\n\r\nhalf"),
-            Then::Reset,
-        ),
+        ("by a reset", format!("{head}Content-Length: 100\r\n\r\nhalf"), Then::Reset),
         ("before any answer", String::new(), Then::Close),
         ("inside the head", "HTTP/1.1 200 O".to_owned(), Then::Close),
     ];
     for (what, text, then) in cases {
         let outcome = export(vec![raw(&text, then)], unchanged).await;
-        assert_eq!(
-            outcome.typed(),
-            (FailureKind::Transient, Scope::Window),
-            "{what}: {:?}",
-            outcome.result
-        );
+        assert_eq!(outcome.typed(), (FailureKind::Transient, Scope::Window), "{what}: {:?}", outcome.result);
     }
 }
 
@@ -44,23 +27,13 @@ async fn an_export_that_breaks_off_gives_no_receipt() {
 async fn silence_ends_the_wait_before_the_answer_and_inside_it() {
     let silent = export(vec![raw("", Then::Hang)], impatient).await;
     assert_eq!(silent.typed(), (FailureKind::Transient, Scope::Window));
-    assert!(
-        silent.failure().message.contains("did not answer"),
-        "{:?}",
-        silent.failure()
-    );
+    assert!(silent.failure().message.contains("did not answer"), "{:?}", silent.failure());
 
     let stalled = raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", Then::Hang);
-    let stalled = export(vec![stalled], |settings| {
-        settings.timeouts.stall = Duration::from_millis(50)
-    })
-    .await;
+    let stalled = export(vec![stalled], |settings| settings.timeouts.stall = Duration::from_millis(50)).await;
     assert_eq!(stalled.typed(), (FailureKind::Transient, Scope::Window));
     assert!(
-        stalled
-            .failure()
-            .message
-            .contains("after 4 bytes: nothing came for 50ms"),
+        stalled.failure().message.contains("after 4 bytes: nothing came for 50ms"),
         "{:?}",
         stalled.failure()
     );
@@ -69,11 +42,7 @@ async fn silence_ends_the_wait_before_the_answer_and_inside_it() {
 
 #[tokio::test]
 async fn a_refused_key_is_read_anew_and_the_request_signed_with_the_new_one() {
-    let refusal = answer(
-        "401 Unauthorized",
-        "X-Request-Id: r-1\r\n",
-        r#"{"error_code":"APIGW.0301"}"#,
-    );
+    let refusal = answer("401 Unauthorized", "X-Request-Id: r-1\r\n", r#"{"error_code":"APIGW.0301"}"#);
     let ok = answer("200 OK", "X-Request-Id: r-2\r\n", "x");
     let server = ScriptedServer::start(vec![refusal, ok]).await;
     let reads = AtomicUsize::new(0);
@@ -86,10 +55,7 @@ async fn a_refused_key_is_read_anew_and_the_request_signed_with_the_new_one() {
     assert_eq!(receipt.request_ids, ["r-1", "r-2"]);
     assert_eq!(sink.bytes, b"x");
     let requests = server.requests();
-    assert!(
-        requests[0].contains("Access=AK0,") && requests[1].contains("Access=AK1,"),
-        "{requests:?}"
-    );
+    assert!(requests[0].contains("Access=AK0,") && requests[1].contains("Access=AK1,"), "{requests:?}");
 }
 
 #[tokio::test]
@@ -109,14 +75,8 @@ async fn keys_that_cannot_be_read_are_a_matter_for_the_operator_and_nothing_is_s
     let settings = settings(&format!("http://{}", server.address));
     let credentials = Arc::new(ReloadingKeys::new(|| Err("secret_key_file: no such file".into())));
     let source = WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).unwrap();
-    let error = source
-        .export(&request(), &mut Collected::default())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.0,
-        Failure::new(FailureKind::Auth, Scope::Source, "secret_key_file: no such file")
-    );
+    let error = source.export(&request(), &mut Collected::default()).await.unwrap_err();
+    assert_eq!(error.0, Failure::new(FailureKind::Auth, Scope::Source, "secret_key_file: no such file"));
     assert!(server.requests().is_empty());
 }
 
@@ -136,35 +96,21 @@ async fn a_redirect_is_refused_and_not_followed() {
     let elsewhere = answer("307 Temporary Redirect", "Location: /v2/elsewhere\r\n", "");
     let outcome = export(vec![elsewhere, answer("200 OK", "", "stolen")], unchanged).await;
     assert_eq!(outcome.typed(), (FailureKind::Rejected, Scope::Source));
-    assert!(
-        outcome.failure().message.contains("redirect"),
-        "{:?}",
-        outcome.failure()
-    );
+    assert!(outcome.failure().message.contains("redirect"), "{:?}", outcome.failure());
     assert_eq!(outcome.requests.len(), 1);
 }
 
 #[tokio::test]
 async fn an_export_over_the_limit_is_refused_announced_or_not() {
     let announced = answer("200 OK", "", "12345");
-    let chunked = raw(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\nx",
-        Then::Repeat,
-    );
+    let chunked = raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\nx", Then::Repeat);
     for script in [announced, chunked] {
         let outcome = export(vec![script], |settings| settings.max_body = 4).await;
         assert_eq!(outcome.typed(), (FailureKind::Rejected, Scope::Window));
-        assert!(
-            outcome.failure().message.contains("shorter window"),
-            "{:?}",
-            outcome.failure()
-        );
+        assert!(outcome.failure().message.contains("shorter window"), "{:?}", outcome.failure());
         assert!(outcome.bytes.len() <= 4);
     }
-    let exact = export(vec![answer("200 OK", "", "1234")], |settings| {
-        settings.max_body = 4
-    })
-    .await;
+    let exact = export(vec![answer("200 OK", "", "1234")], |settings| settings.max_body = 4).await;
     assert!(exact.result.is_ok());
 }
 
@@ -174,27 +120,18 @@ async fn an_error_body_without_end_is_not_read_to_its_end() {
     let outcome = export(vec![endless], |settings| settings.timeouts.stall = Duration::MAX).await;
     assert_eq!(outcome.typed(), (FailureKind::Transient, Scope::Window));
     let hanging = raw("HTTP/1.1 403 No\r\nContent-Length: 999\r\n\r\n{", Then::Hang);
-    let outcome = export(vec![hanging], |settings| {
-        settings.timeouts.stall = Duration::from_millis(50)
-    })
-    .await;
+    let outcome = export(vec![hanging], |settings| settings.timeouts.stall = Duration::from_millis(50)).await;
     assert_eq!(outcome.typed(), (FailureKind::Auth, Scope::Source));
 }
 
 #[tokio::test]
 async fn a_disk_that_is_full_stops_the_machine_and_not_the_window() {
     let server = ScriptedServer::start(vec![answer("200 OK", "", "x")]).await;
-    let mut sink = Collected {
-        full: true,
-        ..Collected::default()
-    };
+    let mut sink = Collected { full: true, ..Collected::default() };
     let source = source(&settings(&format!("http://{}", server.address)));
     let error = source.export(&request(), &mut sink).await.unwrap_err();
     assert_eq!((error.0.kind, error.0.scope), (FailureKind::Local, Scope::Daemon));
-    assert!(
-        error.to_string().contains("free some space under /spool"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("free some space under /spool"), "{error}");
 }
 
 #[tokio::test]
@@ -206,18 +143,8 @@ async fn a_host_that_is_not_there_or_finishes_no_handshake_holds_up_the_source()
     let mut no_tls = settings(&format!("https://{}", mute.address));
     no_tls.timeouts.connect = Duration::from_millis(50);
     for settings in [vacant, no_tls] {
-        let error = source(&settings)
-            .export(&request(), &mut Collected::default())
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.0.kind, error.0.scope),
-            (FailureKind::Transient, Scope::Source),
-            "{error}"
-        );
-        assert!(
-            error.to_string().starts_with("cannot reach 127.0.0.1:"),
-            "{error}"
-        );
+        let error = source(&settings).export(&request(), &mut Collected::default()).await.unwrap_err();
+        assert_eq!((error.0.kind, error.0.scope), (FailureKind::Transient, Scope::Source), "{error}");
+        assert!(error.to_string().starts_with("cannot reach 127.0.0.1:"), "{error}");
     }
 }

@@ -85,10 +85,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            inflated: 64 << 30,
-            strings_in_memory: 4 << 20,
-        }
+        Self { inflated: 64 << 30, strings_in_memory: 4 << 20 }
     }
 }
 
@@ -110,11 +107,7 @@ fn inspect_within(
     let mut digester = ContentDigester::default();
     let format = read_within(limits, path, scratch, stop, &mut digester)?;
     let (rows, content_digest) = digester.finish()?;
-    Ok(Inspection {
-        format,
-        rows,
-        content_digest,
-    })
+    Ok(Inspection { format, rows, content_digest })
 }
 
 /// Reads the rows of the file at `path` once, as [`inspect`] does, and hands them to `visitor`. What `visitor` was
@@ -180,17 +173,15 @@ fn read_unpacked(
             delimited::read(text, &kind, meter, visitor)?;
             Ok(Format::CsvGz)
         }
-        Sniffed::Gzip => Err(InspectError::NotAnExport(NotAnExport::OtherBinary {
-            what: "gzip within gzip",
-        })),
+        Sniffed::Gzip => {
+            Err(InspectError::NotAnExport(NotAnExport::OtherBinary { what: "gzip within gzip" }))
+        }
     }
 }
 
 fn read_prefix(from: &mut impl Read, meter: &Meter<'_>) -> Result<Vec<u8>, InspectError> {
     let mut prefix = Vec::new();
-    from.take(PREFIX as u64)
-        .read_to_end(&mut prefix)
-        .map_err(|error| meter.explain(error))?;
+    from.take(PREFIX as u64).read_to_end(&mut prefix).map_err(|error| meter.explain(error))?;
     Ok(prefix)
 }
 

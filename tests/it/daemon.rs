@@ -1,0 +1,146 @@
+//! The daemon as systemd sees it: a real process, real signals, a real notification socket.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use connvault_sim::{Fault, Rule};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::vault::{Vault, WINDOWS};
+
+fn signal(daemon: &Child, signal: Signal) {
+    kill_process(Pid::from_child(daemon), signal).unwrap();
+}
+
+/// Waits for the process to end, and fails when it takes longer than the design allows.
+async fn ended(mut daemon: Child) -> std::process::ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = daemon.try_wait().unwrap() {
+            return status;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Messages that arrive until one of them has `word`.
+fn messages_until(socket: &UnixDatagram, word: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("no {word:?} but {seen:?}: {e}"));
+        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        seen.push(message.clone());
+        if message.contains(word) {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_ready_status_watchdog_and_stopping() {
+    let vault = Vault::in_directory().await;
+    let path = vault.path("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut command = vault.daemon_command();
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "600000");
+    let daemon = command.spawn().unwrap();
+    let socket = tokio::task::spawn_blocking(move || {
+        let before = messages_until(&socket, "READY=1");
+        assert!(before.iter().any(|message| message.contains("STATUS=proving")), "{before:?}");
+        messages_until(&socket, "WATCHDOG=1");
+        messages_until(&socket, &format!("{WINDOWS} archived since the start"));
+        messages_until(&socket, "WATCHDOG=1");
+        socket
+    })
+    .await
+    .unwrap();
+    signal(&daemon, Signal::TERM);
+    tokio::task::spawn_blocking(move || messages_until(&socket, "STOPPING=1")).await.unwrap();
+    assert!(ended(daemon).await.success());
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_in_the_middle_of_a_stalled_pull_ends_in_time_and_a_restart_takes_it_up() {
+    let vault =
+        Vault::with(|dir| crate::support::vault::Place::Directory(dir.join("archive")), |sim| sim).await;
+    vault.configure_with("stall_timeout = \"5m\"\n", "");
+    vault.sim.faults().add(Rule::new(Fault::StallAfter { bytes: 100 }));
+    let daemon = vault.daemon();
+    vault.until(|| vault.sim.request_count(connvault_sim::Endpoint::Export) > 0).await;
+    signal(&daemon, Signal::TERM);
+    assert!(ended(daemon).await.success());
+    vault.sim.faults().clear();
+    vault.once().await;
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    assert!(vault.spooled().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_makes_it_look_again_at_once() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().always(Fault::status(400));
+    let daemon = vault.daemon();
+    vault.until(|| vault.sim.request_count(connvault_sim::Endpoint::Export) >= WINDOWS as u64).await;
+    vault.sim.faults().clear();
+    loop {
+        let retried = vault.connvault(&["retry", "--json"]).await;
+        signal(&daemon, Signal::HUP);
+        if String::from_utf8_lossy(&retried.stdout).contains(&format!("{WINDOWS}")) {
+            break;
+        }
+    }
+    let mut daemon = daemon;
+    vault.until_archived(&mut daemon).await;
+    signal(&daemon, Signal::TERM);
+    assert!(ended(daemon).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_killed_starts_again_and_a_second_one_beside_it_ends_with_4() {
+    let vault = Vault::in_directory().await;
+    let mut daemon = vault.daemon();
+    vault.until_archived(&mut daemon).await;
+    assert_eq!(vault.connvault(&["run"]).await.status.code(), Some(4));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let again = vault.daemon();
+    vault.until(|| vault.path("state/lock").exists()).await;
+    let mut again = again;
+    vault.until_archived(&mut again).await;
+    signal(&again, Signal::TERM);
+    ended(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_wakes_it_when_a_window_becomes_due() {
+    let vault = Vault::in_directory().await;
+    let text = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let now = jiff::Timestamp::from_second(
+        i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap() / 60 * 60,
+    )
+    .unwrap();
+    let start = vault.start.to_string();
+    let text = text
+        .replace("window = \"1d\"", "window = 1")
+        .replace(&start, &now.to_string())
+        .replace("[daemon]\n", "[daemon]\nschedule = \"* * * * * *\"\n");
+    std::fs::write(vault.path("config.toml"), text).unwrap();
+    let daemon = vault.daemon();
+    // The minute that is running ends, and is archived.
+    let began = Instant::now();
+    loop {
+        let folder = vault.path("archive/logins/data");
+        if folder.exists() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "the minute is over and not archived");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    signal(&daemon, Signal::TERM);
+    ended(daemon).await;
+}
