@@ -32,8 +32,8 @@ pub struct Look {
 struct Memory {
     /// Streams whose log was opened in this run.
     opened: BTreeSet<StreamName>,
-    /// Held up at the last look.
-    held: BTreeSet<Resource>,
+    /// Held up at the last look, and until when.
+    held: BTreeMap<Resource, Timestamp>,
     /// When the first of the windows that are due and pause may go on.
     pauses_until: Option<Timestamp>,
 }
@@ -155,7 +155,11 @@ impl Look {
             })
             .min();
         self.memory(|memory| {
-            memory.held = snapshot.holds.keys().cloned().collect();
+            memory.held = snapshot
+                .holds
+                .iter()
+                .map(|(resource, hold)| (resource.clone(), hold.until))
+                .collect();
             memory.pauses_until = pauses_until;
         });
     }
@@ -166,7 +170,7 @@ impl Look {
     }
 
     /// What a stream's windows need besides themselves.
-    pub fn resources(&self, stream: &StreamName) -> Vec<Resource> {
+    fn resources(&self, stream: &StreamName) -> Vec<Resource> {
         let Some(stream) = self.streams.get(stream) else {
             return Vec::new();
         };
@@ -178,19 +182,23 @@ impl Look {
         ]
     }
 
-    /// Ends the holds on what a window of `stream` has just shown to work.
-    pub async fn lift_holds(&self, stream: &StreamName) {
-        let held: Vec<_> = self.memory(|memory| {
-            self.resources(stream)
-                .into_iter()
-                .filter(|resource| memory.held.remove(resource))
-                .collect()
-        });
-        for resource in held {
-            if let Err(error) = self.services.ledger.lift(&resource).await {
-                tracing::debug!(%resource, %error, "hold not lifted; it runs out by itself");
+    /// Ends the holds on what a window of `stream` has just shown to work; says which. A hold that has not run out
+    /// stays: the window was in flight before it, and a pause that the other side asked for is a promise.
+    pub async fn lift_holds(&self, stream: &StreamName) -> Vec<Resource> {
+        let now = self.services.clock.now();
+        let run_out = |memory: &mut Memory, resource: &Resource| {
+            memory.held.get(resource).is_some_and(|until| *until <= now)
+                && memory.held.remove(resource).is_some()
+        };
+        let needed = self.resources(stream).into_iter();
+        let held: Vec<_> =
+            self.memory(|memory| needed.filter(|resource| run_out(memory, resource)).collect());
+        for resource in &held {
+            if let Err(error) = self.services.ledger.lift(resource).await {
+                tracing::debug!(%resource, %error, "hold not lifted; it counts on when the next failure comes");
             }
         }
+        held
     }
 
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {

@@ -236,8 +236,7 @@ impl Run<'_> {
         match &ending {
             Ending::Archived { .. } | Ending::Lost => {
                 let look = &self.reconciler.look;
-                look.lift_holds(&stream).await;
-                self.report.works_again(look.resources(&stream));
+                self.report.works_again(look.lift_holds(&stream).await);
                 (self.waits, self.local_failures) = (0, 0);
                 match ending {
                     Ending::Lost => self.tally.lost += 1,

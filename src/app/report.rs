@@ -75,9 +75,9 @@ impl Report {
         }
     }
 
-    /// A window has just been archived with these.
+    /// These were held up, and a window has just been archived with them. (So this machine works, in any case.)
     pub fn works_again(&mut self, resources: Vec<Resource>) {
-        for resource in resources {
+        for resource in resources.into_iter().chain([Resource::Daemon]) {
             if self.said.remove(&resource).is_some() {
                 tracing::info!(%resource, "works again");
             }

@@ -245,6 +245,11 @@ pub fn log_key(stream: &StreamName, seq: Seq) -> ObjectKey {
     ObjectKey(format!("{stream}/log/{seq:012}.json", seq = seq.get()))
 }
 
+/// What every data key of a stream begins with, below the store's prefix.
+pub fn data_prefix(stream: &StreamName) -> KeyPrefix {
+    KeyPrefix(format!("{stream}/data/"))
+}
+
 /// What every key of a stream's log begins with, below the store's prefix.
 pub fn log_prefix(stream: &StreamName) -> KeyPrefix {
     KeyPrefix(format!("{stream}/log/"))

@@ -1,5 +1,6 @@
 //! Every integration test, in one binary, so that the crate is linked once.
 
+mod crash;
 mod demo;
 mod store_conformance;
 mod store_directory;

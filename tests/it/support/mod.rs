@@ -6,4 +6,5 @@ pub mod content;
 pub mod faulty_store;
 pub mod s3s;
 pub mod tls;
+pub mod vault;
 pub mod wire;
