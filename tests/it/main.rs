@@ -2,6 +2,7 @@
 
 mod crash;
 mod demo;
+mod documents;
 mod store_conformance;
 mod store_directory;
 mod store_faults;
