@@ -84,10 +84,7 @@ fn the_tests_that_the_guarantees_rest_on_are_there() {
     let quoted: Vec<_> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
     assert!(quoted.len() > 30, "only {} tests are named", quoted.len());
     for name in quoted {
-        assert!(
-            code.contains(&format!("fn {name}(")),
-            "there is no test {name}"
-        );
+        assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
     }
 }
 
@@ -104,12 +101,13 @@ fn every_link_between_documents_leads_somewhere() {
                 "" => document.clone(),
                 file => document.parent().unwrap().join(file),
             };
-            assert!(
-                path.exists(),
-                "{}: {target} leads nowhere",
-                document.display()
-            );
-            let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            assert!(path.exists(), "{}: {target} leads nowhere", document.display());
+            let anchor = |line: &str| {
+                line.trim_start_matches('#')
+                    .trim()
+                    .to_lowercase()
+                    .replace(' ', "-")
+            };
             let has_heading = || {
                 read(&path)
                     .lines()
