@@ -22,8 +22,7 @@ pub enum LogFormat {
 }
 
 /// What the crates below us have to say is of use only when something is wrong.
-const QUIET: &str =
-    ",aws_smithy_runtime=error,aws_sdk_s3=error,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn";
+const QUIET: &str = ",aws_smithy_runtime=error,aws_sdk_s3=error,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn,tokio_cron_scheduler=warn";
 
 /// Begins to write logs of `filter` (as in `RUST_LOG`), around `bars`, if there are any on the screen.
 ///

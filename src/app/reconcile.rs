@@ -200,8 +200,7 @@ impl Run<'_> {
             }
             Ok((id, Done::Worked(stream, window, ending, lifted))) => {
                 self.working.remove(&id);
-                self.report.works_again(lifted);
-                self.worked(stream, window, ending);
+                self.worked(stream, window, ending, lifted);
             }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
@@ -228,11 +227,17 @@ impl Run<'_> {
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
     }
 
-    fn worked(&mut self, stream: StreamName, window: Window, ending: Ending) {
+    fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
         self.report.ending(&stream, window, &ending);
         match &ending {
             Ending::Archived { .. } | Ending::Lost => {
-                (self.waits, self.local_failures) = (0, 0);
+                // A window that was in flight before this machine failed says nothing about it.
+                if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
+                    lifted.push(Resource::Daemon);
+                    self.local_failures = 0;
+                }
+                self.report.works_again(lifted);
+                self.waits = 0;
                 match ending {
                     Ending::Lost => self.tally.lost += 1,
                     _ => self.tally.archived += 1,

@@ -68,9 +68,9 @@ impl Report {
         }
     }
 
-    /// These were held up, and a window has just been archived with them. (So this machine works, in any case.)
+    /// These were held up, and a window has just been archived with them.
     pub fn works_again(&mut self, resources: Vec<Resource>) {
-        for resource in resources.into_iter().chain([Resource::Daemon]) {
+        for resource in resources {
             if self.said.remove(&resource).is_some() {
                 tracing::info!(%resource, "works again");
             }

@@ -21,12 +21,12 @@ struct Files {
 }
 
 const SECRETS: [&str; 6] = [
-    "hq-access-key",
-    "hq-secret-key",
-    "hq-security-token",
-    "archive-access-key",
-    "archive-secret-key",
-    "archive-security-token",
+    "source-access-key",
+    "source-secret-key",
+    "source-security-token",
+    "store-access-key",
+    "store-secret-key",
+    "store-security-token",
 ];
 
 impl Files {
@@ -86,14 +86,14 @@ region = "ap-southeast-3"
 project_id = "0123"
 [sources.hq.credentials]
 kind = "aksk"
-access_key_file = "${CREDENTIALS_DIRECTORY}/hq-access-key"
-secret_key_file = "${CREDENTIALS_DIRECTORY}/hq-secret-key"
+access_key_file = "${CREDENTIALS_DIRECTORY}/source-access-key"
+secret_key_file = "${CREDENTIALS_DIRECTORY}/source-secret-key"
 [stores.archive]
 kind = "s3"
 bucket = "records"
 region = "ap-southeast-3"
-access_key_file = "${CREDENTIALS_DIRECTORY}/archive-access-key"
-secret_key_file = "${CREDENTIALS_DIRECTORY}/archive-secret-key"
+access_key_file = "${CREDENTIALS_DIRECTORY}/store-access-key"
+secret_key_file = "${CREDENTIALS_DIRECTORY}/store-secret-key"
 [stores.disk]
 kind = "directory"
 path = "/srv/records"

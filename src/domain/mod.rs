@@ -1,3 +1,4 @@
+//! The pure core: windows, verdicts, the plan, names of objects, the format of the log.
 //!
 //! Nothing in here does I/O or asks what time it is: `now` is always an argument. Everything else in the
 //! crate may depend on `domain`; `domain` depends on nothing of the crate (`tests/it/architecture.rs` checks it).

@@ -1,6 +1,5 @@
 //! The rules of the house that a compiler does not check.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -72,7 +71,9 @@ fn every_file_says_what_it_is_for_and_stays_small() {
 
 #[test]
 fn a_mod_rs_does_no_work() {
-    for (file, text) in sources().iter().filter(|(file, _)| file.ends_with("mod.rs")) {
+    for (file, text) in
+        sources().iter().filter(|(file, _)| file.ends_with("mod.rs") && !file.contains("/tests/"))
+    {
         let mut in_use = false;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let starts = ["//", "mod ", "pub mod ", "use ", "pub use ", "#[", "pub(crate) mod "];
@@ -80,27 +81,5 @@ fn a_mod_rs_does_no_work() {
             assert!(plain, "{file} does work: {line}");
             in_use = (in_use || line.contains("use ")) && !line.ends_with(';');
         }
-    }
-}
-
-#[test]
-fn the_architecture_page_names_every_module() {
-    let page = std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md");
-    let missing: BTreeSet<_> = sources()
-        .into_iter()
-        .map(|(file, _)| file)
-        .filter(|file| {
-            !file.contains("/tests") && !file.ends_with("_tests.rs") && !file.ends_with("scripted_server.rs")
-        })
-        .filter(|file| !page.contains(&format!("`src/{file}`")) && !page.contains(&format!("`{file}`")))
-        .collect();
-    assert!(missing.is_empty(), "docs/architecture.md does not name {missing:#?}");
-}
-
-#[test]
-fn the_readme_gives_the_two_commands() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    for command in ["cargo run --release --example demo", "scripts/test"] {
-        assert!(readme.contains(command), "README.md lacks {command}");
     }
 }

@@ -189,7 +189,9 @@ impl Drop for Tmpfs {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, to mount a small disk: run scripts/test"]
 async fn a_full_disk_is_one_line_and_loses_nothing() {
-    let vault = Vault::in_directory().await;
+    // No export fits beside the ballast.
+    let large = |sim: connvault_sim::Builder| sim.bulk_csv_rows(20_000);
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), large).await;
     let disk = Tmpfs::mount(vault.state_dir(), "1m");
     // The ledger has its place; an export has none.
     vault.connvault(&["once"]).await;

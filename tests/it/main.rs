@@ -3,6 +3,8 @@
 mod architecture;
 mod crash;
 mod daemon;
+mod demo;
+mod documents;
 mod errors;
 mod secrets;
 mod store_conformance;

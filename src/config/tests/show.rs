@@ -39,12 +39,12 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     stall_timeout = "1m"
 
     [sources.hq.credentials]
-    access_key_file = "/credentials/hq-access-key"
+    access_key_file = "/credentials/source-access-key"
     kind = "aksk"
-    secret_key_file = "/credentials/hq-secret-key"
+    secret_key_file = "/credentials/source-secret-key"
 
     [stores.archive]
-    access_key_file = "/credentials/archive-access-key"
+    access_key_file = "/credentials/store-access-key"
     bucket = "records"
     create_only = "auto"
     kind = "s3"
@@ -52,7 +52,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     prefix = ""
     readback = "full"
     region = "ap-southeast-3"
-    secret_key_file = "/credentials/archive-secret-key"
+    secret_key_file = "/credentials/store-secret-key"
 
     [stores.archive.tags]
 
@@ -112,7 +112,7 @@ fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothi
         assert_ne!(fingerprint(&files.load(&other).unwrap()), first, "{other}");
     }
     let config = files.load(MINIMAL).unwrap();
-    for name in ["hq-access-key", "hq-secret-key", "archive-access-key", "archive-secret-key"] {
+    for name in ["source-access-key", "source-secret-key", "store-access-key", "store-secret-key"] {
         let path = files.secret(name, "another");
         assert_ne!(fingerprint(&config), first, "{name}");
         std::fs::remove_file(path).unwrap();
