@@ -183,11 +183,13 @@ async fn commit(
     export: &SpooledExport,
 ) -> Result<Ending, Failure> {
     loop {
+        // In this order: what is archived after its names were read is found unnamed, and looked into.
+        let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
         if is_archived(services, stream, lease.window).await? {
             return archived_elsewhere(services, lease).await;
         }
-        let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
         let stored = data_object::store(services, stream, lease.window, export, &named).await?;
+        let Some(stored) = stored else { return archived_elsewhere(services, lease).await };
         // Nothing after this can be taken back: a holder that slept must not go on.
         services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
         let ending = Ending::Archived {
@@ -215,7 +217,12 @@ async fn commit(
     }
 }
 
-async fn is_archived(services: &Services, stream: &Stream, window: Window) -> Result<bool, Failure> {
+/// Whether the ledger knows the window as archived.
+pub(super) async fn is_archived(
+    services: &Services,
+    stream: &Stream,
+    window: Window,
+) -> Result<bool, Failure> {
     let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
     Ok(matches!(state, Some(WindowState::Archived { .. })))
 }

@@ -7,7 +7,8 @@
 //! - other rows: it stays, the pull goes under the next revision number, and the entry names the orphan.
 //!
 //! All keys of the window are listed first, so an orphan is found whatever its revision and format. Losing a race
-//! between listing and putting only means to look again.
+//! between listing and putting only means to look again. And what looks like an orphan may be what another daemon has
+//! just archived: the log is followed before anything is taken for one.
 
 use futures_util::TryStreamExt;
 use sha2::Digest;
@@ -23,7 +24,7 @@ use crate::ports::checkpoint::Step;
 use crate::ports::ledger::NamedObject;
 use crate::ports::object_store::{Content, ObjectBody, PutOutcome, Readback};
 
-use super::archive_window::Services;
+use super::archive_window::{Services, is_archived};
 use super::failure_policy::of_store;
 use super::stream::Stream;
 
@@ -41,7 +42,8 @@ pub struct Stored {
     pub orphans: Vec<Orphan>,
 }
 
-/// Makes sure that the store holds `export`, or an orphan with the same rows, and proves it.
+/// Makes sure that the store holds `export`, or an orphan with the same rows, and proves it; `None` when somebody else
+/// has archived the window by now.
 ///
 /// # Errors
 /// When the store fails, or does not give back what was put.
@@ -51,9 +53,15 @@ pub async fn store(
     window: Window,
     export: &SpooledExport,
     named: &[NamedObject],
-) -> Result<Stored, Failure> {
+) -> Result<Option<Stored>, Failure> {
     for _ in 0..ROUNDS {
         let present = list(stream, window).await?;
+        if present.iter().any(|key| named.iter().all(|named| named.key != *key)) {
+            stream.log.follow().await?;
+            if is_archived(services, stream, window).await? {
+                return Ok(None);
+            }
+        }
         let mut orphans = Vec::new();
         let mut adopted = None;
         for key in present.iter().filter(|key| named.iter().all(|named| named.key != **key)) {
@@ -66,13 +74,13 @@ pub async fn store(
         }
         if let Some(object) = adopted {
             tracing::info!(stream = %stream.name(), %window, key = %object.key, "object of an earlier run adopted");
-            return Ok(Stored { revision: object.key.revision(), object, orphans });
+            return Ok(Some(Stored { revision: object.key.revision(), object, orphans }));
         }
         let taken = present.iter().chain(named.iter().map(|named| &named.key)).map(DataKey::revision).max();
         let revision = taken.map_or(Revision::FIRST, Revision::next);
         let key = DataKey::new(window, revision, export.facts.format);
         if let Some(object) = put(services, stream, &key, export).await? {
-            return Ok(Stored { revision, object, orphans });
+            return Ok(Some(Stored { revision, object, orphans }));
         }
     }
     let message =

@@ -128,11 +128,13 @@ impl Reconciler {
             if idle {
                 self.observer.on(&Event::Idle { until: run.next_wake });
             }
+            // The clock may have been set since the last look; the look itself is put off by nothing.
+            let next_look = run.look_at.min(Instant::now() + run.wait());
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 Some(done) = run.tasks.join_next_with_id(), if !idle => run.take(done),
                 () = self.wake.notified() => run.stale = true,
-                () = tokio::time::sleep_until(run.look_at) => {
+                () = tokio::time::sleep_until(next_look) => {
                     run.stale = true;
                     run.look_at = Instant::now() + LOOK_AGAIN;
                 }
@@ -307,7 +309,7 @@ impl Run<'_> {
                 }
                 self.reconciler.observer.on(&Event::Alive);
             }
-            if !last {
+            if !last && !self.tasks.is_empty() {
                 services.abandon.cancel();
             }
         }

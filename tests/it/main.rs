@@ -6,6 +6,8 @@ mod daemon;
 mod demo;
 mod documents;
 mod errors;
+mod ledger_conformance;
+mod protocol;
 mod secrets;
 mod store_conformance;
 mod store_directory;

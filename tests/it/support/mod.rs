@@ -1,10 +1,15 @@
 //! What several tests stand on: servers, wires and stores that fail when told to.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod archive;
 pub mod buckets;
+pub mod clock;
 pub mod content;
 pub mod faulty_store;
+pub mod inside;
+pub mod place;
 pub mod s3s;
 pub mod tls;
 pub mod vault;
 pub mod wire;
+pub mod world;

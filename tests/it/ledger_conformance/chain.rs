@@ -1,0 +1,96 @@
+//! Makes entries that follow each other.
+
+use connvault::domain::digest::Sha256;
+use connvault::domain::export::{Bounds, ExportApi, Filters, Format};
+use connvault::domain::log_entry::{
+    Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, SealedEntry,
+    StoredObject, StreamOpened, Writer, after,
+};
+use connvault::domain::object_key::{DataKey, Revision};
+use connvault::domain::window::Window;
+
+use super::{day, minute, stream};
+
+/// A log that grows.
+#[derive(Debug, Clone, Default)]
+pub struct Chain(Option<Head>);
+
+impl Chain {
+    /// A log whose first entry is made already, with that entry.
+    pub fn opened() -> (Self, SealedEntry) {
+        let mut chain = Self::default();
+        let entry = chain.opens(day(1));
+        (chain, entry)
+    }
+
+    /// The next entry, which says `body`.
+    fn next(&mut self, body: EntryBody) -> SealedEntry {
+        let (seq, previous) = after(self.0);
+        let entry = SealedEntry::seal(LogEntry {
+            format: FORMAT,
+            stream: stream(),
+            seq,
+            previous,
+            recorded_at: minute(0),
+            writer: Writer {
+                version: "0.1.0".to_owned(),
+                host: "archive-1".to_owned(),
+                key_fingerprint: None,
+            },
+            body,
+        });
+        self.0 = Some(entry.head());
+        entry
+    }
+
+    /// A `stream` entry whose first window is `first`.
+    pub fn opens(&mut self, first: Window) -> SealedEntry {
+        let definition = Definition {
+            region: "ap-southeast-3".to_owned(),
+            project_id: "0123".to_owned(),
+            window: "1d".to_owned(),
+            timezone: "UTC".to_owned(),
+            start: first.start(),
+            filters: Filters::default(),
+        };
+        self.next(EntryBody::Stream(StreamOpened { definition }))
+    }
+
+    pub fn archives(&mut self, window: Window, revision: u32, orphans: &[u32]) -> SealedEntry {
+        let orphan = |revision: &u32| Orphan {
+            key: key(window, *revision),
+            bytes: 7,
+            sha256: Sha256::of(&revision.to_be_bytes()),
+        };
+        self.next(EntryBody::Archived(Box::new(Archived {
+            window,
+            revision: Revision::new(revision).unwrap(),
+            object: StoredObject {
+                key: key(window, revision),
+                version_id: None,
+                bytes: 7,
+                sha256: Sha256::of(b"an export"),
+                format: Format::Csv,
+                rows: 3,
+                content_digest: "0".repeat(64).parse().unwrap(),
+            },
+            export: ExportFacts {
+                api: ExportApi::V2,
+                requested: Bounds { start: window.start(), end: window.end() },
+                counted: None,
+                request_ids: Vec::new(),
+                pulled_at: minute(0),
+            },
+            supersedes: None,
+            orphans: orphans.iter().map(orphan).collect(),
+        })))
+    }
+
+    pub fn loses(&mut self, window: Window) -> SealedEntry {
+        self.next(EntryBody::Lost(Lost { window, reason: "too old".to_owned(), last_attempt: None }))
+    }
+}
+
+pub fn key(window: Window, revision: u32) -> DataKey {
+    DataKey::new(window, Revision::new(revision).unwrap(), Format::Csv)
+}

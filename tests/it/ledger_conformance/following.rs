@@ -1,0 +1,199 @@
+//! The ledger follows the log, and keeps what it learnt.
+
+use std::slice::from_ref;
+
+use connvault::domain::digest::Sha256;
+use connvault::domain::log_entry::SealedEntry;
+use connvault::domain::object_key::{Revision, Seq};
+use connvault::domain::snapshot::{Fingerprint, Snapshot, WindowState};
+use connvault::ports::ledger::{Disposition, LedgerError};
+
+use super::chain::{Chain, key};
+use super::failures::{failure, hold_of_store};
+use super::{Adapter, day, leased, minute, state, state_of, stream};
+
+fn archived(seq: u64, revision: u32) -> Option<WindowState> {
+    Some(WindowState::Archived { seq: Seq::new(seq).unwrap(), revision: Revision::new(revision).unwrap() })
+}
+
+pub async fn what_was_applied_is_passed_over<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    assert_eq!(ledger.snapshot().await.unwrap(), Snapshot::default());
+    assert_eq!(ledger.stream(&stream()).await.unwrap(), None);
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.archives(day(1), 1, &[]), chain.loses(day(2))];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    let once = ledger.snapshot().await.unwrap();
+    for again in [&entries[..], &entries[1..], &entries[2..], &[]] {
+        ledger.apply(&stream(), again).await.unwrap();
+    }
+    assert_eq!(ledger.snapshot().await.unwrap(), once);
+    let known = ledger.stream(&stream()).await.unwrap().unwrap();
+    assert_eq!(known.head, entries[2].head());
+    assert_eq!(known.definition.start, day(1).start());
+    assert_eq!(once.streams[&stream()], known);
+    // Some that are known, and one that is not.
+    let fourth = chain.archives(day(3), 1, &[]);
+    ledger.apply(&stream(), &[entries[2].clone(), fourth]).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(3)).await, archived(4, 1));
+}
+
+pub async fn an_entry_that_does_not_follow_is_refused<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let mut fork = chain.clone();
+    let (second, third) = (chain.archives(day(1), 1, &[]), chain.archives(day(2), 1, &[]));
+    let refused = async |entry: &SealedEntry, why: &str| {
+        let before = ledger.snapshot().await.unwrap();
+        let error = ledger.apply(&stream(), from_ref(entry)).await.unwrap_err();
+        assert!(matches!(error, LedgerError::NotNext { .. }), "{why}: {error}");
+        assert_eq!(ledger.snapshot().await.unwrap(), before, "{why}");
+    };
+    refused(&second, "nothing is known yet").await;
+    refused(&Chain::default().archives(day(1), 1, &[]), "a first entry opens the stream").await;
+    ledger.apply(&stream(), &[first]).await.unwrap();
+    refused(&third, "a gap").await;
+    ledger.apply(&stream(), &[second]).await.unwrap();
+    fork.loses(day(1));
+    refused(&fork.loses(day(2)), "a fork: it follows another second entry").await;
+    ledger.apply(&stream(), &[third]).await.unwrap();
+}
+
+pub async fn a_batch_with_a_gap_changes_nothing<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let second = chain.archives(day(1), 1, &[]);
+    chain.archives(day(2), 1, &[]);
+    let fourth = chain.archives(day(3), 1, &[]);
+    let error = ledger.apply(&stream(), &[first, second, fourth]).await.unwrap_err();
+    assert!(matches!(&error, LedgerError::NotNext { seq, .. } if seq.get() == 4), "{error}");
+    assert_eq!(ledger.snapshot().await.unwrap(), Snapshot::default());
+}
+
+pub async fn an_entry_settles_whatever_the_ledger_thought<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    ledger.apply(&stream(), &[first]).await.unwrap();
+    let fail = async |window, disposition| {
+        let lease = leased(&*ledger, window, "a", 0, 30).await;
+        ledger.fail(&lease, &failure(), &disposition, minute(1)).await.unwrap();
+    };
+    fail(day(1), Disposition::Retry { at: minute(60) }).await;
+    let fingerprint = Fingerprint("now".to_owned());
+    fail(day(2), Disposition::Park { fingerprint }).await;
+    fail(day(3), Disposition::NotCharged).await;
+    let loses = chain.loses(day(4));
+    ledger.apply(&stream(), &[loses]).await.unwrap();
+    leased(&*ledger, day(5), "a", 0, 30).await;
+    let entries: Vec<_> = (1..=6).map(|number| chain.archives(day(number), 1, &[])).collect();
+    ledger.apply(&stream(), &entries).await.unwrap();
+    for number in 1..=6 {
+        assert_eq!(state_of(&*ledger, day(number)).await, archived(2 + number as u64, 1), "{number}");
+    }
+}
+
+pub async fn an_archived_window_is_never_lost_again<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.archives(day(1), 1, &[]), chain.loses(day(1))];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(1)).await, archived(2, 1));
+    assert_eq!(ledger.stream(&stream()).await.unwrap().unwrap().head, entries[2].head());
+}
+
+pub async fn a_later_revision_takes_the_place_of_the_first<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.archives(day(1), 1, &[]), chain.archives(day(1), 2, &[])];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(1)).await, archived(3, 2));
+    let named = ledger.named_objects(&stream(), day(1)).await.unwrap();
+    let keys: Vec<_> = named.iter().map(|object| (object.key.clone(), object.seq.get())).collect();
+    assert_eq!(keys, [(key(day(1), 1), 2), (key(day(1), 2), 3)]);
+}
+
+pub async fn orphans_are_named_objects<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.archives(day(1), 3, &[1, 2]), chain.archives(day(2), 1, &[])];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    let named = ledger.named_objects(&stream(), day(1)).await.unwrap();
+    let named: Vec<_> =
+        named.into_iter().map(|object| (object.key, object.sha256, object.seq.get())).collect();
+    let orphan = |revision: u32| (key(day(1), revision), Sha256::of(&revision.to_be_bytes()), 2);
+    let ours = (key(day(1), 3), Sha256::of(b"an export"), 2);
+    assert_eq!(named, [orphan(1), orphan(2), ours]);
+    assert_eq!(ledger.named_objects(&stream(), day(3)).await.unwrap(), []);
+}
+
+pub async fn a_stream_can_be_opened_again_with_an_earlier_start<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let mut chain = Chain::default();
+    let entries = [chain.opens(day(5)), chain.archives(day(5), 1, &[]), chain.opens(day(2))];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    let known = ledger.stream(&stream()).await.unwrap().unwrap();
+    assert_eq!((known.definition.start, known.head), (day(2).start(), entries[2].head()));
+    assert_eq!(state_of(&*ledger, day(5)).await, archived(2, 1));
+}
+
+pub async fn a_snapshot_is_of_one_instant<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    ledger.apply(&stream(), &[first]).await.unwrap();
+    let entries: Vec<_> = (1..=60).map(|number| chain.archives(day(number), 1, &[])).collect();
+    let writer = adapter.ledger();
+    let writing = tokio::spawn(async move {
+        for entry in &entries {
+            writer.apply(&stream(), from_ref(entry)).await.unwrap();
+        }
+    });
+    loop {
+        let finished = writing.is_finished();
+        let snapshot = ledger.snapshot().await.unwrap();
+        let head = snapshot.streams[&stream()].head.seq.get();
+        let windows = snapshot.windows.get(&stream()).map_or(0, |windows| windows.len() as u64);
+        assert_eq!(head, windows + 1, "a head and windows of different instants");
+        if finished {
+            break assert_eq!(windows, 60);
+        }
+    }
+}
+
+pub async fn everything_is_kept_when_it_is_closed<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.archives(day(1), 2, &[1]), chain.loses(day(2))];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    let lease = leased(&*ledger, day(3), "a", 0, 30).await;
+    let fingerprint = Fingerprint("now".to_owned());
+    let park = Disposition::Park { fingerprint };
+    ledger.fail(&lease, &failure(), &park, minute(1)).await.unwrap();
+    let held = leased(&*ledger, day(4), "a", 0, 30).await;
+    let (resource, hold) = hold_of_store();
+    ledger.hold(&resource, &hold).await.unwrap();
+    let snapshot = ledger.snapshot().await.unwrap();
+    let named = ledger.named_objects(&stream(), day(1)).await.unwrap();
+    let attempts = ledger.attempts(&stream(), day(3)).await.unwrap();
+    assert_eq!((named.len(), attempts.len()), (2, 1));
+    assert!(state(&snapshot, day(4)).is_some());
+    drop(ledger);
+
+    let adapter = adapter.reopen().await;
+    let ledger = adapter.ledger();
+    assert_eq!(ledger.snapshot().await.unwrap(), snapshot);
+    assert_eq!(ledger.named_objects(&stream(), day(1)).await.unwrap(), named);
+    assert_eq!(ledger.attempts(&stream(), day(3)).await.unwrap(), attempts);
+    ledger.renew(&held, minute(60)).await.unwrap();
+    let next = leased(&*ledger, day(3), "b", 40, 70).await;
+    assert!(next.generation > lease.generation && next.attempt.0 > held.attempt.0, "{next:?}");
+}

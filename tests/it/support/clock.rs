@@ -1,0 +1,28 @@
+//! A clock that a test moves.
+
+use std::sync::{Arc, Mutex};
+
+use connvault::ports::clock::Clock;
+use jiff::Timestamp;
+
+/// Stands still until it is moved; clones are one clock.
+#[derive(Debug, Clone)]
+pub struct TestClock(Arc<Mutex<Timestamp>>);
+
+impl TestClock {
+    pub fn at(instant: &str) -> Self {
+        Self(Arc::new(Mutex::new(instant.parse().unwrap())))
+    }
+
+    /// Moves it to `instant`, never back.
+    pub fn reach(&self, instant: Timestamp) {
+        let mut now = self.0.lock().unwrap();
+        *now = instant.max(*now);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}

@@ -1,0 +1,121 @@
+//! The program's own parts run inside the test: a session over a world, by a clock that the test moves.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connvault::app::compose::Injected;
+use connvault::app::daemon::Controls;
+use connvault::app::observer::{Ending, Event, Observer};
+use connvault::app::planning::Look;
+use connvault::app::reconcile::{Reconciler, Tally, Until};
+use connvault::app::selection::Selection;
+use connvault::app::session::Session;
+use connvault::app::start_error::StartError;
+use connvault::app::stream::Stream;
+use connvault::app::stream_log::StreamLog;
+use connvault::app::survey::{Judged, survey};
+use connvault::config::Config;
+use connvault::domain::log_entry::Writer;
+use connvault::domain::window::Window;
+use connvault::ports::checkpoint::NoCheckpoint;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::clock::TestClock;
+use super::faulty_store::FaultyStore;
+
+/// Begins a session by the configuration at `config`.
+pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
+    let config = Config::load(config, std::iter::empty(), None).unwrap();
+    let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
+    Session::begin(&config, &injected).await
+}
+
+/// Puts a store that fails when told to in front of the store of the session's only stream.
+pub fn with_faults(session: &mut Session) -> FaultyStore {
+    let (name, stream) = session.streams.pop_first().unwrap();
+    let faulty = FaultyStore::new(Arc::clone(&stream.store));
+    let store = Arc::new(faulty.clone());
+    let services = &session.services;
+    let log = StreamLog::new(
+        name.clone(),
+        Arc::clone(&store) as _,
+        Arc::clone(&services.ledger),
+        Arc::clone(&services.clock),
+        Arc::clone(&services.checkpoint),
+        Writer { version: "0.0.0".to_owned(), host: "test".to_owned(), key_fingerprint: None },
+    );
+    let stream = Stream {
+        rules: stream.rules.clone(),
+        definition: stream.definition.clone(),
+        definition_digest: stream.definition_digest,
+        source: Arc::clone(&stream.source),
+        store,
+        readback: stream.readback,
+        log,
+    };
+    session.streams.insert(name, Arc::new(stream));
+    faulty
+}
+
+/// What a run did.
+pub struct Ran {
+    pub tally: Tally,
+    /// Every ending, in order.
+    pub endings: Vec<(Window, Ending)>,
+}
+
+/// Hands events on.
+struct Tell(mpsc::UnboundedSender<Event>);
+
+impl Observer for Tell {
+    fn on(&self, event: &Event) {
+        let _nobody_listens_any_more = self.0.send(event.clone());
+    }
+}
+
+/// Runs the reconciler, moving `clock` to whatever it waits for whenever it is idle, until nothing is to be done
+/// up to `until`.
+pub async fn reconcile(session: &Session, clock: &TestClock, concurrency: usize, until: Timestamp) -> Ran {
+    let (tell, mut events) = mpsc::unbounded_channel();
+    let controls = Controls::default();
+    let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
+    let reconciler = Reconciler {
+        look: Arc::new(look),
+        concurrency: NonZeroUsize::new(concurrency).unwrap(),
+        wake: Arc::clone(&controls.wake),
+        stop: controls.stop.clone(),
+        observer: Arc::new(Tell(tell)),
+        alive_every: Duration::from_secs(10),
+    };
+    let mut endings = Vec::new();
+    let watch = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Finished { window, ending, .. } => endings.push((window, ending)),
+                Event::Idle { until: Some(next) } if next <= until => {
+                    clock.reach(next);
+                    controls.wake.notify_one();
+                }
+                Event::Idle { .. } => controls.stop.cancel(),
+                _ => {}
+            }
+        }
+    };
+    let run = async {
+        let tally = reconciler.run(Until::Stopped).await;
+        drop(reconciler);
+        tally
+    };
+    let (tally, ()) = tokio::join!(run, watch);
+    Ran { tally, endings }
+}
+
+/// The verdicts on every window of the session's streams.
+pub async fn verdicts(session: &Session) -> Vec<Judged> {
+    let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
+    let snapshot = session.services.ledger.snapshot().await.unwrap();
+    survey(&rules, &snapshot, session.services.clock.now())
+}
