@@ -3,7 +3,7 @@
 //! A day begins at its first instant in the zone, so it lasts 23, 24 or 25 hours, and a date that a zone left out has
 //! no window. Shorter windows are cut from each day's first instant on, by elapsed minutes; where a day is not as
 //! long as usual, its last window ends with the day. Each boundary is the end of one window and the start of the
-//! next, computed by the one function [`Calendar::day_begin`], so windows tile the time line by construction.
+//! next, computed by the one function `Calendar::day_begin`, so windows tile the time line by construction.
 //!
 //! The rules of the zones come with the program, not from the machine: one version of connvault cuts the same
 //! windows everywhere, and an auditor with that version cuts them again.
