@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -31,7 +33,9 @@ const QUIET: &str = ",aws_smithy_runtime=error,aws_sdk_s3=error,sqlx=warn,hyper=
 pub fn init(filter: &str, format: LogFormat, bars: Option<&indicatif::MultiProgress>) -> Result<(), String> {
     let words = format!("{filter}{QUIET}");
     let filter = EnvFilter::try_new(words).map_err(|e| format!("--log {filter:?}: {e}"))?;
-    let registry = Registry::default().with(filter).with(layer(format, bars));
+    // Whatever the filter asks for: what other crates say below WARN may hold headers, and so keys.
+    let ours = filter_fn(|event| event.target().starts_with("connvault") || *event.level() <= Level::WARN);
+    let registry = Registry::default().with(filter).with(ours).with(layer(format, bars));
     // A second run in one process (a test, the demo) goes on with the first one's.
     _ = registry.try_init();
     Ok(())
