@@ -52,7 +52,7 @@ struct Global {
     /// Print one JSON document instead of tables
     #[arg(long, global = true)]
     json: bool,
-    /// What to log, as in RUST_LOG [default: info; warn where a progress bar is shown]
+    /// What to log of connvault itself, as in RUST_LOG [default: info; warn where a progress bar is shown]
     #[arg(long, global = true, value_name = "FILTER", env = "CONNVAULT_LOG")]
     log: Option<String>,
     /// How to log, where it does not go to the journal
@@ -125,7 +125,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
         Ok(exit) => exit,
         Err(error) => {
             for line in error.message.lines() {
-                eprintln!("connvault: {line}");
+                output::say(line);
             }
             error.exit
         }
@@ -152,7 +152,9 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Plan => plan::run(&config()?, injected, global.json).await,
         Command::Status => status::run(&config()?, injected, global.json).await,
         Command::Gaps => gaps::run(&config()?, injected, global.json).await,
-        Command::Retry { stream, window } => retry::run(&config()?, stream, window, global.json).await,
+        Command::Retry { stream, window } => {
+            retry::run(&config()?, injected, stream, window, global.json).await
+        }
         Command::Config => {
             let config = config()?;
             if global.json {

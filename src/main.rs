@@ -1,5 +1,6 @@
 //! The program: parses, calls, and maps to an exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,7 +11,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("connvault: {error:#}");
+            // Whoever read standard error may be gone.
+            _ = writeln!(std::io::stderr(), "connvault: {error:#}");
             ExitCode::FAILURE
         }
     }

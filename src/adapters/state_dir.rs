@@ -3,7 +3,8 @@
 //! The lock is on a file that stays: the kernel gives it back when the process ends, however it ends.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A state directory that is ours alone, for as long as this lives.
@@ -22,8 +23,22 @@ pub enum StateDirError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// It is the daemon's, and this is root: what root makes there the daemon could not use afterwards.
+    #[error(
+        "the state directory {} belongs to user {owner}, and this runs as root, whose files that user could not use; \
+         run it as that user: setpriv --reuid {owner} --regid {group} --clear-groups connvault …",
+        path.display()
+    )]
+    OfAnotherUser {
+        /// Which.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+        /// Its group's id.
+        group: u32,
+    },
     /// It is not there, or not ours.
-    #[error("cannot use the state directory {}: {error}; make it, and give it to this user (systemd: StateDirectory=)", path.display())]
+    #[error("cannot use the state directory {}: {error}; {}", path.display(), remedy(error))]
     Unusable {
         /// Which.
         path: PathBuf,
@@ -32,15 +47,31 @@ pub enum StateDirError {
     },
 }
 
+/// What to do about it, by what the system says.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "give it to the user that this runs as (systemd: StateDirectory=)",
+        ErrorKind::ReadOnlyFilesystem => "mount it for writing (systemd: StateDirectory=)",
+        ErrorKind::NotADirectory => "name a directory in daemon.state_dir",
+        ErrorKind::StorageFull => "free some space on its disk",
+        _ => "make it, and give it to the user that this runs as (systemd: StateDirectory=)",
+    }
+}
+
 impl StateDir {
     /// Makes the directory if its parent is there, and locks it.
     ///
     /// # Errors
-    /// When another process has it, or it cannot be used.
+    /// When another process has it, it is another user's and this is root, or it cannot be used.
     pub fn lock(path: &Path) -> Result<Self, StateDirError> {
         let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
         if !path.try_exists().map_err(unusable)? {
             std::fs::DirBuilder::new().mode(0o700).create(path).map_err(unusable)?;
+        }
+        let metadata = std::fs::metadata(path).map_err(unusable)?;
+        if rustix::process::geteuid().is_root() && metadata.uid() != 0 {
+            let (owner, group) = (metadata.uid(), metadata.gid());
+            return Err(StateDirError::OfAnotherUser { path: path.to_owned(), owner, group });
         }
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;

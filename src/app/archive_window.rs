@@ -6,7 +6,7 @@
 //! the spool is cleared only after the entry, so nothing is thrown away that has not been committed. A crash between
 //! any two steps, or right after the last, repeats at most work, never an effect.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +22,7 @@ use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger};
+use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger, LedgerError};
 use crate::ports::record_source::ExportRequest;
 
 use super::data_object;
@@ -55,6 +55,36 @@ pub struct Services {
     pub holder: String,
     /// Set when the daemon is told to stop and its grace is over: work is abandoned at once.
     pub abandon: CancellationToken,
+    /// Leases that this run could not give back when it was done with them.
+    pub owed: Owed,
+}
+
+/// Leases that are still to be given back: the ledger could not take them (a full disk), and nobody works under them.
+#[derive(Debug, Default)]
+pub struct Owed(Mutex<Vec<Lease>>);
+
+impl Owed {
+    fn add(&self, lease: &Lease) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
+    }
+
+    /// Gives back all that the ledger takes now.
+    ///
+    /// # Errors
+    /// When the ledger still fails; what is left stays owed.
+    pub async fn give_back(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), Failure> {
+        let owed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (i, lease) in owed.iter().enumerate() {
+            match ledger.release(lease, AttemptOutcome::Interrupted, now).await {
+                Ok(()) | Err(LedgerError::StaleLease { .. }) => {}
+                Err(error) => {
+                    owed[i..].iter().for_each(|lease| self.add(lease));
+                    return Err(of_ledger(error));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Does `task` with `window`: one attempt, recorded in the ledger with what follows from it.
@@ -277,9 +307,9 @@ async fn attest_lost(services: &Services, stream: &Stream, lease: &Lease) -> Res
 }
 
 async fn interrupted(services: &Services, lease: &Lease) -> Ending {
-    // If even this fails, the lease is voided at the next start.
     let released = services.ledger.release(lease, AttemptOutcome::Interrupted, services.clock.now()).await;
     if let Err(error) = released {
+        services.owed.add(lease);
         tracing::debug!(stream = %lease.stream, window = %lease.window, %error, "lease not given back");
     }
     Ending::Interrupted
@@ -290,8 +320,10 @@ async fn failed(services: &Services, stream: &Stream, lease: &Lease, failure: Fa
     match record_failure(services, stream, lease, &failure).await {
         Ok(()) => Ending::Failed(failure),
         // The ledger itself fails: that is the worse news, and the caller's hold.
-        Err(worse) if failure.kind != FailureKind::Local => Ending::Failed(worse),
-        Err(_) => Ending::Failed(failure),
+        Err(worse) => {
+            services.owed.add(lease);
+            Ending::Failed(if failure.kind == FailureKind::Local { failure } else { worse })
+        }
     }
 }
 

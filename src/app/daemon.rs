@@ -81,6 +81,8 @@ struct Seen {
     queued: usize,
     in_flight: usize,
     archived: u64,
+    /// What went wrong since the last success.
+    trouble: Option<String>,
     status: String,
 }
 
@@ -98,11 +100,21 @@ impl Observer for Supervised {
             }
             Event::Finished { ending, .. } => {
                 seen.in_flight = seen.in_flight.saturating_sub(1);
-                seen.archived += u64::from(matches!(ending, Ending::Archived { .. }));
+                match ending {
+                    Ending::Archived { .. } => {
+                        seen.archived += 1;
+                        seen.trouble = None;
+                    }
+                    Ending::Failed(failure) => seen.trouble = Some(failure.message.clone()),
+                    _ => {}
+                }
             }
             Event::Idle { until: next } => until = *next,
         }
         let status = match (seen.queued + seen.in_flight, until) {
+            (0, Some(next)) if let Some(trouble) = &seen.trouble => {
+                format!("not all is archived, next look at {next:.0}: {trouble}")
+            }
             (0, Some(next)) => {
                 format!("nothing to do until {next:.0}; {} archived since the start", seen.archived)
             }

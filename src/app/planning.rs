@@ -63,6 +63,8 @@ impl Look {
     /// # Errors
     /// When this machine's ledger fails: then nothing can be done at all.
     pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
+        let services = &self.services;
+        services.owed.give_back(&*services.ledger, services.clock.now()).await?;
         let rules = self.rules();
         let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
         let wanted = self.choose(&rules, &snapshot);
@@ -107,7 +109,7 @@ impl Look {
         (stream, outcome)
     }
 
-    /// What the log has settled meanwhile needs no spool.
+    /// What the log has settled meanwhile needs no spool. The export of a lost window may still be asked for.
     async fn sweep_spool(
         &self,
         busy: &BTreeSet<(StreamName, Window)>,
@@ -117,7 +119,7 @@ impl Look {
             .windows
             .iter()
             .flat_map(|(stream, windows)| windows.iter().map(move |(window, state)| (stream, *window, state)))
-            .filter(|(_, _, state)| matches!(state, WindowState::Archived { .. } | WindowState::Lost { .. }))
+            .filter(|(_, _, state)| matches!(state, WindowState::Archived { .. }))
             .map(|(stream, window, _)| (stream.clone(), window))
             .filter(|place| !busy.contains(place))
             .collect();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Hold, Resource};
@@ -12,7 +14,30 @@ use super::observer::Ending;
 /// Remembers what was said, so that it is not said again.
 #[derive(Debug, Default)]
 pub struct Report {
-    said: BTreeMap<Resource, String>,
+    /// Of what is held up.
+    said: BTreeMap<Resource, Said>,
+    /// Whether this machine's failure was said.
+    machine: bool,
+}
+
+/// What was said last of a resource: which words, and at which failure of which row.
+#[derive(Debug)]
+struct Said {
+    message: String,
+    since: Timestamp,
+    failures: u32,
+}
+
+impl Said {
+    fn of(hold: &Hold) -> Self {
+        Self { message: hold.failure.message.clone(), since: hold.since, failures: hold.failures }
+    }
+
+    /// Windows that fail together fail each in its own words: one round of failures is one piece of news.
+    fn covers(&self, hold: &Hold) -> bool {
+        let same_round = self.since == hold.since && self.failures >= hold.failures;
+        same_round || self.message == hold.failure.message
+    }
 }
 
 impl Report {
@@ -43,12 +68,13 @@ impl Report {
 
     /// What is held up now: news is said, the rest is known.
     pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>) {
-        self.said.retain(|resource, _| *resource == Resource::Daemon || holds.contains_key(resource));
+        self.said.retain(|resource, _| holds.contains_key(resource));
         for (resource, hold) in holds.iter().filter(|(resource, _)| **resource != Resource::Daemon) {
-            let message = &hold.failure.message;
-            if self.said.insert(resource.clone(), message.clone()).as_ref() == Some(message) {
+            let before = self.said.insert(resource.clone(), Said::of(hold));
+            if before.is_some_and(|said| said.covers(hold)) {
                 continue;
             }
+            let message = &hold.failure.message;
             let (kind, until) = (hold.failure.kind.as_str(), hold.until);
             if hold.failure.kind.needs_operator() {
                 tracing::error!(%resource, kind, %until, "held up until an operator looks: {message}");
@@ -62,16 +88,18 @@ impl Report {
     pub fn this_machine(&mut self, failure: &Failure) {
         let (kind, message) = (failure.kind.as_str(), &failure.message);
         // A full disk shows in many places: the first is enough, until something has worked again.
-        match self.said.insert(Resource::Daemon, message.clone()) {
-            None => tracing::error!(kind, "everything waits: {message}"),
-            Some(_) => tracing::debug!(kind, "everything waits: {message}"),
+        if std::mem::replace(&mut self.machine, true) {
+            tracing::debug!(kind, "everything waits: {message}");
+        } else {
+            tracing::error!(kind, "everything waits: {message}");
         }
     }
 
     /// These were held up, and a window has just been archived with them.
     pub fn works_again(&mut self, resources: Vec<Resource>) {
         for resource in resources {
-            if self.said.remove(&resource).is_some() {
+            let machine = resource == Resource::Daemon && std::mem::take(&mut self.machine);
+            if self.said.remove(&resource).is_some() || machine {
                 tracing::info!(%resource, "works again");
             }
         }

@@ -17,7 +17,7 @@ use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 
-use super::archive_window::Services;
+use super::archive_window::{Owed, Services};
 use super::compose::{self, Injected, OpenStore, Parts};
 use super::failure_policy::of_ledger;
 use super::reconcile::Streams;
@@ -62,6 +62,7 @@ impl Session {
             checkpoint: Arc::clone(&injected.checkpoint),
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
+            owed: Owed::default(),
         };
         Ok(Self { services: Arc::new(services), streams, ledger: sqlite, _state_dir: state_dir })
     }
@@ -128,8 +129,8 @@ async fn open_spool(
     let snapshot = ledger.snapshot().await.map_err(|error| failed(&of_ledger(error)))?;
     let keep = move |stream: &_, window| {
         let state = snapshot.windows.get(stream).and_then(|windows| windows.get(&window));
-        // What belongs to a stream that is not configured now may be wanted again.
-        !matches!(state, Some(WindowState::Archived { .. } | WindowState::Lost { .. }))
+        // What belongs to a stream that is not configured now may be wanted again, and so may a lost window's export.
+        !matches!(state, Some(WindowState::Archived { .. }))
     };
     let swept = spool.sweep(&keep).await.map_err(|error| failed(&error.0))?;
     if swept > 0 {

@@ -44,7 +44,7 @@ impl From<StateDirError> for StartError {
             StateDirError::Unusable { ref error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
                 Exit::Temporary
             }
-            StateDirError::Unusable { .. } => Exit::Failed,
+            StateDirError::Unusable { .. } | StateDirError::OfAnotherUser { .. } => Exit::Failed,
         };
         Self { message: error.to_string(), exit }
     }

@@ -1,7 +1,7 @@
 //! `gaps`: windows that are due and not archived. Silence and 0 mean that there are none.
 
 use super::ledger_view::look;
-use super::status::windows;
+use super::status::windows_and_holds;
 use super::{CliError, output};
 use crate::app::compose::Injected;
 use crate::app::survey::survey;
@@ -17,7 +17,7 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
     } else {
         view.hint();
         if !gaps.is_empty() {
-            output::text(&windows(&gaps))?;
+            output::text(&windows_and_holds(&gaps))?;
         }
     }
     Ok(if gaps.is_empty() { Exit::Done } else { Exit::Found })

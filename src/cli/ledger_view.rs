@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::CliError;
+use super::{CliError, output};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::ledger_path;
 use crate::app::compose::{self, Injected};
@@ -65,8 +65,8 @@ impl View {
     /// Says that nothing is known yet, where that is so.
     pub(super) fn hint(&self) {
         if !self.has_ledger {
-            eprintln!(
-                "connvault: there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts"
+            output::say(
+                "there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts",
             );
         }
     }

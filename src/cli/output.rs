@@ -32,6 +32,16 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<Exit, CliError> {
     }
 }
 
+/// Says one line on standard error. Where nobody reads it any more there is nobody to be told.
+pub(super) fn say(line: &str) {
+    _ = writeln!(io::stderr().lock(), "connvault: {line}");
+}
+
+/// `n` of a thing, in words: `1 window`, `2 windows`.
+pub(super) fn count(n: u64, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A table with these headings, as wide as it must be.
 pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();

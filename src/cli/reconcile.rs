@@ -53,6 +53,8 @@ struct Outcome {
     already_archived: u64,
     lost: u64,
     failed_tries: u64,
+    /// Whether a signal ended it before its time.
+    stopped: bool,
     /// Windows that are due and not archived.
     gaps: Vec<Judged>,
     /// What is held up, whether or not a window needs it now.
@@ -83,7 +85,7 @@ pub(super) async fn run(
     };
     let tally = reconciler.run(Until::NothingDue).await;
     drop(reconciler);
-    let outcome = outcome(&session, &look.selection, tally).await?;
+    let outcome = outcome(&session, &look.selection, tally, controls.stop.is_cancelled()).await?;
     session.end().await;
     if json {
         output::json(&outcome)?;
@@ -93,7 +95,12 @@ pub(super) async fn run(
     Ok(exit(&outcome))
 }
 
-async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Result<Outcome, CliError> {
+async fn outcome(
+    session: &Session,
+    selection: &Selection,
+    tally: Tally,
+    stopped: bool,
+) -> Result<Outcome, CliError> {
     let snapshot = session.services.ledger.snapshot().await.map_err(super::ledger_view::failed)?;
     let now = session.services.clock.now();
     let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
@@ -109,6 +116,7 @@ async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Resu
         already_archived: archived.saturating_sub(tally.archived),
         lost: tally.lost,
         failed_tries: tally.failed,
+        stopped,
         gaps: windows,
         held_up: held_up.collect(),
     })
@@ -116,9 +124,13 @@ async fn outcome(session: &Session, selection: &Selection, tally: Tally) -> Resu
 
 fn summary(outcome: &Outcome) -> String {
     let Outcome { archived, already_archived, lost, gaps, held_up, .. } = outcome;
-    let mut text = format!("{archived} windows archived, {already_archived} were in the log already");
+    let mut text =
+        format!("{} archived, {already_archived} in the log already", output::count(*archived, "window"));
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
+    }
+    if outcome.stopped {
+        text += ", then stopped: run it again to go on";
     }
     if let (true, Some(failure)) = (gaps.is_empty(), held_up.first()) {
         return text + &format!("; nothing is due, but: {}\n", failure.message);

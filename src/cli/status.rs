@@ -1,5 +1,7 @@
 //! `status`: every stream in numbers, and every completed window that is not archived, with what to do.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -109,22 +111,50 @@ fn at(instant: Option<Timestamp>) -> String {
 }
 
 fn holds(holds: &[HeldUp]) -> String {
-    let mut table = output::table(["what", "tried again", "why"]);
-    for hold in holds {
-        table.add_row([
-            hold.resource.to_string(),
-            format!("{:.0}", hold.until),
-            hold.failure.message.clone(),
-        ]);
+    let row = |hold: &HeldUp| (hold.resource.clone(), (hold.until, hold.failure.message.clone()));
+    held_up(&holds.iter().map(row).collect())
+}
+
+/// What is held up, until when, and why: each once, however many windows wait for it.
+fn held_up(holds: &BTreeMap<Resource, (Timestamp, String)>) -> String {
+    let mut table = output::table(["what", "tried again", "why, and what to do"]);
+    for (resource, (until, why)) in holds {
+        table.add_row([resource.to_string(), format!("{until:.0}"), why.clone()]);
     }
-    output::lines(&table)
+    output::lines(&table) + "when mended: connvault retry\n"
+}
+
+/// What holds a window up, where that is something shared.
+fn held_by(judged: &Judged) -> Option<&Resource> {
+    match &judged.verdict {
+        Verdict::Parked { held_by, .. } => held_by.as_ref(),
+        Verdict::Waiting { why: Waiting::Hold { resource, .. }, .. } => Some(resource),
+        _ => None,
+    }
+}
+
+/// Windows for people, after what holds them up.
+pub(super) fn windows_and_holds(judged: &[Judged]) -> String {
+    let held = judged.iter().filter_map(|judged| match &judged.verdict {
+        Verdict::Parked { failure, next, .. }
+        | Verdict::Waiting { why: Waiting::Hold { failure, .. }, next } => {
+            Some((held_by(judged)?.clone(), (*next, failure.message.clone())))
+        }
+        _ => None,
+    });
+    let held: BTreeMap<_, _> = held.collect();
+    if held.is_empty() {
+        return windows(judged);
+    }
+    format!("held up:\n{}\nnot archived:\n{}", held_up(&held), windows(judged))
 }
 
 /// Windows for people, the first of them.
-pub(super) fn windows(windows: &[Judged]) -> String {
+fn windows(windows: &[Judged]) -> String {
     let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
     for judged in windows.iter().take(SHOWN) {
         let (when, why) = words(judged);
+        let why = held_by(judged).map_or(why, |resource| format!("{resource} is held up, see above"));
         let late = if judged.late { " (late)" } else { "" };
         table.add_row([
             judged.stream.to_string(),

@@ -30,6 +30,7 @@ pub use model::{
     AkSk, Config, CreateOnlyMode, Credentials, Daemon, DirectoryStore, ReadbackMode, S3Store, Source,
     SourceApi, Sse, Store, Stream,
 };
+pub use nearest::nearest;
 pub use secret::{SecretError, SecretFile};
 pub use text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
 pub use units::ByteSize;

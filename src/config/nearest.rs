@@ -1,7 +1,7 @@
 //! The known word that a wrong word was probably meant to be.
 
 /// The candidate most like `word`, unless none is like it. Equally near ones: the first.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
     let near_enough = distance <= (candidate.chars().count() / 3).max(1);

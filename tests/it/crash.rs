@@ -139,7 +139,7 @@ async fn a_second_run_and_one_without_its_state_directory_put_nothing() {
         if run == "without state" {
             let said = text(&output.stderr).matches("window is in the log already").count();
             assert_eq!(said, WINDOWS, "{}", text(&output.stderr));
-            assert!(text(&output.stdout).contains("0 windows archived, 5 were in the log already"));
+            assert!(text(&output.stdout).contains("0 windows archived, 5 in the log already"));
         }
     }
     assert_eq!(vault.sim.request_count(connvault_sim::Endpoint::Export), WINDOWS as u64);

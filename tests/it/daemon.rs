@@ -1,20 +1,19 @@
 //! The daemon as systemd sees it: a real process, real signals, a real notification socket.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use connvault_sim::{Fault, Rule};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::vault::{Vault, WINDOWS};
+use crate::support::vault::{Running, Vault, WINDOWS, text};
 
-fn signal(daemon: &Child, signal: Signal) {
+fn signal(daemon: &Running, signal: Signal) {
     kill_process(Pid::from_child(daemon), signal).unwrap();
 }
 
 /// Waits for the process to end, and fails when it takes longer than the design allows.
-async fn ended(mut daemon: Child) -> std::process::ExitStatus {
+async fn ended(mut daemon: Running) -> std::process::ExitStatus {
     let began = Instant::now();
     loop {
         if let Some(status) = daemon.try_wait().unwrap() {
@@ -47,7 +46,7 @@ async fn systemd_is_told_ready_status_watchdog_and_stopping() {
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut command = vault.daemon_command();
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "600000");
-    let daemon = command.spawn().unwrap();
+    let daemon = Running(command.spawn().unwrap());
     let socket = tokio::task::spawn_blocking(move || {
         let before = messages_until(&socket, "READY=1");
         assert!(before.iter().any(|message| message.contains("STATUS=proving")), "{before:?}");
@@ -85,15 +84,12 @@ async fn sighup_makes_it_look_again_at_once() {
     let vault = Vault::in_directory().await;
     vault.sim.faults().always(Fault::status(400));
     let daemon = vault.daemon();
-    vault.until(|| vault.sim.request_count(connvault_sim::Endpoint::Export) >= WINDOWS as u64).await;
+    let parked = async || text(&vault.connvault(&["gaps"]).await.stdout).matches(" parked ").count();
+    while parked().await < WINDOWS {}
     vault.sim.faults().clear();
-    loop {
-        let retried = vault.connvault(&["retry", "--json"]).await;
-        signal(&daemon, Signal::HUP);
-        if String::from_utf8_lossy(&retried.stdout).contains(&format!("{WINDOWS}")) {
-            break;
-        }
-    }
+    let retried = text(&vault.connvault(&["retry"]).await.stdout);
+    assert!(retried.starts_with(&format!("{WINDOWS} windows are due again")), "{retried}");
+    signal(&daemon, Signal::HUP);
     let mut daemon = daemon;
     vault.until_archived(&mut daemon).await;
     signal(&daemon, Signal::TERM);

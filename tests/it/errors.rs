@@ -7,7 +7,7 @@ use connvault_sim::{Fault, Rule};
 
 use crate::support::buckets::{InProcess, settings};
 use crate::support::s3s::{ACCESS_KEY, Dialect, SECRET_KEY};
-use crate::support::vault::{Place, Vault, WINDOWS, text};
+use crate::support::vault::{Place, Running, Vault, WINDOWS, text};
 
 /// The lines of an output that are no routine: the program's own last words, and log lines from WARN up.
 fn complaints(output: &Output) -> Vec<String> {
@@ -219,4 +219,43 @@ async fn a_state_directory_that_cannot_be_made_is_named() {
     let vault = Vault::in_directory().await;
     std::fs::write(vault.state_dir(), "a file").unwrap();
     assert_says(&vault.connvault(&["once"]).await, 1, &["state directory", "state"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to give a directory away: run scripts/test"]
+async fn root_is_kept_out_of_a_state_directory_that_is_not_its_own() {
+    let vault = Vault::in_directory().await;
+    std::fs::create_dir(vault.state_dir()).unwrap();
+    std::os::unix::fs::chown(vault.state_dir(), Some(65_534), Some(65_534)).unwrap();
+    for command in ["once", "run"] {
+        assert_says(&vault.connvault(&[command]).await, 1, &["user 65534", "setpriv --reuid 65534"]);
+    }
+    assert_eq!(std::fs::read_dir(vault.state_dir()).unwrap().count(), 0, "root leaves nothing there");
+    std::os::unix::fs::chown(vault.state_dir(), Some(0), Some(0)).unwrap();
+    assert_nothing_lost(&vault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to mount a small disk: run scripts/test"]
+async fn a_daemon_goes_on_by_itself_when_a_full_disk_has_room_again() {
+    let large = |sim: connvault_sim::Builder| sim.bulk_csv_rows(20_000);
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), large).await;
+    let disk = Tmpfs::mount(vault.state_dir(), "1m");
+    vault.sim.faults().always(Fault::DelayFirstByte(std::time::Duration::from_secs(1)));
+    let log = vault.path("stderr");
+    let mut command = vault.daemon_command();
+    let mut daemon = Running(command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap());
+    // Leases are taken; from here on neither an export nor a word in the ledger fits, not even that they are given back.
+    vault.until(|| vault.sim.request_count(connvault_sim::Endpoint::Export) > 0).await;
+    let ballast = vault.state_dir().join("ballast");
+    _ = std::fs::write(&ballast, vec![1; 1 << 20]);
+    vault.until(|| std::fs::read_to_string(&log).unwrap().contains("everything waits")).await;
+    vault.sim.faults().clear();
+    std::fs::remove_file(&ballast).unwrap();
+    disk.remount("size=64m");
+    vault.until_archived(&mut daemon).await;
+    drop(daemon);
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    drop(vault);
+    drop(disk);
 }

@@ -1,6 +1,7 @@
 //! Every integration test, in one binary, so that the crate is linked once.
 
 mod architecture;
+mod cli;
 mod crash;
 mod daemon;
 mod demo;

@@ -56,7 +56,8 @@ async fn no_secret_leaves_the_program_whatever_it_is_asked() {
         format!("security_token_file = \"{}\"\n[stores.archive]", vault.path("source-token").display());
     std::fs::write(vault.path("config.toml"), text.replace("[stores.archive]", &token)).unwrap();
 
-    let secrets = [vault::SECRET_KEY, TOKEN, SECRET_KEY];
+    // The ids of keys are no secrets by themselves, and still nobody's business.
+    let secrets = [vault::SECRET_KEY, TOKEN, SECRET_KEY, vault::ACCESS_KEY, ACCESS_KEY];
     let commands: [&[&str]; 10] = [
         &["config"],
         &["config", "--json"],
@@ -98,6 +99,4 @@ async fn no_secret_shows_in_the_process_list() {
         let bytes = std::fs::read(format!("/proc/{}/{file}", daemon.id())).unwrap();
         assert_none(&[vault::SECRET_KEY], file, &bytes);
     }
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
 }

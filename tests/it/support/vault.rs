@@ -122,16 +122,22 @@ impl Vault {
         std::fs::write(self.path("config.toml"), text).unwrap();
     }
 
-    fn command(&self, program: &Path) -> Command {
+    fn program(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_remove("CONNVAULT_LOG").env_remove("NOTIFY_SOCKET").env("RUST_BACKTRACE", "0");
         command
     }
 
+    /// The real program, about to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.program(Path::new(env!("CARGO_BIN_EXE_connvault")));
+        command.args(arguments).arg("--config").arg(self.path("config.toml"));
+        command
+    }
+
     /// Runs the real program to its end.
     pub async fn connvault(&self, arguments: &[&str]) -> Output {
-        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_connvault")));
-        command.args(arguments).arg("--config").arg(self.path("config.toml"));
+        let mut command = self.command(arguments);
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
@@ -147,7 +153,7 @@ impl Vault {
         use std::os::unix::process::ExitStatusExt;
         let test = std::env::current_exe().unwrap();
         let examples = test.parent().and_then(Path::parent).unwrap().join("examples");
-        let mut command = self.command(&examples.join("crash_at"));
+        let mut command = self.program(&examples.join("crash_at"));
         command
             .args([step.as_str(), &nth.to_string(), "--", "once", "--config"])
             .arg(self.path("config.toml"));
@@ -157,14 +163,14 @@ impl Vault {
 
     /// The daemon, not yet started.
     pub fn daemon_command(&self) -> Command {
-        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_connvault")));
-        command.arg("run").arg("--config").arg(self.path("config.toml")).stderr(std::process::Stdio::null());
+        let mut command = self.command(&["run"]);
+        command.stderr(std::process::Stdio::null());
         command
     }
 
     /// The daemon, running.
-    pub fn daemon(&self) -> std::process::Child {
-        self.daemon_command().spawn().unwrap()
+    pub fn daemon(&self) -> Running {
+        Running(self.daemon_command().spawn().unwrap())
     }
 
     /// Waits for a condition.
@@ -177,8 +183,10 @@ impl Vault {
     }
 
     /// Waits until a running daemon has archived all there is.
-    pub async fn until_archived(&self, daemon: &mut std::process::Child) {
+    pub async fn until_archived(&self, daemon: &mut Running) {
+        let began = std::time::Instant::now();
         loop {
+            assert!(began.elapsed().as_secs() < 100, "it does not archive what there is");
             assert!(daemon.try_wait().unwrap().is_none(), "the daemon has ended");
             let started = self.state_dir().join("ledger.sqlite3").exists();
             if started && self.connvault(&["gaps"]).await.status.success() {
@@ -205,6 +213,30 @@ impl Vault {
         let files =
             folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
         files.map(|file| file.path()).collect()
+    }
+}
+
+/// A daemon that a test has started: it does not outlive the test, however that ends.
+pub struct Running(pub std::process::Child);
+
+impl std::ops::Deref for Running {
+    type Target = std::process::Child;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
     }
 }
 
