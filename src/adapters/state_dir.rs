@@ -26,7 +26,8 @@ pub enum StateDirError {
     /// It is the daemon's, and this is root: what root makes there the daemon could not use afterwards.
     #[error(
         "the state directory {} belongs to user {owner}, and this runs as root, whose files that user could not use; \
-         run it as that user: setpriv --reuid {owner} --regid {group} --clear-groups connvault …",
+         run it as that user: setpriv --reuid {owner} --regid {group} --clear-groups connvault … (where systemd made \
+         the user, DynamicUser=: by systemd-run, as the README says)",
         path.display()
     )]
     OfAnotherUser {
