@@ -141,8 +141,8 @@ impl DirectoryStore {
     ///
     /// Others may put here too, from other machines even, so age or a process id proves nothing. A writer holds a
     /// lock on its file as long as it lives, and the kernel lets go of it when it dies: a file whose lock can be
-    /// had is dead. (Between making and locking its file a living writer can lose it; its link then fails, and is
-    /// tried again.) Where the file system knows no locks, everything stays.
+    /// had is dead. (A living writer that loses its file between making and locking it
+    /// makes another.) Where the file system knows no locks, everything stays.
     fn remove_leftovers(&self) -> io::Result<()> {
         for leftover in std::fs::read_dir(self.root.join(TEMP_FOLDER))? {
             let path = leftover?.path();

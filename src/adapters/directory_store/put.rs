@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -51,16 +51,23 @@ impl DirectoryStore {
     /// A new file in the temporary folder, locked as long as we live, unlinked when dropped.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, StoreError> {
         let folder = self.root.join(TEMP_FOLDER);
-        let made = tempfile::Builder::new()
-            .prefix(&format!("{}-", std::process::id()))
-            .permissions(Permissions::from_mode(OBJECT_MODE))
-            .tempfile_in(&folder);
-        let file = made.map_err(|error| self.error("make a file in", &folder, &error))?;
-        if let Err(error) = file.as_file().try_lock() {
-            // Nobody can then lock it to find out whether we live, either: it stays if we die.
-            tracing::debug!(%error, "a temporary file cannot be locked");
+        let prefix = format!("{}-", std::process::id());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).permissions(Permissions::from_mode(OBJECT_MODE));
+        loop {
+            let made = builder.tempfile_in(&folder);
+            let file = made.map_err(|error| self.error("make a file in", &folder, &error))?;
+            if let Err(error) = file.as_file().lock() {
+                // Nobody can then lock it to find out whether we live, either: it stays if we die.
+                tracing::debug!(%error, "a temporary file cannot be locked");
+                return Ok(file);
+            }
+            // Another process may have swept it between its making and its lock.
+            let names = file.as_file().metadata().map_err(|error| self.error("look at", &folder, &error))?;
+            if names.nlink() > 0 {
+                return Ok(file);
+            }
         }
-        Ok(file)
     }
 
     /// Copies a local file, and says how much it was and its digest. Errors in reading are this machine's or the
