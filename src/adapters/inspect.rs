@@ -34,6 +34,7 @@
 //! A record of more than a megabyte is refused as damage: no export has one, and it would be held in memory.
 
 mod delimited;
+mod delta;
 mod digest;
 mod error;
 mod meter;
@@ -57,6 +58,7 @@ use flate2::read::MultiGzDecoder;
 use crate::domain::digest::ContentDigest;
 use crate::domain::export::Format;
 
+pub use delta::{Delta, delta};
 use digest::ContentDigester;
 pub use error::{InspectError, JsonAnswer, NotAnExport};
 use meter::Meter;

@@ -22,7 +22,7 @@ use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::ledger::{
-    Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject,
+    Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject, Purpose,
 };
 
 /// The ledger of one state directory.
@@ -67,12 +67,13 @@ impl Ledger for SqliteLedger {
         &self,
         stream: &StreamName,
         window: Window,
+        purpose: Purpose,
         holder: &str,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<LeaseOutcome, LedgerError> {
         let mut transaction = self.begin().await?;
-        let outcome = leases::lease(&mut transaction, stream, window, holder, now, until).await?;
+        let outcome = leases::lease(&mut transaction, (stream, window), purpose, holder, now, until).await?;
         transaction.commit().await?;
         Ok(outcome)
     }
@@ -106,6 +107,19 @@ impl Ledger for SqliteLedger {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
+        transaction.commit().await
+    }
+
+    async fn revisited(
+        &self,
+        lease: &Lease,
+        pulled_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        leases::give_back(&mut transaction, lease).await?;
+        leases::pulled_again(&mut transaction, lease, pulled_at).await?;
+        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Unchanged, None, now).await?;
         transaction.commit().await
     }
 

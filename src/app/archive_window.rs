@@ -22,7 +22,7 @@ use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger, LedgerError};
+use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger, LedgerError, Purpose};
 use crate::ports::record_source::ExportRequest;
 
 use super::data_object;
@@ -89,7 +89,11 @@ impl Owed {
 
 /// Does `task` with `window`: one attempt, recorded in the ledger with what follows from it.
 pub async fn work(services: &Services, stream: &Stream, window: Window, task: Task) -> Ending {
-    let lease = match take_lease(services, stream, window).await {
+    let purpose = match task {
+        Task::Archive { .. } | Task::AttestLost => Purpose::Settle,
+        Task::Revisit { .. } => Purpose::Revisit,
+    };
+    let lease = match take_lease(services, stream, window, purpose).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(ending)) => return ending,
         Err(failure) => return Ending::Failed(failure),
@@ -101,7 +105,7 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         if expired && task != (Task::Archive { reason: DueReason::Asked }) { Task::AttestLost } else { task };
     let attempt = async {
         match task {
-            Task::Archive { .. } => archive(services, stream, &lease).await,
+            Task::Archive { .. } | Task::Revisit { .. } => archive(services, stream, &lease).await,
             Task::AttestLost => attest_lost(services, stream, &lease).await,
         }
     };
@@ -129,9 +133,10 @@ async fn take_lease(
     services: &Services,
     stream: &Stream,
     window: Window,
+    purpose: Purpose,
 ) -> Result<Result<Lease, Ending>, Failure> {
-    let now = services.clock.now();
-    let outcome = services.ledger.lease(stream.name(), window, &services.holder, now, lease_end(now)).await;
+    let (ledger, now) = (&services.ledger, services.clock.now());
+    let outcome = ledger.lease(stream.name(), window, purpose, &services.holder, now, lease_end(now)).await;
     Ok(match outcome.map_err(of_ledger)? {
         LeaseOutcome::Leased(lease) => Ok(lease),
         LeaseOutcome::HeldElsewhere { .. } => Err(Ending::HeldElsewhere),

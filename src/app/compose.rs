@@ -66,6 +66,7 @@ pub fn rules(config: &Config) -> Vec<StreamRules> {
             start: stream.start,
             settle: stream.settle,
             margin: stream.margin,
+            revisit: stream.revisit.clone(),
             horizon: source.horizon,
             deadline: stream.deadline,
             fingerprints: Fingerprints {

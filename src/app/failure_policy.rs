@@ -96,6 +96,7 @@ fn of_window(
     let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     let (failures, corrupt) = match state {
         Some(WindowState::Open { failures, corrupt, .. }) => (*failures, *corrupt),
+        Some(WindowState::Archived { failures, .. }) => (*failures, 0),
         _ => (0, 0),
     };
     let hopeless = failure.kind.needs_operator()

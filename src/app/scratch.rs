@@ -9,7 +9,7 @@ use sha2::Digest;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::inspect::{InspectError, Inspection, inspect};
+use crate::adapters::inspect::{Delta, InspectError, Inspection, delta, inspect};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::object_store::ObjectBody;
@@ -59,9 +59,26 @@ impl Scratch {
     /// # Errors
     /// When it cannot be read, or the daemon stops meanwhile.
     pub async fn inspect(&self, path: &Path) -> Result<Result<Inspection, InspectError>, Failure> {
-        let (path, dir, stop) = (path.to_owned(), Arc::clone(&self.dir), self.stop.clone());
-        let look = move || inspect(&path, &dir, &|| stop.is_cancelled());
-        let outcome = tokio::task::spawn_blocking(look).await;
+        let path = path.to_owned();
+        self.look(move |dir, stop| inspect(&path, dir, stop)).await
+    }
+
+    /// Compares the rows of two files: what is wrong with one of them is the inner error, what is wrong here the outer.
+    ///
+    /// # Errors
+    /// When one cannot be read, or the daemon stops meanwhile.
+    pub async fn delta(&self, older: &Path, newer: &Path) -> Result<Result<Delta, InspectError>, Failure> {
+        let (older, newer) = (older.to_owned(), newer.to_owned());
+        self.look(move |dir, stop| delta(&older, &newer, dir, stop)).await
+    }
+
+    /// Looks into files on a thread that may block, until it is told to stop.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Path, &dyn Fn() -> bool) -> Result<T, InspectError> + Send + 'static,
+    ) -> Result<Result<T, InspectError>, Failure> {
+        let (dir, stop) = (Arc::clone(&self.dir), self.stop.clone());
+        let outcome = tokio::task::spawn_blocking(move || look(&dir, &|| stop.is_cancelled())).await;
         let outcome = outcome.map_err(|e| local(&self.dir, &std::io::Error::other(e)))?;
         match outcome {
             Err(InspectError::Stopped) => Err(Failure::new(
@@ -80,4 +97,28 @@ impl Scratch {
 fn local(path: &Path, error: &std::io::Error) -> Failure {
     let message = format!("{}: {error}; free some space there, or see to its permissions", path.display());
     Failure::new(FailureKind::Local, Scope::Daemon, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_are_compared_until_the_daemon_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let scratch = Scratch::open(folder.path().join("scratch"), stop.clone()).unwrap();
+        let [older, newer, page] = ["older", "newer", "page"].map(|name| folder.path().join(name));
+        std::fs::write(&older, "Transaction ID,End\nt1,\nt2,5\n").unwrap();
+        std::fs::write(&newer, "Transaction ID,End\nt1,4\nt3,5\nt4,6\n").unwrap();
+        std::fs::write(&page, "<html></html>").unwrap();
+        let found = scratch.delta(&older, &newer).await.unwrap().unwrap();
+        assert_eq!(found, Delta { added: 2, removed: 1, changed: 1 });
+        assert_eq!(scratch.delta(&older, &page).await.unwrap().unwrap_err().kind(), FailureKind::Corrupt);
+        let gone = scratch.delta(&older, &folder.path().join("gone")).await.unwrap_err();
+        assert_eq!((gone.kind, gone.scope), (FailureKind::Local, Scope::Daemon));
+        stop.cancel();
+        let stopped = scratch.delta(&older, &newer).await.unwrap_err();
+        assert_eq!((stopped.kind, stopped.scope), (FailureKind::Transient, Scope::Window));
+    }
 }

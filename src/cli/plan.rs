@@ -44,15 +44,18 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
 fn words(task: Task) -> (&'static str, &'static str) {
     match task {
         Task::AttestLost => ("attest lost", "the provider no longer has it"),
-        Task::Archive { reason } => (
-            "archive",
-            match reason {
-                DueReason::Due => "over and settled",
-                DueReason::PauseOver => "failed before, the pause is over",
-                DueReason::ConfigChanged => "was parked, the config or a key has changed",
-                DueReason::ParkedForADay => "parked a day ago",
-                DueReason::Asked => "asked for, though it is lost",
-            },
-        ),
+        Task::Archive { reason } => ("archive", reason_words(reason)),
+        Task::Revisit { reason } => ("revisit", reason_words(reason)),
+    }
+}
+
+fn reason_words(reason: DueReason) -> &'static str {
+    match reason {
+        DueReason::Due => "over and settled",
+        DueReason::PauseOver => "failed before, the pause is over",
+        DueReason::ConfigChanged => "was parked, the config or a key has changed",
+        DueReason::ParkedForADay => "parked a day ago",
+        DueReason::Asked => "asked for, though it is lost",
+        DueReason::Revisit => "archived, and time to look for records that came late",
     }
 }

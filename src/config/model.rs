@@ -193,6 +193,8 @@ pub struct Stream {
     pub settle: SignedDuration,
     /// How much wider than the window the export is asked for, on both sides.
     pub margin: SignedDuration,
+    /// How long after its end a window is pulled again, from short to long.
+    pub revisit: Vec<SignedDuration>,
     /// How long after it was due a window may stay unarchived.
     pub deadline: SignedDuration,
     /// Which records.

@@ -45,11 +45,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
     NotYet("signing", Refused::Always, "signatures come in a later version; leave the section out"),
     NotYet(
-        "streams.*.revisit",
-        Refused::NonEmpty,
-        "pulling windows again comes in a later version; leave it out or set it to []",
-    ),
-    NotYet(
         "streams.*.on_count_mismatch",
         Refused::Always,
         "the independent count comes in a later version; leave it out",

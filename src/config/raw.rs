@@ -1,6 +1,6 @@
 //! The shape of the file: every section with its keys, as TOML has them. What they mean is [`super::parse`]'s.
 
-use super::setting::{SecretText, Setting, TextOrNumber, UrlText};
+use super::setting::{SecretText, Setting, TextList, TextOrNumber, UrlText};
 use super::tree::{Named, kinds, section};
 
 section! {
@@ -103,6 +103,7 @@ section! {
         start: Setting<String>,
         settle: Setting<String>,
         margin: Setting<String>,
+        revisit: Setting<TextList>,
         deadline: Setting<String>,
         filters: RawFilters,
     }

@@ -87,6 +87,31 @@ impl Scalar for TextOrNumber {
     }
 }
 
+/// A list of texts; in a variable of the environment they stand with commas between them.
+#[derive(Debug)]
+pub(super) struct TextList(pub Vec<String>);
+
+impl Scalar for TextList {
+    const EXPECTED: &'static str = "a list of texts in quotes";
+
+    fn shown(value: &Value) -> Option<String> {
+        match Self::from_value(value.kind.clone()) {
+            Some(Self(texts)) => Some(format!("{texts:?}")),
+            None => shown(value),
+        }
+    }
+
+    fn from_value(value: ValueKind) -> Option<Self> {
+        let ValueKind::Array(values) = value else { return None };
+        values.into_iter().map(|value| String::from_value(value.kind)).collect::<Option<_>>().map(Self)
+    }
+
+    fn from_variable(text: &str) -> Option<Self> {
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+        Some(Self(texts.map(str::to_owned).collect()))
+    }
+}
+
 /// The text of a `*_file` key: shown nowhere, as it might be the secret instead of the file's name.
 #[derive(Debug)]
 pub(super) struct SecretText(pub String);

@@ -135,6 +135,7 @@ pub(super) fn show_stream(stream: &Stream) -> Value {
         "start": stream.start.to_string(),
         "settle": format_duration(stream.settle),
         "margin": format_duration(stream.margin),
+        "revisit": stream.revisit.iter().map(|after| format_duration(*after)).collect::<Vec<_>>(),
         "deadline": format_duration(stream.deadline),
         "filters": {
             "user_name": stream.filters.user_name,

@@ -2,7 +2,8 @@
 //!
 //! What `plan` prints is what runs: the reconciler takes its work from here and from nowhere else. Order: by how
 //! soon a window expires; but every second place goes to the newest window of the next stream, so that a month's
-//! backlog of one stream never keeps last night of another waiting.
+//! backlog of one stream never keeps last night of another waiting. Revisits come last: what is in no archive yet goes
+//! before what may have changed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::name::StreamName;
 use super::snapshot::Snapshot;
-use super::verdict::{DueReason, StreamRules, Verdict, judge};
+use super::verdict::{DueReason, StreamRules, Verdict, judge, revisit_at};
 use super::window::Window;
 
 /// One thing to do.
@@ -39,6 +40,11 @@ pub enum Task {
         /// Why now.
         reason: DueReason,
     },
+    /// It is archived: pull it again, and store a revision if its content differs.
+    Revisit {
+        /// Why now.
+        reason: DueReason,
+    },
     /// It has expired: say so in the log (or archive it, if its export lies in the spool).
     AttestLost,
 }
@@ -58,8 +64,12 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
     for rules in streams {
         let held = rules.held_by(snapshot, now).map(|(_, hold)| hold.until);
         for window in rules.completed(now) {
-            match (task_for(&judge(rules, window, snapshot, now)), held) {
-                (Now(Task::AttestLost), Some(until)) => plan.wake_at(until),
+            let todo = match task_for(&judge(rules, window, snapshot, now)) {
+                Never => again(revisit_at(rules, window, snapshot, now), now),
+                todo => todo,
+            };
+            match (todo, held) {
+                (Now(Task::AttestLost | Task::Revisit { .. }), Some(until)) => plan.wake_at(until),
                 (Now(task), _) => plan.actions.push(Action {
                     stream: rules.name.clone(),
                     window,
@@ -104,10 +114,22 @@ fn task_for(verdict: &Verdict) -> Todo {
     }
 }
 
-/// Orders by expiry, with the newest window of each stream let in at every second place.
+/// What is to be done with a window that is pulled again at `at`.
+fn again(at: Option<Timestamp>, now: Timestamp) -> Todo {
+    match at {
+        Some(at) if at > now => Later(at),
+        Some(_) => Now(Task::Revisit { reason: DueReason::Revisit }),
+        None => Never,
+    }
+}
+
+/// Orders by expiry, with the newest window of each stream let in at every second place, and
+/// revisits after all else.
 fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
     // What can still be pulled goes before what can only be attested: attesting does not get more urgent.
     actions.sort_by_key(|a| (a.task == Task::AttestLost, a.expires_at, a.window, a.stream.clone()));
+    let is_revisit = |action: &Action| matches!(action.task, Task::Revisit { .. });
+    let (revisits, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_revisit);
     let mut newest: BTreeMap<&StreamName, Window> = BTreeMap::new();
     for action in actions.iter().filter(|action| action.task != Task::AttestLost) {
         let entry = newest.entry(&action.stream).or_insert(action.window);
@@ -121,6 +143,7 @@ fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
         ordered.extend(others.pop_front());
         ordered.extend(newest.pop_front());
     }
+    ordered.extend(revisits);
     ordered
 }
 

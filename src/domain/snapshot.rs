@@ -43,6 +43,14 @@ pub enum WindowState {
         seq: Seq,
         /// Its newest revision.
         revision: Revision,
+        /// When it was last pulled, whether a revision came of it or not.
+        last_pulled_at: Timestamp,
+        /// Failures in a row to pull it again.
+        failures: u32,
+        /// Not to be pulled again before then.
+        retry_at: Option<Timestamp>,
+        /// Being pulled again until then at the latest.
+        leased_until: Option<Timestamp>,
     },
     /// In the log, as lost.
     Lost {

@@ -30,6 +30,8 @@ pub struct StreamRules {
     pub settle: SignedDuration,
     /// How much wider than the window the export is asked for.
     pub margin: SignedDuration,
+    /// How long after its end a window is pulled again, from short to long.
+    pub revisit: Vec<SignedDuration>,
     /// How long the provider keeps records.
     pub horizon: SignedDuration,
     /// How long after it was due a window is late.
@@ -189,6 +191,8 @@ pub enum DueReason {
     ParkedForADay,
     /// An operator asked for it, though it is lost.
     Asked,
+    /// Archived, and old enough to look for records that came late.
+    Revisit,
 }
 
 impl Verdict {
@@ -215,7 +219,7 @@ impl Verdict {
 pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Timestamp) -> Verdict {
     let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     match state {
-        Some(WindowState::Archived { seq, revision }) => {
+        Some(WindowState::Archived { seq, revision, .. }) => {
             return Verdict::Archived { seq: *seq, revision: *revision };
         }
         Some(WindowState::Lost { seq, since }) => {
@@ -236,6 +240,25 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
         return Verdict::Lost { since: rules.expires_at(window), seq: None };
     }
     judge_due(rules, state, snapshot, now)
+}
+
+/// When an archived window is to be pulled again: at `now` or before it is due, later it waits. `None` when it is not
+/// archived, when no pull is left to be made, and when the source would answer short by then.
+///
+/// Each of the stream's revisits is done with by any pull after its instant, so a machine that slept through two of
+/// them makes one pull. The verdict stays `archived` throughout: a revisit is an extra, whatever becomes of it.
+pub fn revisit_at(
+    rules: &StreamRules,
+    window: Window,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let state = snapshot.windows.get(&rules.name)?.get(&window)?;
+    let WindowState::Archived { last_pulled_at, retry_at, leased_until, .. } = state else { return None };
+    let instants = rules.revisit.iter().filter_map(|after| window.end().saturating_add(*after).ok());
+    let next = instants.filter(|instant| instant > last_pulled_at).min()?;
+    let at = [Some(next), *retry_at, *leased_until].into_iter().flatten().max()?;
+    (at.max(now) < rules.expires_at(window)).then_some(at)
 }
 
 /// The verdict on a window that is over, settled and still to be had.

@@ -40,6 +40,15 @@ pub struct Lease {
 #[serde(transparent)]
 pub struct AttemptId(pub i64);
 
+/// What a window is leased for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To archive it, or to say that it is lost: an archived window is not leased.
+    Settle,
+    /// To pull it again: an archived window is leased, and stays archived.
+    Revisit,
+}
+
 /// Whether a window could be leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseOutcome {
@@ -50,7 +59,7 @@ pub enum LeaseOutcome {
         /// When their lease runs out.
         until: Timestamp,
     },
-    /// Its verdict is final already.
+    /// It is archived already, and the lease was not asked for to pull it again.
     Settled,
 }
 
@@ -62,6 +71,8 @@ pub enum AttemptOutcome {
     Archived,
     /// It was in the log before.
     AlreadyArchived,
+    /// It was pulled again, and its content is what the log says.
+    Unchanged,
     /// The window was attested as lost.
     Lost,
     /// It failed.
@@ -76,6 +87,7 @@ impl AttemptOutcome {
         match self {
             Self::Archived => "archived",
             Self::AlreadyArchived => "already_archived",
+            Self::Unchanged => "unchanged",
             Self::Lost => "lost",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -110,7 +122,7 @@ pub enum Disposition {
         /// Not before.
         at: Timestamp,
     },
-    /// An operator must look.
+    /// An operator must look. An archived window stays archived, and is not pulled again for a while.
     Park {
         /// What the config and credentials are now.
         fingerprint: Fingerprint,
@@ -180,11 +192,13 @@ pub trait Ledger: Send + Sync {
         window: Window,
     ) -> Result<Vec<NamedObject>, LedgerError>;
 
-    /// Takes the lease of a window that is not settled and that nobody holds at `now`, and begins an attempt.
+    /// Takes the lease of a window that nobody holds at `now`, and begins an attempt. An archived window is leased for
+    /// [`Purpose::Revisit`] only.
     async fn lease(
         &self,
         stream: &StreamName,
         window: Window,
+        purpose: Purpose,
         holder: &str,
         now: Timestamp,
         until: Timestamp,
@@ -211,6 +225,11 @@ pub trait Ledger: Send + Sync {
         now: Timestamp,
     ) -> Result<(), LedgerError>;
 
+    /// Ends an attempt that pulled an archived window again at `pulled_at` and found nothing new, and gives the lease
+    /// back. Only the ledger remembers it: when it is lost, the window is pulled once more.
+    async fn revisited(&self, lease: &Lease, pulled_at: Timestamp, now: Timestamp)
+    -> Result<(), LedgerError>;
+
     /// Ends an attempt that failed, says what becomes of the window, and gives the lease back.
     async fn fail(
         &self,
@@ -229,7 +248,7 @@ pub trait Ledger: Send + Sync {
     /// Ends a hold on `resource` that runs no longer than `until`; says whether there was one.
     async fn lift(&self, resource: &Resource, until: Timestamp) -> Result<bool, LedgerError>;
 
-    /// Makes windows that are parked or pausing due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
+    /// Makes windows that are parked or pausing, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
 
     /// Every attempt at a window, oldest first.

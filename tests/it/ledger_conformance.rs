@@ -6,6 +6,7 @@ mod chain;
 mod failures;
 mod following;
 mod leases;
+mod revisits;
 mod sqlite;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use connvault::domain::name::StreamName;
 use connvault::domain::snapshot::{Snapshot, WindowState};
 use connvault::domain::window::Window;
-use connvault::ports::ledger::{Lease, LeaseOutcome, Ledger};
+use connvault::ports::ledger::{Lease, LeaseOutcome, Ledger, Purpose};
 use jiff::{SignedDuration, Timestamp};
 
 /// A ledger of a test's own.
@@ -68,6 +69,13 @@ conformance! { Sqlite:
     failures::retry_makes_due_what_is_asked_for_and_nothing_else,
     failures::a_hold_is_put_replaced_and_lifted,
     failures::every_attempt_is_kept_with_how_it_ended,
+    revisits::an_archived_window_is_leased_to_be_pulled_again_and_stays_archived,
+    revisits::a_revisit_that_found_nothing_new_is_remembered,
+    revisits::a_revision_ends_the_revisit_and_says_when_it_was_pulled,
+    revisits::a_pull_is_never_forgotten_for_an_earlier_one,
+    revisits::a_revisit_that_fails_pauses_and_the_window_stays_archived,
+    revisits::a_revisit_that_was_broken_off_is_due_again,
+    revisits::a_stale_holder_does_not_end_a_revisit,
 }
 
 fn stream() -> StreamName {
@@ -88,7 +96,18 @@ fn minute(number: i64) -> Timestamp {
 
 /// The lease of `window` from minute `from` to minute `to`, which must be to be had.
 async fn leased(ledger: &dyn Ledger, window: Window, holder: &str, from: i64, to: i64) -> Lease {
-    match ledger.lease(&stream(), window, holder, minute(from), minute(to)).await.unwrap() {
+    leased_for(Purpose::Settle, ledger, window, holder, (from, to)).await
+}
+
+/// As [`leased`], for any purpose.
+async fn leased_for(
+    purpose: Purpose,
+    ledger: &dyn Ledger,
+    window: Window,
+    holder: &str,
+    (from, to): (i64, i64),
+) -> Lease {
+    match ledger.lease(&stream(), window, purpose, holder, minute(from), minute(to)).await.unwrap() {
         LeaseOutcome::Leased(lease) => lease,
         other => panic!("{holder}: {other:?}"),
     }

@@ -7,7 +7,7 @@
 use csv::ByteRecord;
 
 use super::error::{InspectError, NotAnExport};
-use super::rows::{Charset, Header, RowVisitor, push_netstring};
+use super::rows::{Charset, Header, RowVisitor};
 use crate::domain::digest::{ContentDigest, Sha256};
 
 /// Takes the number and the digest of a file's rows.
@@ -32,16 +32,7 @@ struct Reading {
 impl Reading {
     /// Writes a row's canonical form; `false` when a cell is not in this charset.
     fn canonical(&mut self, cells: &ByteRecord, out: &mut Vec<u8>) -> bool {
-        self.header.widen(cells.len());
-        out.clear();
-        self.header.cells(cells).all(|(column, cell)| {
-            let text = self.charset.read(cell);
-            text.is_some_and(|text| {
-                out.extend_from_slice(&column.netstring);
-                push_netstring(out, &text);
-                true
-            })
-        })
+        self.header.canonical(cells, self.charset, out)
     }
 }
 

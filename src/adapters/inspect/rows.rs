@@ -64,7 +64,7 @@ pub struct Column {
     name: String,
     place: usize,
     /// The name as it stands in the canonical form of rows.
-    pub(super) netstring: Vec<u8>,
+    netstring: Vec<u8>,
 }
 
 impl Column {
@@ -118,6 +118,20 @@ impl Header {
             self.columns.extend((self.columns.len()..width).map(|place| Column::new(String::new(), place)));
             self.columns.sort();
         }
+    }
+
+    /// Writes a row's canonical form; `false` when a cell is not in `charset`.
+    pub(super) fn canonical(&mut self, row: &ByteRecord, charset: Charset, out: &mut Vec<u8>) -> bool {
+        self.widen(row.len());
+        out.clear();
+        self.cells(row).all(|(column, cell)| {
+            let text = charset.read(cell);
+            text.is_some_and(|text| {
+                out.extend_from_slice(&column.netstring);
+                push_netstring(out, &text);
+                true
+            })
+        })
     }
 
     /// The cells of a row that are not empty, each with its column, in the order of the columns here.

@@ -69,9 +69,11 @@ async fn put_archived(
 ) -> Result<(), LedgerError> {
     let window = archived.window;
     sqlx::query(
-        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision) VALUES (?, ?, ?, 'archived', ?, ?)
+        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision, pulled_at_ms)
+         VALUES (?, ?, ?, 'archived', ?, ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
              state = 'archived', seq = excluded.seq, revision = excluded.revision, settled_at_ms = NULL,
+             pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
              failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
              failed_at_ms = NULL, fingerprint = NULL",
     )
@@ -80,6 +82,7 @@ async fn put_archived(
     .bind(ms(window.end()))
     .bind(number(seq.get(), "a sequence number")?)
     .bind(i64::from(archived.revision.get()))
+    .bind(ms(archived.export.pulled_at))
     .execute(&mut *connection)
     .await
     .map_err(storage)?;

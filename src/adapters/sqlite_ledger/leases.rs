@@ -1,19 +1,22 @@
 //! Leases, attempts, and what becomes of a window after a failure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
 use super::connection::{storage, unreadable};
 use super::rows::{get, ms, optional_instant, to_json};
+use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
-use crate::ports::ledger::{AttemptId, AttemptOutcome, Disposition, Lease, LeaseOutcome, LedgerError};
+use crate::ports::ledger::{
+    AttemptId, AttemptOutcome, Disposition, Lease, LeaseOutcome, LedgerError, Purpose,
+};
 
 pub(super) async fn lease(
     connection: &mut SqliteConnection,
-    stream: &StreamName,
-    window: Window,
+    (stream, window): (&StreamName, Window),
+    purpose: Purpose,
     holder: &str,
     now: Timestamp,
     until: Timestamp,
@@ -29,7 +32,7 @@ pub(super) async fn lease(
     .fetch_one(&mut *connection)
     .await
     .map_err(storage)?;
-    if get::<&str, _>(&row, "state")? == "archived" {
+    if purpose == Purpose::Settle && get::<&str, _>(&row, "state")? == "archived" {
         return Ok(LeaseOutcome::Settled);
     }
     if let Some(held) = optional_instant(&row, "leased_until_ms")?.filter(|held| *held > now) {
@@ -144,24 +147,51 @@ pub(super) async fn dispose(
     disposition: &Disposition,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let (state, retry_at, fingerprint) = match disposition {
+    let park_end = SignedDuration::try_from(PARKED_RETRY).ok().and_then(|pause| now.checked_add(pause).ok());
+    let (state, retry_at, fingerprint, revisit_at) = match disposition {
         Disposition::NotCharged => return Ok(()),
-        Disposition::Retry { at } => ("open", Some(ms(*at)), None),
-        Disposition::Park { fingerprint } => ("parked", None, Some(fingerprint.0.as_str())),
+        Disposition::Retry { at } => ("open", Some(ms(*at)), None, Some(ms(*at))),
+        Disposition::Park { fingerprint } => {
+            ("parked", None, Some(fingerprint.0.as_str()), Some(ms(park_end.unwrap_or(Timestamp::MAX))))
+        }
     };
-    // A window that the log settles stays settled: trying it again was an extra.
+    // A window that the log settles stays settled: trying it again was an extra. It only pauses, so that a revisit that
+    // fails does not begin again at once.
     sqlx::query(
-        "UPDATE windows SET state = ?, failures = failures + 1, corrupt = corrupt + ?, retry_at_ms = ?,
-             failure_kind = ?, failure_message = ?, failed_at_ms = ?, fingerprint = ?
-         WHERE stream = ? AND start_ms = ? AND end_ms = ? AND state IN ('open', 'parked')",
+        "UPDATE windows SET state = iif(state = 'archived', state, ?1), failures = failures + 1,
+             corrupt = corrupt + ?2, retry_at_ms = iif(state = 'archived', ?3, ?4), failure_kind = ?5,
+             failure_message = ?6, failed_at_ms = ?7, fingerprint = iif(state = 'archived', NULL, ?8)
+         WHERE stream = ?9 AND start_ms = ?10 AND end_ms = ?11 AND state IN ('open', 'parked', 'archived')",
     )
     .bind(state)
     .bind(i64::from(failure.kind == FailureKind::Corrupt))
+    .bind(revisit_at)
     .bind(retry_at)
     .bind(failure.kind.as_str())
     .bind(&failure.message)
     .bind(ms(now))
     .bind(fingerprint)
+    .bind(lease.stream.as_str())
+    .bind(ms(lease.window.start()))
+    .bind(ms(lease.window.end()))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+/// The leased window was pulled, and the log says already what came.
+pub(super) async fn pulled_again(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    pulled_at: Timestamp,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "UPDATE windows SET pulled_at_ms = max(pulled_at_ms, ?), failures = 0, corrupt = 0, retry_at_ms = NULL,
+             failure_kind = NULL, failure_message = NULL, failed_at_ms = NULL
+         WHERE stream = ? AND start_ms = ? AND end_ms = ? AND state = 'archived'",
+    )
+    .bind(ms(pulled_at))
     .bind(lease.stream.as_str())
     .bind(ms(lease.window.start()))
     .bind(ms(lease.window.end()))
@@ -191,8 +221,9 @@ pub(super) async fn retry(
     window: Option<Window>,
 ) -> Result<u64, LedgerError> {
     let changed = sqlx::query(
-        "UPDATE windows SET state = 'open', failures = 0, corrupt = 0, retry_at_ms = NULL, fingerprint = NULL
-         WHERE (state = 'parked' OR (state = 'open' AND retry_at_ms IS NOT NULL))
+        "UPDATE windows SET state = iif(state = 'archived', state, 'open'), failures = 0, corrupt = 0,
+             retry_at_ms = NULL, fingerprint = NULL
+         WHERE (state = 'parked' OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL))
            AND (?1 IS NULL OR stream = ?1) AND (?2 IS NULL OR (start_ms = ?2 AND end_ms = ?3))",
     )
     .bind(stream.map(StreamName::as_str))

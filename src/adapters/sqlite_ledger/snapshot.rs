@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::TryStreamExt;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use sqlx::sqlite::SqliteRow;
@@ -64,7 +65,7 @@ pub(super) async fn window_state_of(
 ) -> Result<Option<WindowState>, LedgerError> {
     let row = sqlx::query(
         "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
-                failed_at_ms, fingerprint, leased_until_ms
+                failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms
          FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
     )
     .bind(stream.as_str())
@@ -79,13 +80,14 @@ pub(super) async fn window_state_of(
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
-                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms
+                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms
          FROM windows",
     );
-    let rows = rows.fetch_all(executor).await.map_err(storage)?;
+    // Row by row: as rows they take many times the memory of what is made of them, and there may be very many.
+    let mut rows = rows.fetch(executor);
     let mut windows = Windows::new();
-    for row in &rows {
-        windows.entry(parsed(row, "stream")?).or_default().insert(window(row)?, window_state(row)?);
+    while let Some(row) = rows.try_next().await.map_err(storage)? {
+        windows.entry(parsed(&row, "stream")?).or_default().insert(window(&row)?, window_state(&row)?);
     }
     Ok(windows)
 }
@@ -104,7 +106,14 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
             fingerprint: Fingerprint(get(row, "fingerprint")?),
         }),
-        "archived" => Ok(WindowState::Archived { seq: seq(row, "seq")?, revision: revision(row)? }),
+        "archived" => Ok(WindowState::Archived {
+            seq: seq(row, "seq")?,
+            revision: revision(row)?,
+            last_pulled_at: instant(row, "pulled_at_ms")?,
+            failures: count(row, "failures")?,
+            retry_at: optional_instant(row, "retry_at_ms")?,
+            leased_until: optional_instant(row, "leased_until_ms")?,
+        }),
         "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
         other => Err(unreadable("a window's state", other)),
     }

@@ -10,9 +10,9 @@ use super::super::error::ProblemKind;
 use super::super::model::{Source, Stream};
 use super::super::nearest::nearest;
 use super::super::raw::{RawFilters, RawStream};
-use super::super::setting::TextOrNumber;
+use super::super::setting::{TextList, TextOrNumber};
 use super::super::tree::Report;
-use super::super::units::{LONGEST_DURATION, format_duration};
+use super::super::units::{DURATION_FORM, LONGEST_DURATION, format_duration, parse_duration};
 use super::duration;
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::export::{Filters, Language};
@@ -54,6 +54,8 @@ pub(super) fn stream(
         duration(raw.settle, (SignedDuration::ZERO, LONGEST_DURATION), "must not be negative", report);
     let range = (SignedDuration::ZERO, DAY - SignedDuration::from_secs(1));
     let margin = duration(raw.margin, range, "must be less than a day", report);
+    let revisit_key = raw.revisit.key().clone();
+    let revisit = raw.revisit.map(revisits, report);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let deadline = duration(raw.deadline, range, "must be more than 0s", report);
     let filters = filters(raw.filters, report);
@@ -67,6 +69,7 @@ pub(super) fn stream(
         start: start?,
         settle: settle.or(2 * HOUR)?,
         margin: margin.or(SignedDuration::from_mins(1))?,
+        revisit: revisit.or(Vec::new())?,
         deadline: deadline.or(12 * HOUR)?,
         filters: filters?,
     };
@@ -74,13 +77,28 @@ pub(super) fn stream(
         report.add(&start_key, Some(format!("{:?}", stream.start.to_string())), ProblemKind::BadValue(why));
         return None;
     }
-    match sources.get(&stream.source).map(|source| in_time(&stream, source.horizon)) {
-        Some(Err(why)) => {
-            let shown = format!("{:?}", format_duration(stream.settle));
-            report.add(&settle_key, Some(shown), ProblemKind::BadValue(why));
-            None
-        }
-        _ => Some(stream),
+    let Some(source) = sources.get(&stream.source) else { return Some(stream) };
+    let (first_pull, again) = (in_time(&stream, source.horizon), revisits_in_time(&stream, source.horizon));
+    if let Err(why) = &first_pull {
+        let shown = format!("{:?}", format_duration(stream.settle));
+        report.add(&settle_key, Some(shown), ProblemKind::BadValue(why.clone()));
+    }
+    if let Err(why) = &again {
+        let shown: Vec<_> = stream.revisit.iter().map(|after| format_duration(*after)).collect();
+        report.add(&revisit_key, Some(format!("{shown:?}")), ProblemKind::BadValue(why.clone()));
+    }
+    (first_pull.is_ok() && again.is_ok()).then_some(stream)
+}
+
+/// How long after its end a window is pulled again, from short to long.
+fn revisits(TextList(texts): TextList) -> Result<Vec<SignedDuration>, String> {
+    let rule = || format!("each {DURATION_FORM}, and more than 0s");
+    let after = texts.iter().map(|text| parse_duration(text).filter(SignedDuration::is_positive));
+    let after: Vec<_> = after.collect::<Option<_>>().ok_or_else(rule)?;
+    if after.is_sorted_by(|one, next| one < next) {
+        Ok(after)
+    } else {
+        Err("must go from short to long, none of them twice".to_owned())
     }
 }
 
@@ -188,11 +206,7 @@ fn filters(raw: RawFilters, report: &mut Report) -> Option<Filters> {
 /// A window is due `settle` after its end and expires `horizon - margin` after its start. Of the horizon, a quarter
 /// must be left for trying; and the deadline must come before the end.
 fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
-    let longest_window = match stream.window {
-        WindowLength::Day => 25 * HOUR,
-        WindowLength::Minutes(minutes) => SignedDuration::from_mins(minutes.get().into()),
-    };
-    let due = longest_window + stream.settle + stream.margin;
+    let due = longest_window(stream) + stream.settle + stream.margin;
     if due > horizon * 3 / 4 {
         return Err(format!(
             "window, settle and margin add up to {}, too near to the source's horizon of {}: records would be \
@@ -210,4 +224,31 @@ fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether every revisit comes after the first pull and before the source forgets the window.
+fn revisits_in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
+    let left = horizon - longest_window(stream) - stream.margin;
+    if stream.revisit.iter().any(|after| *after <= stream.settle) {
+        return Err(format!(
+            "must be more than settle, which is {}: before that, a window is not pulled at all",
+            format_duration(stream.settle),
+        ));
+    }
+    if stream.revisit.iter().any(|after| *after >= left) {
+        return Err(format!(
+            "cannot be reached: a window and its margin leave less than {} of the source's horizon of {} after the \
+             window's end, and what is pulled later may lack records; use shorter ones",
+            format_duration(left.max(SignedDuration::ZERO)),
+            format_duration(horizon),
+        ));
+    }
+    Ok(())
+}
+
+fn longest_window(stream: &Stream) -> SignedDuration {
+    match stream.window {
+        WindowLength::Day => 25 * HOUR,
+        WindowLength::Minutes(minutes) => SignedDuration::from_mins(minutes.get().into()),
+    }
 }

@@ -44,7 +44,7 @@ fn sections_of_a_later_version_are_refused_unless_they_do_nothing() {
         ["config.toml:25: alerts: alerts come in a later version; leave the section out"]
     );
     let harmless = with("daemon", "listen = \"\"");
-    let harmless = harmless.replace("[streams.logins]\n", "[streams.logins]\nrevisit = []\n") + "[alerts]\n";
+    let harmless = harmless + "[alerts]\n";
     assert_eq!(files.report(&harmless), [""; 0]);
 }
 
@@ -53,7 +53,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let text = MINIMAL
         .replace("region = \"ap-southeast-3\"\nproject_id", "regoin = \"ap-southeast-3\"\nproject_id")
         .replace("bucket = \"records\"", "bucket = 5")
-        .replace("window = \"1d\"", "window = \"2d\"\nrevisit = [\"3d\"]");
+        .replace("window = \"1d\"", "window = \"2d\"\non_count_mismatch = \"park\"");
     let files = Files::new();
     let report = files.report_with(&text, &[("CONNVAULT__DAEMON__CONCURRENCY", "0")]);
     let starts = [
@@ -61,7 +61,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
         "config.toml:4: sources.hq.regoin: unknown key",
         "config.toml:12: stores.archive.bucket = 5: must be",
         "config.toml:22: streams.logins.window = \"2d\": must be",
-        "config.toml:23: streams.logins.revisit: pulling",
+        "config.toml:23: streams.logins.on_count_mismatch = \"park\": the independent",
         "environment variable CONNVAULT__DAEMON__CONCURRENCY: daemon.concurrency = \"0\": must be",
     ];
     assert_eq!(report.len(), starts.len(), "{report:#?}");

@@ -8,6 +8,7 @@ fn a_variable_overrides_the_file_and_has_the_type_of_its_key() {
         ("CONNVAULT__DAEMON__CONCURRENCY", "8"),
         ("CONNVAULT__STORES__ARCHIVE__PATH_STYLE", "true"),
         ("CONNVAULT__STREAMS__LOGINS__WINDOW", "15"),
+        ("CONNVAULT__STREAMS__LOGINS__REVISIT", "3d, 14d"),
         ("CONNVAULT__SOURCES__HQ__PROJECT_ID", "000123"),
         ("CONNVAULT__STREAMS__LOGINS__FILTERS__USER_NAME", "true"),
         ("CONNVAULT__STORES__ARCHIVE__TAGS__TEAM", "1e3"),
@@ -20,6 +21,7 @@ fn a_variable_overrides_the_file_and_has_the_type_of_its_key() {
     assert_eq!(effective["daemon"]["concurrency"], 8);
     assert_eq!(effective["stores"]["archive"]["path_style"], true);
     assert_eq!(effective["streams"]["logins"]["window"], "15m");
+    assert_eq!(effective["streams"]["logins"]["revisit"], serde_json::json!(["3d", "14d"]));
     // Guessing by the looks would have made a number, a flag and another number of these.
     assert_eq!(effective["sources"]["hq"]["project_id"], "000123");
     assert_eq!(effective["streams"]["logins"]["filters"]["user_name"], "true");

@@ -74,11 +74,6 @@ const LATER: &[Refused] = &[
     ("stores.archive", "legal_hold = true", "= true: legal hold comes in a later version; leave it out"),
     (
         "streams.logins",
-        "revisit = [\"3d\"]",
-        ": pulling windows again comes in a later version; leave it out or set it to []",
-    ),
-    (
-        "streams.logins",
         "on_count_mismatch = \"park\"",
         "= \"park\": the independent count comes in a later version; leave it out",
     ),

@@ -8,7 +8,8 @@ fn the_effective_configuration_reads_back_as_itself() {
     let files = Files::new();
     let tagged = with("stores.archive", "tags = { team = \"audit\" }");
     let encrypted = with("stores.archive", "sse = \"aws:kms\"");
-    for text in [MINIMAL, &example_file(), &tagged, &encrypted] {
+    let revisited = with("streams.logins", "revisit = [\"3d\", \"14d\", \"28d22h58m59s\"]");
+    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &revisited] {
         let config = files.load(text).unwrap();
         assert_eq!(files.load(&config.effective_toml()).unwrap(), config);
     }
@@ -64,6 +65,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     [streams.logins]
     deadline = "12h"
     margin = "1m"
+    revisit = []
     settle = "2h"
     source = "hq"
     start = "2026-10-31T16:00:00Z"

@@ -56,7 +56,19 @@ impl Chain {
         self.next(EntryBody::Stream(StreamOpened { definition }))
     }
 
+    /// Pulled at minute 0.
     pub fn archives(&mut self, window: Window, revision: u32, orphans: &[u32]) -> SealedEntry {
+        self.archives_at(0, window, revision, orphans)
+    }
+
+    /// As [`Self::archives`], pulled at any minute.
+    pub fn archives_at(
+        &mut self,
+        pulled_at: i64,
+        window: Window,
+        revision: u32,
+        orphans: &[u32],
+    ) -> SealedEntry {
         let orphan = |revision: &u32| Orphan {
             key: key(window, *revision),
             bytes: 7,
@@ -79,7 +91,7 @@ impl Chain {
                 requested: Bounds { start: window.start(), end: window.end() },
                 counted: None,
                 request_ids: Vec::new(),
-                pulled_at: minute(0),
+                pulled_at: minute(pulled_at),
             },
             supersedes: None,
             orphans: orphans.iter().map(orphan).collect(),

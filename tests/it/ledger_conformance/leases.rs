@@ -1,7 +1,9 @@
 //! Who may work on a window, and what becomes of those who no longer may.
 
 use connvault::domain::snapshot::WindowState;
-use connvault::ports::ledger::{AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError};
+use connvault::ports::ledger::{
+    AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, Purpose,
+};
 
 use super::chain::Chain;
 use super::failures::failure;
@@ -13,12 +15,14 @@ pub async fn a_window_has_one_holder<A: Adapter>() {
     let lease = leased(&*ledger, day(1), "a", 0, 30).await;
     // The same holder is somebody else: it is one name for one run, and one run has one attempt at a window.
     for holder in ["b", "a"] {
-        let outcome = ledger.lease(&stream(), day(1), holder, minute(29), minute(59)).await.unwrap();
+        let outcome =
+            ledger.lease(&stream(), day(1), Purpose::Settle, holder, minute(29), minute(59)).await.unwrap();
         assert_eq!(outcome, LeaseOutcome::HeldElsewhere { until: minute(30) }, "{holder}");
     }
     leased(&*ledger, day(2), "b", 0, 30).await;
     ledger.renew(&lease, minute(60)).await.unwrap();
-    let outcome = ledger.lease(&stream(), day(1), "b", minute(31), minute(61)).await.unwrap();
+    let outcome =
+        ledger.lease(&stream(), day(1), Purpose::Settle, "b", minute(31), minute(61)).await.unwrap();
     assert_eq!(outcome, LeaseOutcome::HeldElsewhere { until: minute(60) });
     let Some(WindowState::Open { leased_until, failures: 0, .. }) = state_of(&*ledger, day(1)).await else {
         panic!("{:?}", state_of(&*ledger, day(1)).await)
@@ -34,7 +38,10 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<A: Adapter>() {
             let ledger = adapter.ledger();
             asking.spawn(async move {
                 let holder = format!("holder {number}");
-                ledger.lease(&stream(), window, &holder, minute(0), minute(30)).await.unwrap()
+                ledger
+                    .lease(&stream(), window, Purpose::Settle, &holder, minute(0), minute(30))
+                    .await
+                    .unwrap()
             });
         }
         let outcomes = asking.join_all().await;
@@ -62,6 +69,7 @@ async fn assert_stale(ledger: &dyn Ledger, stale: &Lease, chain: &Chain) {
     let entry = chain.clone().archives(stale.window, 1, &[]);
     let (outcome, retry) = (AttemptOutcome::Archived, Disposition::Retry { at: minute(99) });
     let refused = [
+        ("revisited", ledger.revisited(stale, minute(49), minute(50)).await),
         ("renew", ledger.renew(stale, minute(99)).await),
         ("commit", ledger.commit(stale, &entry, outcome, minute(50)).await),
         ("fail", ledger.fail(stale, &failure(), &retry, minute(50)).await),
@@ -153,7 +161,7 @@ pub async fn an_archived_window_is_not_leased<A: Adapter>() {
     let (mut chain, first) = Chain::opened();
     let entries = [first, chain.archives(day(1), 1, &[])];
     ledger.apply(&stream(), &entries).await.unwrap();
-    let outcome = ledger.lease(&stream(), day(1), "a", minute(0), minute(30)).await.unwrap();
+    let outcome = ledger.lease(&stream(), day(1), Purpose::Settle, "a", minute(0), minute(30)).await.unwrap();
     assert_eq!(outcome, LeaseOutcome::Settled);
     assert_eq!(ledger.attempts(&stream(), day(1)).await.unwrap(), []);
 }

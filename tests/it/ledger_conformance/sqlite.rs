@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use connvault::adapters::sqlite_ledger::SqliteLedger;
+use connvault::domain::object_key::{Revision, Seq};
 use connvault::domain::snapshot::WindowState;
 use connvault::ports::ledger::{AttemptOutcome, Ledger, LedgerError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use super::chain::Chain;
-use super::{Adapter, day, leased, state, stream};
+use super::{Adapter, day, leased, minute, state, stream};
 
 pub struct Sqlite {
     folder: tempfile::TempDir,
@@ -59,7 +60,11 @@ async fn a_ledger_that_the_first_schema_wrote_is_opened_with_all_that_is_in_it()
     let snapshot = ledger.snapshot().await.unwrap();
     assert_eq!(snapshot.streams[&stream()].head.seq.get(), 4);
     assert_eq!(snapshot.streams[&stream()].definition.start, day(1).start());
-    assert!(matches!(state(&snapshot, day(1)), Some(WindowState::Archived { .. })));
+    // When it was pulled is not known any more: after its end, and that is the careful answer.
+    let Some(WindowState::Archived { last_pulled_at, .. }) = state(&snapshot, day(1)) else {
+        panic!("{:?}", state(&snapshot, day(1)))
+    };
+    assert_eq!(*last_pulled_at, day(1).end());
     assert!(matches!(state(&snapshot, day(2)), Some(WindowState::Lost { .. })));
     assert!(matches!(state(&snapshot, day(3)), Some(WindowState::Archived { .. })));
     assert!(matches!(state(&snapshot, day(4)), Some(WindowState::Parked { .. })));
@@ -71,7 +76,31 @@ async fn a_ledger_that_the_first_schema_wrote_is_opened_with_all_that_is_in_it()
     assert_eq!(attempts[0].outcome, Some(AttemptOutcome::Failed));
     assert_eq!(attempts[0].request_ids, ["request-1", "request-2"]);
     assert_eq!(ledger.void_leases().await.unwrap(), 1);
-    leased(&ledger, day(5), "a", 0, 30).await;
+    assert_eq!(leased(&ledger, day(5), "a", 0, 30).await.attempt.0, 3, "numbers are not given twice");
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_the_second_schema_wrote_is_opened_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite3");
+    execute(&path, include_str!("../../fixtures/ledger-0002.sql")).await;
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let snapshot = ledger.snapshot().await.unwrap();
+    assert!(matches!(state(&snapshot, day(2)), Some(WindowState::Lost { .. })));
+    assert!(matches!(state(&snapshot, day(4)), Some(WindowState::Parked { .. })));
+    assert!(matches!(state(&snapshot, day(5)), Some(WindowState::Open { leased_until: Some(_), .. })));
+    let archived = |revision, last_pulled_at, failures, retry_at, leased_until| {
+        let seq = Seq::new(if revision == 1 { 2 } else { 4 }).unwrap();
+        let revision = Revision::new(revision).unwrap();
+        Some(WindowState::Archived { seq, revision, last_pulled_at, failures, retry_at, leased_until })
+    };
+    let expected = archived(1, minute(61), 0, None, None);
+    assert_eq!(state(&snapshot, day(1)), expected.as_ref());
+    let expected = archived(2, minute(2), 1, Some(minute(90)), Some(minute(95)));
+    assert_eq!(state(&snapshot, day(3)), expected.as_ref());
+    let attempts = ledger.attempts(&stream(), day(1)).await.unwrap();
+    assert_eq!(attempts[0].outcome, Some(AttemptOutcome::Unchanged));
     ledger.close().await;
 }
 

@@ -1,6 +1,7 @@
 //! What inspection takes for an export, what it refuses, and that equal content has an equal digest.
 
 mod damage;
+mod delta;
 mod refusals;
 mod same_content;
 mod text;

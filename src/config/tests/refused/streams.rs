@@ -54,6 +54,30 @@ const REFUSED: &[Refused] = &[
         "= \"22d\": window, settle and margin add up to 23d1h1m, too near to the source's horizon of 30d: records would be \
          forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
     ),
+    ("streams.logins", "revisit = \"3d\"", "= \"3d\": must be a list of texts in quotes, and this is a text"),
+    ("streams.logins", "revisit = [3]", ": must be a list of texts in quotes, and this is a list"),
+    (
+        "streams.logins",
+        "revisit = [\"3d\", \"0s\"]",
+        "= [\"3d\", \"0s\"]: each must be a duration in whole days (of 24 hours), hours, minutes and seconds, such as \
+         \"2h\" or \"1h30m\", and more than 0s",
+    ),
+    (
+        "streams.logins",
+        "revisit = [\"3d\", \"72h\"]",
+        "= [\"3d\", \"72h\"]: must go from short to long, none of them twice",
+    ),
+    (
+        "streams.logins",
+        "revisit = [\"2h\", \"3d\"]",
+        "= [\"2h\", \"3d\"]: must be more than settle, which is 2h: before that, a window is not pulled at all",
+    ),
+    (
+        "streams.logins",
+        "revisit = [\"3d\", \"28d22h59m\"]",
+        "= [\"3d\", \"28d22h59m\"]: cannot be reached: a window and its margin leave less than 28d22h59m of the source's \
+         horizon of 30d after the window's end, and what is pulled later may lack records; use shorter ones",
+    ),
     ("streams.logins.filters", "language = \"de_DE\"", "= \"de_DE\": must be \"en_US\" or \"zh_CN\""),
 ];
 

@@ -1,0 +1,205 @@
+//! How the rows of one export differ from those of another: added, removed, changed.
+//!
+//! Rows are compared by their canonical form, the one that the content digest is taken of: so two exports with equal
+//! digests have no differences, and order, columns that moved, charset, compression and file format make none.
+//!
+//! # Which rows are the same row
+//!
+//! 1. By transaction: where both files have a column for it, rows with equal transaction ids are the same row.
+//! 2. By connection: where both files have columns for the start time, the user and the computer, rows are the same in
+//!    which all three are equal. It also serves rows that have no transaction id although there is a column for it.
+//! 3. By content: where neither can be said, a row is only the same as one with the same content. Then rows are added
+//!    and removed, and none is ever changed.
+//!
+//! Columns are known by their names, in either language of the provider and as its API spells them. Case, white
+//! space and punctuation do not count, nor does what stands in parentheses:
+//!
+//! | column | names |
+//! |---|---|
+//! | transaction | Transaction ID, 事务ID, 事务编号, 交易ID |
+//! | start time | Connection Start Time, Start Time, 连接开始时间, 接入开始时间, 开始时间 |
+//! | user | User Name, User, 用户名, 用户名称, 用户 |
+//! | computer | Computer Name, Desktop Name, Computer, Desktop, 计算机名, 计算机名称, 桌面名称, 桌面名, 桌面 |
+//!
+//! Several rows may be the same row. Those with equal content cancel each other first; of what is left, as many are
+//! changed as both sides have, and the rest is added or removed.
+//!
+//! # Memory
+//!
+//! Of each row 32 bytes are kept, in 256 parts by the first byte of its identity; parts go to files without names,
+//! and are compared one after the other. So a million rows take a few megabytes, and nothing is left behind whatever
+//! happens. Each file is read twice: only at its end is known in which charset it is written.
+
+mod buckets;
+mod identity;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use csv::ByteRecord;
+
+use super::error::{InspectError, NotAnExport};
+use super::read_rows;
+use super::rows::{Charset, Header, RowVisitor};
+use crate::domain::digest::Sha256;
+use buckets::{BUCKETS, Buckets, Record, half};
+use identity::{Basis, Columns};
+
+/// In how many rows a later export differs from an earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Rows that only the later one has.
+    pub added: u64,
+    /// Rows that only the earlier one has.
+    pub removed: u64,
+    /// Rows of the same identity with other content.
+    pub changed: u64,
+}
+
+/// Compares the rows of two files. Blocking. Files for what does not fit into memory are made in the folder `scratch`,
+/// without names. `stop` is asked at every chunk.
+///
+/// # Errors
+/// When one of them is no whole export, could not be read, or `stop` said so.
+pub fn delta(
+    older: &Path,
+    newer: &Path,
+    scratch: &Path,
+    stop: &dyn Fn() -> bool,
+) -> Result<Delta, InspectError> {
+    let shapes = [Shape::of(older, scratch, stop)?, Shape::of(newer, scratch, stop)?];
+    let basis = Basis::common(&shapes[0].columns, &shapes[1].columns);
+    let mut older = scatter(older, &shapes[0], basis, scratch, stop)?;
+    let mut newer = scatter(newer, &shapes[1], basis, scratch, stop)?;
+    let mut delta = Delta::default();
+    for bucket in 0..BUCKETS {
+        if stop() {
+            return Err(InspectError::Stopped);
+        }
+        // Equal rows are counted, not kept: a file that repeats one row for ever fills no memory.
+        let mut rows: BTreeMap<Record, [u64; 2]> = BTreeMap::new();
+        older.read(bucket, |row| rows.entry(row).or_default()[0] += 1)?;
+        newer.read(bucket, |row| rows.entry(row).or_default()[1] += 1)?;
+        delta.add(&rows);
+    }
+    Ok(delta)
+}
+
+impl Delta {
+    /// Adds the differences between rows, counted on either side. All rows of one identity are among them.
+    fn add(&mut self, rows: &BTreeMap<Record, [u64; 2]>) {
+        let mut left = [0, 0];
+        let mut identity = None;
+        for (row, [older, newer]) in rows {
+            if identity.replace(row.identity) != Some(row.identity) {
+                self.settle(std::mem::take(&mut left));
+            }
+            let equal = older.min(newer);
+            left[0] += older - equal;
+            left[1] += newer - equal;
+        }
+        self.settle(left);
+    }
+
+    /// Adds what is left of one identity.
+    fn settle(&mut self, [older, newer]: [u64; 2]) {
+        let changed = older.min(newer);
+        self.changed += changed;
+        self.removed += older - changed;
+        self.added += newer - changed;
+    }
+}
+
+/// What has to be known of a file before its rows can be told apart.
+struct Shape {
+    charset: Charset,
+    columns: Columns,
+}
+
+impl Shape {
+    fn of(path: &Path, scratch: &Path, stop: &dyn Fn() -> bool) -> Result<Self, InspectError> {
+        let mut survey = Survey::default();
+        read_rows(path, scratch, stop, &mut survey)?;
+        let charset = survey.charsets.first().ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))?;
+        Ok(Self { charset: *charset, columns: Columns::find(&survey.names, *charset) })
+    }
+}
+
+/// Finds out which charset a file is written in: of those that all of its cells fit, the likeliest.
+#[derive(Default)]
+struct Survey {
+    names: ByteRecord,
+    charsets: Vec<Charset>,
+    rows: u64,
+}
+
+impl Survey {
+    fn narrow(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
+        if !cells.as_slice().is_ascii() {
+            self.charsets.retain(|charset| cells.iter().all(|cell| charset.read(cell).is_some()));
+        }
+        if self.charsets.is_empty() { Err(undecodable(self.rows)) } else { Ok(()) }
+    }
+}
+
+impl RowVisitor for Survey {
+    fn header(&mut self, names: &ByteRecord, charsets: &[Charset]) -> Result<(), InspectError> {
+        self.names = names.clone();
+        self.charsets = charsets.to_vec();
+        self.narrow(names)
+    }
+
+    fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
+        self.rows += 1;
+        self.narrow(cells)
+    }
+}
+
+fn undecodable(row: u64) -> InspectError {
+    InspectError::damaged(format_args!("record {row} is text in neither UTF-8 nor GB18030"))
+}
+
+fn scatter(
+    path: &Path,
+    shape: &Shape,
+    basis: Basis,
+    scratch: &Path,
+    stop: &dyn Fn() -> bool,
+) -> Result<Buckets, InspectError> {
+    let records = Buckets::new(scratch)?;
+    let mut scatter = Scatter { shape, basis, records, header: None, rows: 0, canonical: Vec::new() };
+    read_rows(path, scratch, stop, &mut scatter)?;
+    Ok(scatter.records)
+}
+
+/// Puts each row where those of its identity are.
+struct Scatter<'s> {
+    shape: &'s Shape,
+    basis: Basis,
+    records: Buckets,
+    header: Option<Header>,
+    rows: u64,
+    /// The canonical form of one row, kept for its capacity.
+    canonical: Vec<u8>,
+}
+
+impl RowVisitor for Scatter<'_> {
+    fn header(&mut self, names: &ByteRecord, _: &[Charset]) -> Result<(), InspectError> {
+        self.header = Header::read(names, self.shape.charset);
+        if self.header.is_none() { Err(undecodable(0)) } else { Ok(()) }
+    }
+
+    fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
+        self.rows += 1;
+        let charset = self.shape.charset;
+        let fits =
+            self.header.as_mut().is_some_and(|header| header.canonical(cells, charset, &mut self.canonical));
+        if !fits {
+            return Err(undecodable(self.rows));
+        }
+        let content = half(Sha256::of(&self.canonical));
+        let named = self.shape.columns.identity(self.basis, cells, charset, &mut self.canonical);
+        let identity = if named { half(Sha256::of(&self.canonical)) } else { content };
+        self.records.push(Record { identity, content })
+    }
+}
