@@ -6,6 +6,7 @@ pub mod inspect;
 mod local_content;
 mod remote_text;
 pub mod s3_store;
+pub mod signature;
 pub mod spool;
 pub mod sqlite_ledger;
 pub mod state_dir;

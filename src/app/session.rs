@@ -44,12 +44,20 @@ impl Session {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = open_ledger(&state_dir).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
+        let signing_key = compose::signing_key(config)?;
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;
         }
         let sources = compose::sources(config, &injected.clock)?;
-        let parts = Parts { config, sources: &sources, stores: &stores, ledger: &ledger, injected };
+        let parts = Parts {
+            config,
+            sources: &sources,
+            stores: &stores,
+            signing_key: signing_key.as_ref(),
+            ledger: &ledger,
+            injected,
+        };
         let streams = parts.streams();
         open_logs(&streams).await?;
         let abandon = CancellationToken::new();

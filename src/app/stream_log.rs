@@ -108,7 +108,7 @@ impl StreamLog {
         let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(|key| {
             ready(Ok(match read_log_key(&self.stream, &key) {
                 LogObject::Entry(seq) => Some((seq, key)),
-                LogObject::Other => None,
+                LogObject::Signature { .. } | LogObject::Other => None,
             }))
         });
         let fetched = entries

@@ -28,6 +28,8 @@ pub struct Config {
     pub stores: BTreeMap<StoreName, Store>,
     /// `[streams.*]`; never empty.
     pub streams: BTreeMap<StreamName, Stream>,
+    /// `[signing]`; absent where logs are chained and not signed.
+    pub signing: Option<Signing>,
 }
 
 /// What holds for the whole process.
@@ -39,6 +41,15 @@ pub struct Daemon {
     pub schedule: Schedule,
     /// Windows in flight at most, 1 to 64.
     pub concurrency: NonZeroU8,
+}
+
+/// How log entries are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signing {
+    /// Holds the private key, in OpenSSH's form.
+    pub key: SecretFile,
+    /// Says whose signatures count, in OpenSSH's `allowed_signers` form; absolute.
+    pub allowed_signers_file: Option<PathBuf>,
 }
 
 /// One Workspace project in one region.

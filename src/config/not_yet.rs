@@ -1,5 +1,5 @@
 //! Keys that a later version will know what to do with. To set one is an error that says so: an archive that looks
-//! signed, locked or watched and is not would be worse than none.
+//! locked or watched and is not would be worse than none.
 //!
 //! A key that gets its function leaves [`NOT_YET`] and becomes a field in [`super::raw`].
 
@@ -43,7 +43,6 @@ const NOT_YET: &[NotYet] = &[
         "Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
     ),
     NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
-    NotYet("signing", Refused::Always, "signatures come in a later version; leave the section out"),
     NotYet(
         "streams.*.on_count_mismatch",
         Refused::Always,

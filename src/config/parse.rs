@@ -15,8 +15,8 @@ use config::Value;
 use jiff::SignedDuration;
 
 use super::error::ProblemKind;
-use super::model::{AkSk, Config, Daemon};
-use super::raw::{RawConfig, RawDaemon};
+use super::model::{AkSk, Config, Daemon, Signing};
+use super::raw::{RawConfig, RawDaemon, RawSigning};
 use super::secret::SecretFile;
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
@@ -39,7 +39,11 @@ pub(super) fn config(root: Value, credentials: Option<&Path>, report: &mut Repor
     let stores = named(raw.stores, report, |raw, report| store::store(raw, credentials, report));
     // A stream is checked against its source as far as the source is right.
     let streams = named(raw.streams, report, |raw, report| stream::stream(raw, &names, &sources, report));
-    Some(Config { daemon: daemon?, sources, stores, streams })
+    let signing = match raw.signing {
+        Some(raw) => signing(raw, credentials, report).map(Some),
+        None => Some(None),
+    };
+    Some(Config { daemon: daemon?, sources, stores, streams, signing: signing? })
 }
 
 /// Sections by their names. Those with problems are left out; the report has them.
@@ -66,6 +70,14 @@ fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
     let schedule = raw.schedule.map(|text| text.parse(), report).or(Schedule::default());
     let concurrency = raw.concurrency.map(concurrency, report).or(DEFAULT_CONCURRENCY);
     Some(Daemon { state_dir: state_dir?, schedule: schedule?, concurrency: concurrency? })
+}
+
+/// Without a key the section would sign nothing, and so may not stand there.
+fn signing(raw: RawSigning, credentials: Option<&Path>, report: &mut Report) -> Option<Signing> {
+    let key = secret(raw.key_file, credentials, report)
+        .required("name the file with the private key (ssh-keygen -t ed25519 -N '')", report);
+    let allowed_signers_file = raw.allowed_signers_file.map(readable, report).optional();
+    Some(Signing { key: key?, allowed_signers_file: allowed_signers_file? })
 }
 
 const DEFAULT_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).expect("4 is not 0");

@@ -10,6 +10,7 @@ section! {
         sources: Named<RawSource>,
         stores: Named<RawStore>,
         streams: Named<RawStream>,
+        signing: Option<RawSigning>,
     }
 }
 
@@ -19,6 +20,14 @@ section! {
         state_dir: Setting<String>,
         schedule: Setting<String>,
         concurrency: Setting<i64>,
+    }
+}
+
+section! {
+    /// `[signing]`
+    RawSigning {
+        key_file: Setting<SecretText>,
+        allowed_signers_file: Setting<String>,
     }
 }
 

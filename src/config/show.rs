@@ -4,7 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Source, SourceApi, Sse, Store, Stream,
+    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Signing, Source, SourceApi, Sse, Store,
+    Stream,
 };
 use super::units::{format_duration, format_timeout};
 
@@ -14,7 +15,7 @@ impl Config {
         let sources = self.sources.iter().map(|(name, source)| (name.to_string(), show_source(source)));
         let stores = self.stores.iter().map(|(name, store)| (name.to_string(), show_store(store)));
         let streams = self.streams.iter().map(|(name, stream)| (name.to_string(), show_stream(stream)));
-        json!({
+        without_nulls(json!({
             "daemon": {
                 "state_dir": self.daemon.state_dir,
                 "schedule": self.daemon.schedule.as_str(),
@@ -23,7 +24,8 @@ impl Config {
             "sources": sources.collect::<Map<_, _>>(),
             "stores": stores.collect::<Map<_, _>>(),
             "streams": streams.collect::<Map<_, _>>(),
-        })
+            "signing": self.signing.as_ref().map(show_signing),
+        }))
     }
 
     /// [`Config::effective`] as TOML, which [`Config::load`] reads as this very configuration.
@@ -39,6 +41,13 @@ fn without_nulls(value: Value) -> Value {
         Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         other => other,
     }
+}
+
+fn show_signing(signing: &Signing) -> Value {
+    without_nulls(json!({
+        "key_file": signing.key.path(),
+        "allowed_signers_file": signing.allowed_signers_file,
+    }))
 }
 
 pub(super) fn show_source(source: &Source) -> Value {

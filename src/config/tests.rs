@@ -20,7 +20,8 @@ struct Files {
     directory: TempDir,
 }
 
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
+    "signing-key",
     "source-access-key",
     "source-secret-key",
     "source-security-token",

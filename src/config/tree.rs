@@ -122,6 +122,13 @@ pub(super) trait Field: Sized {
     fn read(key: KeyPath, value: Option<Value>, report: &mut Report) -> Self;
 }
 
+/// A section that may be left out as a whole; what must stand in it is asked for where it is there.
+impl<F: Field> Field for Option<F> {
+    fn read(key: KeyPath, value: Option<Value>, report: &mut Report) -> Self {
+        value.map(|value| F::read(key, Some(value), report))
+    }
+}
+
 /// A section that is being taken apart.
 pub(super) struct Fields {
     pub path: KeyPath,

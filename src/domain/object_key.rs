@@ -3,6 +3,7 @@
 //! ```text
 //! {prefix}/{stream}/data/2026/11/22/20261122T000000Z_20261123T000000Z.r1.xlsx
 //! {prefix}/{stream}/log/000000000042.json
+//! {prefix}/{stream}/log/000000000042.0123456789abcdef.sig
 //! {prefix}/.connvault/create-only-probe
 //! ```
 //! The prefix belongs to the store, so the types here begin at the stream's folder. The day in a data key is the
@@ -14,6 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Sha256;
 use super::export::Format;
 use super::name::StreamName;
 use super::window::Window;
@@ -217,13 +219,50 @@ impl From<DataKey> for String {
 pub enum LogObject {
     /// `log/000000000042.json`
     Entry(Seq),
-    /// `log/000000000042.{h}.sig`, or anything else that is no entry.
+    /// `log/000000000042.{h}.sig`
+    Signature {
+        /// The entry's place.
+        seq: Seq,
+        /// Which bytes were signed. An entry that lost the race for its place may leave a signature: it is another's.
+        hash_prefix: HashPrefix,
+    },
+    /// Anything else.
     Other,
+}
+
+/// The first 8 bytes of an entry's SHA-256, 16 hex digits in the key of its signature.
+///
+/// It keeps signatures of different entries for one place apart, and proves nothing: what a signature covers is shown by
+/// checking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HashPrefix([u8; 8]);
+
+impl HashPrefix {
+    /// That of `entry_hash`.
+    pub fn of(entry_hash: &Sha256) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *entry_hash.as_bytes();
+        Self([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl fmt::Display for HashPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
 }
 
 /// The key of entry `seq`, below the store's prefix.
 pub fn log_key(stream: &StreamName, seq: Seq) -> ObjectKey {
     ObjectKey(format!("{stream}/log/{seq:012}.json", seq = seq.get()))
+}
+
+/// The key of the signature on entry `seq`, whose bytes have the hash `entry_hash`, below the store's prefix.
+pub fn signature_key(stream: &StreamName, seq: Seq, entry_hash: &Sha256) -> ObjectKey {
+    signature_key_of(stream, seq, HashPrefix::of(entry_hash))
+}
+
+fn signature_key_of(stream: &StreamName, seq: Seq, hash_prefix: HashPrefix) -> ObjectKey {
+    ObjectKey(format!("{stream}/log/{seq:012}.{hash_prefix}.sig", seq = seq.get()))
 }
 
 /// What every data key of a stream begins with, below the store's prefix.
@@ -238,12 +277,22 @@ pub fn log_prefix(stream: &StreamName) -> KeyPrefix {
 
 /// What `key` is, listed below [`log_prefix`] of `stream`.
 pub fn read_log_key(stream: &StreamName, key: &ObjectKey) -> LogObject {
-    let seq = || {
-        let name = key.as_str().strip_prefix(log_prefix(stream).as_str())?;
+    let name = key.as_str().strip_prefix(log_prefix(stream).as_str());
+    let entry = |name: &str| {
         let seq = Seq::new(name.strip_suffix(".json")?.parse().ok()?)?;
-        (log_key(stream, seq) == *key).then_some(seq)
+        (log_key(stream, seq) == *key).then_some(LogObject::Entry(seq))
     };
-    seq().map_or(LogObject::Other, LogObject::Entry)
+    let signature = |name: &str| {
+        let (seq, hash) = name.strip_suffix(".sig")?.split_once('.')?;
+        let seq = Seq::new(seq.parse().ok()?)?;
+        let mut bytes = [0; 8];
+        hex::decode_to_slice(hash, &mut bytes).ok()?;
+        let hash_prefix = HashPrefix(bytes);
+        // The key made anew is the key: no second spelling of a name is taken for it.
+        (signature_key_of(stream, seq, hash_prefix) == *key)
+            .then_some(LogObject::Signature { seq, hash_prefix })
+    };
+    name.and_then(|name| entry(name).or_else(|| signature(name))).unwrap_or(LogObject::Other)
 }
 
 #[cfg(test)]
@@ -279,6 +328,29 @@ mod tests {
         for other in ["logins/log/000000000042.abc.sig", "logins/log/42.json", "logins/log/000000000000.json"]
         {
             assert_eq!(read_log_key(&stream(), &ObjectKey::parse(other).unwrap()), LogObject::Other);
+        }
+    }
+
+    #[test]
+    fn a_signature_is_named_by_its_entry_and_reads_back() {
+        let (seq, hash) = (Seq::new(42).unwrap(), Sha256::of(b"entry"));
+        let key = signature_key(&stream(), seq, &hash);
+        assert_eq!(key.as_str(), format!("logins/log/000000000042.{}.sig", &hash.to_string()[..16]));
+        let hash_prefix = HashPrefix::of(&hash);
+        assert_eq!(read_log_key(&stream(), &key), LogObject::Signature { seq, hash_prefix });
+        let upper = key.as_str().to_uppercase().replace("LOGINS/LOG", "logins/log").replace(".SIG", ".sig");
+        for other in [
+            "logins/log/42.0123456789abcdef.sig",
+            "logins/log/000000000000.0123456789abcdef.sig",
+            "logins/log/000000000042.0123456789abcde.sig",
+            "logins/log/000000000042.0123456789abcdef0.sig",
+            "logins/log/000000000042.sig",
+            "logins/log/000000000042.0123456789abcdef.json",
+            "others/log/000000000042.0123456789abcdef.sig",
+            &upper,
+        ] {
+            let key = ObjectKey::parse(other).unwrap();
+            assert_eq!(read_log_key(&stream(), &key), LogObject::Other, "{other}");
         }
     }
 

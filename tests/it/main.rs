@@ -10,6 +10,7 @@ mod errors;
 mod ledger_conformance;
 mod protocol;
 mod secrets;
+mod signatures;
 mod store_conformance;
 mod store_directory;
 mod store_faults;

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::super::not_yet::keys_below;
 use super::super::raw::{
-    RawAkSk, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawS3, RawStream, RawWorkspace,
+    RawAkSk, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawS3, RawSigning, RawStream, RawWorkspace,
 };
 use super::super::tree::KeyPath;
 use super::{Files, example_file};
@@ -20,14 +20,19 @@ fn every_key_that_is_not_set_in_the_example_can_be_set() {
     let files = Files::new();
     let ca = files.directory.path().join("ca.pem");
     fs::write(&ca, "-----BEGIN CERTIFICATE-----").unwrap();
+    let signers = files.directory.path().join("allowed_signers");
+    fs::write(&signers, "").unwrap();
     let is_key = |rest: &str| rest.starts_with('[') || rest.starts_with(|c: char| c.is_ascii_lowercase());
     let uncomment = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if is_key(rest) => rest.replace("/etc/connvault/ca.pem", ca.to_str().unwrap()),
+        Some(rest) if is_key(rest) => rest
+            .replace("/etc/connvault/ca.pem", ca.to_str().unwrap())
+            .replace("/etc/connvault/allowed_signers", signers.to_str().unwrap()),
         _ => line.to_owned(),
     };
     let text: Vec<_> = example_file().lines().map(uncomment).collect();
     let config = files.load(&text.join("\n")).unwrap();
     assert_eq!(config.stores.len(), 2);
+    assert!(config.signing.as_ref().is_some_and(|signing| signing.allowed_signers_file.is_some()));
     assert!(config.effective_toml().contains("kms_key_id = \"alias/archive\""));
 }
 
@@ -67,7 +72,7 @@ fn last_line<'a>(text: &'a str, line: &str) -> &'a str {
 #[test]
 fn every_known_key_is_in_the_example() {
     let text = example_file();
-    let sections: [&[&str]; 7] = [
+    let sections: [&[&str]; 8] = [
         RawDaemon::KEYS,
         RawWorkspace::KEYS,
         RawAkSk::KEYS,
@@ -75,6 +80,7 @@ fn every_known_key_is_in_the_example() {
         RawDirectory::KEYS,
         RawStream::KEYS,
         RawFilters::KEYS,
+        RawSigning::KEYS,
     ];
     for key in sections.into_iter().flatten().filter(|key| !["credentials", "filters"].contains(key)) {
         let is_there = |line: &str| line.trim_start_matches('#').starts_with(&format!("{key} = "));

@@ -33,11 +33,6 @@ fn every_missing_key_is_told_at_its_section() {
 #[test]
 fn sections_of_a_later_version_are_refused_unless_they_do_nothing() {
     let files = Files::new();
-    let signing = format!("{MINIMAL}[signing]\nkey_file = \"/k\"\n");
-    assert_eq!(
-        files.report(&signing),
-        ["config.toml:25: signing: signatures come in a later version; leave the section out"]
-    );
     let alerts = format!("{MINIMAL}[alerts]\nwebhook_url_file = \"/w\"\n");
     assert_eq!(
         files.report(&alerts),
@@ -46,6 +41,40 @@ fn sections_of_a_later_version_are_refused_unless_they_do_nothing() {
     let harmless = with("daemon", "listen = \"\"");
     let harmless = harmless + "[alerts]\n";
     assert_eq!(files.report(&harmless), [""; 0]);
+}
+
+#[test]
+fn a_signing_section_without_a_usable_key_is_refused_by_its_key() {
+    let files = Files::new();
+    let missing =
+        "signing.key_file: missing: name the file with the private key (ssh-keygen -t ed25519 -N '')";
+    let allowed = files.directory.path().join("allowed_signers");
+    fs::write(&allowed, "").unwrap();
+    for section in ["[signing]\n".to_owned(), format!("[signing]\nallowed_signers_file = {allowed:?}\n")] {
+        assert_eq!(files.report(&format!("{MINIMAL}{section}")), [format!("config.toml:25: {missing}")]);
+    }
+    let open = files.directory.path().join("key");
+    fs::write(&open, "hunter2").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let report = |line: &str| files.report(&format!("{MINIMAL}[signing]\n{line}\n"));
+    assert_eq!(
+        report(&format!("key_file = {open:?}")),
+        [
+            "config.toml:26: signing.key_file: key can be read or changed by others (mode 0644); run: chmod 600 key"
+        ]
+    );
+    let good = "key_file = \"${CREDENTIALS_DIRECTORY}/signing-key\"";
+    assert_eq!(report(good), [""; 0]);
+    assert_eq!(
+        report(&format!("{good}\nallowed_signer_file = \"/x\"")),
+        ["config.toml:27: signing.allowed_signer_file: unknown key; did you mean `allowed_signers_file`?"]
+    );
+    let unreadable = report(&format!("{good}\nallowed_signers_file = \"/nowhere/allowed\""));
+    assert!(
+        unreadable.len() == 1
+            && unreadable[0].contains("signing.allowed_signers_file = \"/nowhere/allowed\": cannot read it"),
+        "{unreadable:?}"
+    );
 }
 
 #[test]

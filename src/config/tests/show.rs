@@ -9,7 +9,8 @@ fn the_effective_configuration_reads_back_as_itself() {
     let tagged = with("stores.archive", "tags = { team = \"audit\" }");
     let encrypted = with("stores.archive", "sse = \"aws:kms\"");
     let revisited = with("streams.logins", "revisit = [\"3d\", \"14d\", \"28d22h58m59s\"]");
-    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &revisited] {
+    let signed = with("signing", "key_file = \"${CREDENTIALS_DIRECTORY}/signing-key\"");
+    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &revisited, &signed] {
         let config = files.load(text).unwrap();
         assert_eq!(files.load(&config.effective_toml()).unwrap(), config);
     }
@@ -84,7 +85,8 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
 #[test]
 fn no_secret_is_ever_shown() {
     let files = Files::new();
-    let config = files.load(MINIMAL).unwrap();
+    let config = files.load(&with("signing", "key_file = \"${CREDENTIALS_DIRECTORY}/signing-key\"")).unwrap();
+    assert!(config.effective_toml().contains("/credentials/signing-key"));
     for shown in [config.effective_toml(), config.effective().to_string(), format!("{config:?}")] {
         assert!(!shown.contains("content of"), "{shown}");
     }
