@@ -6,29 +6,29 @@
 //! the spool is cleared only after the entry, so nothing is thrown away that has not been committed. A crash between
 //! any two steps, or right after the last, repeats at most work, never an effect.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio_util::sync::CancellationToken;
 
-use crate::adapters::spool::{Spool, SpoolError, SpoolFacts, SpooledExport};
+use crate::adapters::spool::{SpoolError, SpoolFacts, SpooledExport};
 use crate::domain::export::Bounds;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, LastAttempt, Lost};
+use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, Supersedes};
+use crate::domain::object_key::Seq;
 use crate::domain::planner::Task;
 use crate::domain::snapshot::WindowState;
 use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
-use crate::ports::checkpoint::{Checkpoint, Step};
-use crate::ports::clock::Clock;
-use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Ledger, LedgerError, Purpose};
+use crate::ports::checkpoint::Step;
+use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
 use crate::ports::record_source::ExportRequest;
 
+use super::attest_lost::attest_lost;
 use super::data_object;
 use super::failure_policy::{consequence, of_ledger, of_source};
 use super::observer::Ending;
-use super::scratch::Scratch;
+use super::revisit::revisit;
+use super::services::Services;
 use super::stream::Stream;
 use super::stream_log::Appended;
 
@@ -39,59 +39,16 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(12 * 60 * 60);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(10 * 60);
 
-/// What all windows are worked on with.
-pub struct Services {
-    /// What this machine knows.
-    pub ledger: Arc<dyn Ledger>,
-    /// Where exports lie meanwhile.
-    pub spool: Spool,
-    /// Where files lie for a moment.
-    pub scratch: Scratch,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Told of each step.
-    pub checkpoint: Arc<dyn Checkpoint>,
-    /// The name of this run of this process.
-    pub holder: String,
-    /// Set when the daemon is told to stop and its grace is over: work is abandoned at once.
-    pub abandon: CancellationToken,
-    /// Leases that this run could not give back when it was done with them.
-    pub owed: Owed,
-}
-
-/// Leases that are still to be given back: the ledger could not take them (a full disk), and nobody works under them.
-#[derive(Debug, Default)]
-pub struct Owed(Mutex<Vec<Lease>>);
-
-impl Owed {
-    fn add(&self, lease: &Lease) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
-    }
-
-    /// Gives back all that the ledger takes now.
-    ///
-    /// # Errors
-    /// When the ledger still fails; what is left stays owed.
-    pub async fn give_back(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), Failure> {
-        let owed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for (i, lease) in owed.iter().enumerate() {
-            match ledger.release(lease, AttemptOutcome::Interrupted, now).await {
-                Ok(()) | Err(LedgerError::StaleLease { .. }) => {}
-                Err(error) => {
-                    owed[i..].iter().for_each(|lease| self.add(lease));
-                    return Err(of_ledger(error));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Does `task` with `window`: one attempt, recorded in the ledger with what follows from it.
 pub async fn work(services: &Services, stream: &Stream, window: Window, task: Task) -> Ending {
-    let purpose = match task {
-        Task::Archive { .. } | Task::AttestLost => Purpose::Settle,
-        Task::Revisit { .. } => Purpose::Revisit,
+    // The plan may be old by now: after its expiry the source may answer short, and nobody would notice.
+    let expired = stream.rules.expires_at(window) <= services.clock.now();
+    let (task, purpose) = match task {
+        Task::Archive { reason: DueReason::Asked } => (task, Purpose::Settle),
+        Task::Archive { .. } | Task::AttestLost if expired => (Task::AttestLost, Purpose::Settle),
+        Task::Archive { .. } | Task::AttestLost => (task, Purpose::Settle),
+        Task::Revisit { .. } if expired => return Ending::AlreadyArchived,
+        Task::Revisit { .. } => (task, Purpose::Revisit),
     };
     let lease = match take_lease(services, stream, window, purpose).await {
         Ok(Ok(lease)) => lease,
@@ -99,13 +56,10 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         Err(failure) => return Ending::Failed(failure),
     };
     services.checkpoint.reached(Step::Leased);
-    // The plan may be old by now: after its expiry the source may answer short, and nobody would notice.
-    let expired = stream.rules.expires_at(window) <= services.clock.now();
-    let task =
-        if expired && task != (Task::Archive { reason: DueReason::Asked }) { Task::AttestLost } else { task };
     let attempt = async {
         match task {
-            Task::Archive { .. } | Task::Revisit { .. } => archive(services, stream, &lease).await,
+            Task::Archive { .. } => archive(services, stream, &lease).await,
+            Task::Revisit { .. } => revisit(services, stream, &lease).await,
             Task::AttestLost => attest_lost(services, stream, &lease).await,
         }
     };
@@ -168,11 +122,15 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
         }
         None => pull(services, stream, lease.window).await?,
     };
-    commit(services, stream, lease, &export).await
+    commit(services, stream, lease, &export, None).await
 }
 
 /// Pulls the export into the spool and looks into it.
-async fn pull(services: &Services, stream: &Stream, window: Window) -> Result<SpooledExport, Failure> {
+pub(super) async fn pull(
+    services: &Services,
+    stream: &Stream,
+    window: Window,
+) -> Result<SpooledExport, Failure> {
     let bounds = Bounds::around(window, stream.rules.margin);
     let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
     let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
@@ -210,20 +168,22 @@ async fn pull(services: &Services, stream: &Stream, window: Window) -> Result<Sp
     Ok(export)
 }
 
-/// Stores the export and says so in the log: from there on the window is archived.
-async fn commit(
+/// Stores the export and says so in the log: from there on the window is archived. A revision says what it follows.
+pub(super) async fn commit(
     services: &Services,
     stream: &Stream,
     lease: &Lease,
     export: &SpooledExport,
+    supersedes: Option<Supersedes>,
 ) -> Result<Ending, Failure> {
+    let follows = supersedes.map(|supersedes| supersedes.seq);
     loop {
         // In this order: what is archived after its names were read is found unnamed, and looked into.
         let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
-        if is_archived(services, stream, lease.window).await? {
+        if is_overtaken(services, stream, lease.window, follows).await? {
             return archived_elsewhere(services, lease).await;
         }
-        let stored = data_object::store(services, stream, lease.window, export, &named).await?;
+        let stored = data_object::store(services, stream, (lease.window, follows), export, &named).await?;
         let Some(stored) = stored else { return archived_elsewhere(services, lease).await };
         // Nothing after this can be taken back: a holder that slept must not go on.
         services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
@@ -232,13 +192,14 @@ async fn commit(
             rows: stored.object.rows,
             bytes: stored.object.bytes,
             sha256: stored.object.sha256,
+            supersedes,
         };
         let body = EntryBody::Archived(Box::new(Archived {
             window: lease.window,
             revision: stored.revision,
             object: stored.object,
             export: export.facts.export.clone(),
-            supersedes: None,
+            supersedes,
             orphans: stored.orphans,
         }));
         match stream.log.append(body, Some((lease, AttemptOutcome::Archived))).await? {
@@ -252,18 +213,20 @@ async fn commit(
     }
 }
 
-/// Whether the ledger knows the window as archived.
-pub(super) async fn is_archived(
+/// Whether the log has an entry for the window that this work does not follow: for a first pull any, for a revision a
+/// later one than that which it `follows`.
+pub(super) async fn is_overtaken(
     services: &Services,
     stream: &Stream,
     window: Window,
+    follows: Option<Seq>,
 ) -> Result<bool, Failure> {
     let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
-    Ok(matches!(state, Some(WindowState::Archived { .. })))
+    Ok(matches!(state, Some(WindowState::Archived { seq, .. }) if Some(seq) != follows))
 }
 
 /// Somebody else archived the window meanwhile: what we pulled is of no use.
-async fn archived_elsewhere(services: &Services, lease: &Lease) -> Result<Ending, Failure> {
+pub(super) async fn archived_elsewhere(services: &Services, lease: &Lease) -> Result<Ending, Failure> {
     clear_spool(services, lease).await;
     let now = services.clock.now();
     services.ledger.release(lease, AttemptOutcome::AlreadyArchived, now).await.map_err(of_ledger)?;
@@ -271,42 +234,11 @@ async fn archived_elsewhere(services: &Services, lease: &Lease) -> Result<Ending
 }
 
 /// What is left in the spool in spite of this is swept at the next start: the window is archived, come what may.
-async fn clear_spool(services: &Services, lease: &Lease) {
+pub(super) async fn clear_spool(services: &Services, lease: &Lease) {
     match services.spool.remove(&lease.stream, lease.window).await {
         Ok(()) => services.checkpoint.reached(Step::SpoolCleared),
         Err(error) => {
             tracing::warn!(stream = %lease.stream, window = %lease.window, %error, "spool not cleared");
-        }
-    }
-}
-
-/// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
-async fn attest_lost(services: &Services, stream: &Stream, lease: &Lease) -> Result<Ending, Failure> {
-    let window = lease.window;
-    let found =
-        services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
-    if let Some(export) = found {
-        return commit(services, stream, lease, &export).await;
-    }
-    let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
-    let last_attempt = attempts.iter().rev().find_map(|attempt| {
-        let at = attempt.ended_at?;
-        let outcome = attempt.outcome?.as_str();
-        let message = attempt.message.as_deref().unwrap_or_default();
-        Some(LastAttempt { at, outcome: format!("{outcome}: {message}") })
-    });
-    let days = stream.rules.horizon.as_hours() / 24;
-    let since = stream.rules.expires_at(window);
-    let reason =
-        format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
-    let body = EntryBody::Lost(Lost { window, reason, last_attempt });
-    match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
-        Appended::Committed(_) => Ok(Ending::Lost),
-        // What the others wrote may have been this window: the next plan knows.
-        Appended::Overtaken => {
-            let now = services.clock.now();
-            services.ledger.release(lease, AttemptOutcome::Interrupted, now).await.map_err(of_ledger)?;
-            Ok(Ending::HeldElsewhere)
         }
     }
 }
@@ -347,6 +279,6 @@ async fn record_failure(
     services.ledger.fail(lease, failure, &follows.disposition, now).await.map_err(of_ledger)
 }
 
-fn of_spool(error: SpoolError) -> Failure {
+pub(super) fn of_spool(error: SpoolError) -> Failure {
     error.0
 }

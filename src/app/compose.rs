@@ -220,7 +220,7 @@ pub struct Parts<'a> {
     /// From [`stores`].
     pub stores: &'a BTreeMap<StoreName, OpenStore>,
     /// From [`signing_key`].
-    pub signing_key: Option<&'a SigningKey>,
+    pub signing_key: Option<&'a Arc<SigningKey>>,
     /// What this machine knows.
     pub ledger: &'a Arc<dyn Ledger>,
     /// What is put in from outside.
@@ -247,8 +247,9 @@ impl Parts<'_> {
             Writer {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: host(),
-                key_fingerprint: self.signing_key.map(SigningKey::fingerprint),
+                key_fingerprint: self.signing_key.map(|key| key.fingerprint()),
             },
+            self.signing_key.cloned(),
         );
         Some(Stream {
             definition_digest: definition_digest(&definition),

@@ -18,14 +18,15 @@ use crate::adapters::spool::SpooledExport;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Orphan, StoredObject};
-use crate::domain::object_key::{DataKey, Revision};
+use crate::domain::object_key::{DataKey, Revision, Seq};
 use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::NamedObject;
 use crate::ports::object_store::{Content, ObjectBody, PutOutcome, Readback};
 
-use super::archive_window::{Services, is_archived};
+use super::archive_window::is_overtaken;
 use super::failure_policy::of_store;
+use super::services::Services;
 use super::stream::Stream;
 
 /// Losing more races than this over one window is not a race any more.
@@ -43,14 +44,14 @@ pub struct Stored {
 }
 
 /// Makes sure that the store holds `export`, or an orphan with the same rows, and proves it; `None` when somebody else
-/// has archived the window by now.
+/// has archived the window by now, after the entry that this pull `follows`.
 ///
 /// # Errors
 /// When the store fails, or does not give back what was put.
 pub async fn store(
     services: &Services,
     stream: &Stream,
-    window: Window,
+    (window, follows): (Window, Option<Seq>),
     export: &SpooledExport,
     named: &[NamedObject],
 ) -> Result<Option<Stored>, Failure> {
@@ -58,7 +59,7 @@ pub async fn store(
         let present = list(stream, window).await?;
         if present.iter().any(|key| named.iter().all(|named| named.key != *key)) {
             stream.log.follow().await?;
-            if is_archived(services, stream, window).await? {
+            if is_overtaken(services, stream, window, follows).await? {
                 return Ok(None);
             }
         }

@@ -1,6 +1,7 @@
 //! What the daemon does, in terms of ports: open streams, archive windows, reconcile, report.
 
 pub mod archive_window;
+pub mod attest_lost;
 pub mod compose;
 pub mod daemon;
 pub mod data_object;
@@ -9,8 +10,10 @@ pub mod observer;
 pub mod planning;
 pub mod reconcile;
 pub mod report;
+pub mod revisit;
 pub mod scratch;
 pub mod selection;
+pub mod services;
 pub mod session;
 pub mod start_error;
 pub mod stream;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
+use crate::domain::log_entry::Supersedes;
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 
@@ -55,9 +56,13 @@ pub enum Ending {
         bytes: u64,
         /// Of its bytes.
         sha256: Sha256,
+        /// For a revision: what it follows, and how the rows differ.
+        supersedes: Option<Supersedes>,
     },
     /// It was in the log before.
     AlreadyArchived,
+    /// It was pulled again, and its records are the same.
+    Unchanged,
     /// It was attested as lost.
     Lost,
     /// Somebody else works on it.

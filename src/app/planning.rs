@@ -8,14 +8,14 @@ use jiff::Timestamp;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StreamName;
-use crate::domain::planner::{Plan, Task, plan};
+use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge};
 
-use super::archive_window::Services;
 use super::failure_policy::{hold_on, of_ledger};
 use super::reconcile::Streams;
 use super::selection::Selection;
+use super::services::Services;
 use super::stream::Stream;
 use crate::domain::window::Window;
 
@@ -129,10 +129,7 @@ impl Look {
 
     fn choose(&self, rules: &[StreamRules], snapshot: &Snapshot) -> Plan {
         let now = self.services.clock.now();
-        let mut chosen = self.selection.choose(plan(rules, snapshot, now), rules, snapshot, now);
-        // Nobody knows yet how to store a revision: see `archive_window`.
-        chosen.actions.retain(|action| !matches!(action.task, Task::Revisit { .. }));
-        chosen
+        self.selection.choose(plan(rules, snapshot, now), rules, snapshot, now)
     }
 
     /// A stream whose log cannot be read waits, with all that shares the cause.

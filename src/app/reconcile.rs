@@ -68,6 +68,10 @@ pub struct Reconciler {
 pub struct Tally {
     /// Windows archived.
     pub archived: u64,
+    /// Revisions stored of windows that were archived before.
+    pub revised: u64,
+    /// Windows pulled again whose records are the same.
+    pub unchanged: u64,
     /// Windows attested as lost.
     pub lost: u64,
     /// Tries that failed.
@@ -242,6 +246,7 @@ impl Run<'_> {
                 self.waits = 0;
                 match ending {
                     Ending::Lost => self.tally.lost += 1,
+                    Ending::Archived { supersedes: Some(_), .. } => self.tally.revised += 1,
                     _ => self.tally.archived += 1,
                 }
             }
@@ -252,6 +257,7 @@ impl Run<'_> {
                     self.hold_all(failure);
                 }
             }
+            Ending::Unchanged => self.tally.unchanged += 1,
             Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
         }
         self.stale |= self.queue.is_empty();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::failure::{Failure, Scope};
+use crate::domain::log_entry::Supersedes;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Hold, Resource};
 use crate::domain::window::Window;
@@ -44,8 +45,16 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived { key, rows, bytes, sha256 } => {
+            Ending::Archived { key, rows, bytes, sha256, supersedes: None } => {
                 tracing::info!(%stream, %window, key, rows, bytes, %sha256, "window archived");
+            }
+            Ending::Archived { key, rows, bytes, sha256, supersedes: Some(before) } => {
+                let Supersedes { rows_added, rows_removed, rows_changed, .. } = before;
+                tracing::info!(%stream, %window, key, rows, bytes, %sha256, rows_added, rows_removed, rows_changed,
+                    "window revised: its records have changed since it was archived");
+            }
+            Ending::Unchanged => {
+                tracing::info!(%stream, %window, "window pulled again: its records are the same")
             }
             Ending::AlreadyArchived => tracing::info!(%stream, %window, "window is in the log already"),
             Ending::Lost => tracing::error!(%stream, %window, "window lost: the provider no longer has it"),

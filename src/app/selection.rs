@@ -27,16 +27,27 @@ pub struct Stretch {
     pub from: Timestamp,
     /// Up to here.
     pub to: Timestamp,
-    /// Whether windows that are lost are asked for once more: the source may answer all the same.
-    pub ask_for_lost: bool,
-    /// Lost windows that this run has asked for: once is enough.
+    /// Which windows are pulled although the plan would leave them alone.
+    pub redo: Redo,
+    /// Windows that this run has asked for: once is enough.
     asked: Mutex<BTreeSet<Window>>,
+}
+
+/// Which windows are pulled although the plan would leave them alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redo {
+    /// None.
+    None,
+    /// Those that are lost: the source may answer all the same.
+    Failed,
+    /// Also those that are archived, as long as the source still has all of them.
+    All,
 }
 
 impl Stretch {
     /// The windows of `stream` within `[from, to)`.
-    pub fn new(stream: StreamName, from: Timestamp, to: Timestamp, ask_for_lost: bool) -> Self {
-        Self { stream, from, to, ask_for_lost, asked: Mutex::default() }
+    pub fn new(stream: StreamName, from: Timestamp, to: Timestamp, redo: Redo) -> Self {
+        Self { stream, from, to, redo, asked: Mutex::default() }
     }
 
     /// Whether the window lies in it.
@@ -44,8 +55,26 @@ impl Stretch {
         *stream == self.stream && window.start() < self.to && window.end() > self.from
     }
 
-    fn asks(&self, window: Window) -> bool {
-        self.ask_for_lost && !self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(&window)
+    fn is_new(&self, window: Window) -> bool {
+        !self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(&window)
+    }
+
+    /// What is asked for beside the plan.
+    fn asked_for(
+        &self,
+        rules: &StreamRules,
+        window: Window,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Option<Task> {
+        let task = match judge(rules, window, snapshot, now) {
+            Verdict::Lost { .. } if self.redo != Redo::None => Task::Archive { reason: DueReason::Asked },
+            Verdict::Archived { .. } if self.redo == Redo::All && now < rules.expires_at(window) => {
+                Task::Revisit { reason: DueReason::Asked }
+            }
+            _ => return None,
+        };
+        (self.includes(&rules.name, window) && self.is_new(window)).then_some(task)
     }
 }
 
@@ -78,28 +107,20 @@ impl Selection {
         let Self::Stretch(stretch) = self else { return plan };
         let mut chosen = plan;
         chosen.actions.retain(|action| stretch.includes(&action.stream, action.window));
-        for action in chosen.actions.iter_mut().filter(|action| action.task == Task::AttestLost) {
-            if stretch.asks(action.window) {
-                action.task = Task::Archive { reason: DueReason::Asked };
+        let own = rules.iter().filter(|rules| rules.name == stretch.stream);
+        for (rules, window) in own.flat_map(|rules| rules.completed(now).map(move |window| (rules, window))) {
+            let Some(task) = stretch.asked_for(rules, window, snapshot, now) else { continue };
+            match chosen.actions.iter_mut().find(|action| action.window == window) {
+                Some(planned) => planned.task = task,
+                None => chosen.actions.push(Action {
+                    stream: rules.name.clone(),
+                    window,
+                    task,
+                    due_at: rules.due_at(window),
+                    expires_at: rules.expires_at(window),
+                }),
             }
         }
-        let asked = rules
-            .iter()
-            .filter(|rules| stretch.ask_for_lost && rules.name == stretch.stream)
-            .flat_map(|rules| rules.completed(now).map(move |window| (rules, window)))
-            .filter(|(rules, window)| {
-                stretch.includes(&rules.name, *window)
-                    && matches!(judge(rules, *window, snapshot, now), Verdict::Lost { seq: Some(_), .. })
-                    && stretch.asks(*window)
-            })
-            .map(|(rules, window)| Action {
-                stream: rules.name.clone(),
-                window,
-                task: Task::Archive { reason: DueReason::Asked },
-                due_at: rules.due_at(window),
-                expires_at: rules.expires_at(window),
-            });
-        chosen.actions.extend(asked);
         chosen
     }
 }

@@ -17,11 +17,11 @@ use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 
-use super::archive_window::{Owed, Services};
 use super::compose::{self, Injected, OpenStore, Parts};
 use super::failure_policy::of_ledger;
 use super::reconcile::Streams;
 use super::scratch::Scratch;
+use super::services::{Owed, Services};
 use super::start_error::StartError;
 
 /// A run that may begin.
@@ -44,7 +44,7 @@ impl Session {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = open_ledger(&state_dir).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
-        let signing_key = compose::signing_key(config)?;
+        let signing_key = compose::signing_key(config)?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;

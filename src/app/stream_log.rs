@@ -3,6 +3,7 @@
 //! Why this is safe:
 //! - An entry is created under the next sequence number with a create-only put. Of two writers one gets the number;
 //!   the other is told that it is taken, reads on ([`StreamLog::follow`]) and decides again with what it learnt.
+//! - Where the log is signed, the signature is stored before its entry: no entry is ever without one.
 //! - The entry is read back before it counts. From then on the window is archived, whatever happens to this process:
 //!   the ledger is told afterwards, and where that fails it learns it from the log the next time.
 //! - An answer may be lost after the store has taken the entry, and the repetition is then refused. So a refusal is
@@ -16,13 +17,16 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 
+use crate::adapters::signature::SigningKey;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{
     Definition, EntryBody, FORMAT, Head, LogEntry, SealedEntry, StreamOpened, Writer, after,
 };
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key};
+use crate::domain::object_key::{
+    LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
+};
 use crate::domain::snapshot::WindowState;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
@@ -47,6 +51,7 @@ pub struct StreamLog {
     clock: Arc<dyn Clock>,
     checkpoint: Arc<dyn Checkpoint>,
     writer: Writer,
+    signing_key: Option<Arc<SigningKey>>,
     appending: Mutex<()>,
 }
 
@@ -60,7 +65,7 @@ pub enum Appended {
 }
 
 impl StreamLog {
-    /// The log of `stream` in `store`.
+    /// The log of `stream` in `store`; entries are signed where there is a key for it.
     pub fn new(
         stream: StreamName,
         store: Arc<dyn ObjectStore>,
@@ -68,8 +73,9 @@ impl StreamLog {
         clock: Arc<dyn Clock>,
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
+        signing_key: Option<Arc<SigningKey>>,
     ) -> Self {
-        Self { stream, store, ledger, clock, checkpoint, writer, appending: Mutex::new(()) }
+        Self { stream, store, ledger, clock, checkpoint, writer, signing_key, appending: Mutex::new(()) }
     }
 
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -169,6 +175,9 @@ impl StreamLog {
             writer: self.writer.clone(),
             body,
         });
+        if let Some(signing_key) = &self.signing_key {
+            self.sign(&sealed, signing_key).await?;
+        }
         let key = log_key(&self.stream, seq);
         let content = Content::Bytes(Bytes::copy_from_slice(sealed.bytes()));
         let outcome = self.store.put_if_absent(&key, &content).await.map_err(of_store)?;
@@ -186,11 +195,28 @@ impl StreamLog {
         Ok(Appended::Committed(seq))
     }
 
+    /// Stores the signature of an entry that is about to be stored. Its key holds the entry's own hash, so what a crash or
+    /// a lost race leaves stands in nobody's way, and belongs to no entry.
+    async fn sign(&self, sealed: &SealedEntry, signing_key: &SigningKey) -> Result<(), Failure> {
+        let key = signature_key(&self.stream, sealed.entry().seq, &sealed.hash());
+        let signature = signing_key.sign(sealed.bytes());
+        let content = Content::Bytes(Bytes::copy_from_slice(&signature));
+        self.store.put_if_absent(&key, &content).await.map_err(of_store)?;
+        if self.read(&key).await? != signature {
+            return Err(self.damaged(format!("signature {key} is not what was put there")));
+        }
+        self.checkpoint.reached(Step::SignaturePut);
+        Ok(())
+    }
+
     /// Whether the log says already what `body` would say, or better.
     async fn is_settled(&self, window: Window, body: &EntryBody) -> Result<bool, Failure> {
         let state = self.ledger.window(&self.stream, window).await.map_err(of_ledger)?;
         Ok(match state {
-            Some(WindowState::Archived { .. }) => true,
+            Some(WindowState::Archived { seq, .. }) => match body {
+                EntryBody::Archived(archived) => archived.supersedes.is_none_or(|follows| follows.seq != seq),
+                EntryBody::Stream(_) | EntryBody::Lost(_) => true,
+            },
             // A lost window that was pulled all the same is archived after all.
             Some(WindowState::Lost { .. }) => matches!(body, EntryBody::Lost(_)),
             _ => false,

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::ledger_view::{failed, lift_holds, look};
 use super::{CliError, output, plan, reconcile, retry, signals};
 use crate::app::compose::Injected;
-use crate::app::selection::{Selection, Stretch};
+use crate::app::selection::{self, Selection, Stretch};
 use crate::config::{Config, Stream};
 use crate::domain::name::StreamName;
 use crate::domain::planner;
@@ -41,8 +41,18 @@ enum Redo {
     None,
     /// Those that are parked, pausing or lost
     Failed,
-    /// Also those that are archived (comes with revisions, in a later version)
+    /// Also those that are archived: what has changed is stored as a revision
     All,
+}
+
+impl From<Redo> for selection::Redo {
+    fn from(redo: Redo) -> Self {
+        match redo {
+            Redo::None => Self::None,
+            Redo::Failed => Self::Failed,
+            Redo::All => Self::All,
+        }
+    }
 }
 
 /// A date or an instant.
@@ -95,7 +105,7 @@ pub(super) async fn run(
     let Some(session) = reconcile::begin(config, injected, &controls).await? else {
         return Ok(Exit::Temporary);
     };
-    if asked.redo == Redo::Failed {
+    if asked.redo != Redo::None {
         let ledger = &session.services.ledger;
         lift_holds(&**ledger, session.streams.get(&asked.stream).map(|stream| &stream.rules).into_iter())
             .await?;
@@ -112,11 +122,6 @@ pub(super) async fn run(
 fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretch, CliError> {
     let stream =
         config.streams.get(&asked.stream).ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
-    if asked.redo == Redo::All {
-        return Err(usage(
-            "--redo all comes with revisions, in a later version; use --redo failed".to_owned(),
-        ));
-    }
     let from = asked.from.instant(stream)?;
     let to = asked.to.map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
     if from >= to {
@@ -128,7 +133,7 @@ fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretc
             "stream {name} starts at {start}: to archive earlier windows, move streams.{name}.start back in the configuration"
         )));
     }
-    Ok(Stretch::new(asked.stream.clone(), from, to, asked.redo == Redo::Failed))
+    Ok(Stretch::new(asked.stream.clone(), from, to, asked.redo.into()))
 }
 
 async fn dry_run(
@@ -139,7 +144,7 @@ async fn dry_run(
     json: bool,
 ) -> Result<Exit, CliError> {
     let mut view = look(config, injected).await?;
-    if redo == Redo::Failed {
+    if redo != Redo::None {
         as_if_retried(&mut view.snapshot, &stretch);
     }
     let plan = planner::plan(&view.rules, &view.snapshot, view.now);

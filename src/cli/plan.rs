@@ -55,7 +55,7 @@ fn reason_words(reason: DueReason) -> &'static str {
         DueReason::PauseOver => "failed before, the pause is over",
         DueReason::ConfigChanged => "was parked, the config or a key has changed",
         DueReason::ParkedForADay => "parked a day ago",
-        DueReason::Asked => "asked for, though it is lost",
+        DueReason::Asked => "asked for",
         DueReason::Revisit => "archived, and time to look for records that came late",
     }
 }

@@ -51,6 +51,10 @@ pub(super) async fn begin(
 struct Outcome {
     archived: u64,
     already_archived: u64,
+    /// Revisions stored of windows that were archived before.
+    revised: u64,
+    /// Windows pulled again whose records are the same.
+    unchanged: u64,
     lost: u64,
     failed_tries: u64,
     /// Whether a signal ended it before its time.
@@ -114,6 +118,8 @@ async fn outcome(
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),
+        revised: tally.revised,
+        unchanged: tally.unchanged,
         lost: tally.lost,
         failed_tries: tally.failed,
         stopped,
@@ -123,9 +129,13 @@ async fn outcome(
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let Outcome { archived, already_archived, lost, gaps, held_up, .. } = outcome;
+    let Outcome { archived, already_archived, revised, unchanged, lost, gaps, held_up, .. } = outcome;
     let mut text =
         format!("{} archived, {already_archived} in the log already", output::count(*archived, "window"));
+    if revised + unchanged > 0 {
+        text +=
+            &format!(", {} pulled again: {revised} revised", output::count(revised + unchanged, "window"));
+    }
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
     }

@@ -45,6 +45,8 @@ steps! {
     DataPut = "data-put",
     /// The data object was read back.
     ReadBack = "read-back",
+    /// The signature of the entry is stored; the entry is not.
+    SignaturePut = "signature-put",
     /// The entry is stored: the window is archived, whatever comes.
     EntryPut = "entry-put",
     /// The ledger knows.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::digest::Sha256;
+use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::log_entry::SealedEntry;
 use crate::domain::name::StreamName;
@@ -140,6 +140,8 @@ pub struct NamedObject {
     pub sha256: Sha256,
     /// The entry that names it.
     pub seq: Seq,
+    /// Of its rows; not known of an orphan.
+    pub content_digest: Option<ContentDigest>,
 }
 
 /// The ledger did not do what it was asked.

@@ -9,6 +9,7 @@ mod documents;
 mod errors;
 mod ledger_conformance;
 mod protocol;
+mod revisions;
 mod secrets;
 mod signatures;
 mod store_conformance;

@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
+use crate::support::vault::{Vault, WINDOWS, allowed_signers};
+
 const MESSAGE: &[u8] = b"{\n  \"format\": 1,\n  \"seq\": 42\n}\n";
 
 struct Keygen(TempDir);
@@ -174,4 +176,27 @@ fn keys_that_cannot_sign_are_refused_with_what_to_do() {
         let error = refused(kind, kind, "");
         assert!(matches!(error, BadSigningKey::Algorithm(_)), "{kind}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ssh-keygen: run scripts/test"]
+async fn stock_ssh_keygen_takes_every_entry_of_an_archive() {
+    let vault = Vault::in_directory().await;
+    vault.once().await;
+    let keygen = Keygen::new();
+    let log = vault.path("archive/logins/log");
+    let mut entries = 0;
+    for file in fs::read_dir(&log).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let hash = connvault::domain::digest::Sha256::of(&bytes).to_string();
+        let signature = fs::read(path.with_extension(format!("{}.sig", &hash[..16]))).unwrap();
+        assert!(keygen.takes(&allowed_signers(), &bytes, &signature, NOW), "{}", path.display());
+        assert!(!keygen.takes(&allowed_signers(), &bytes[1..], &signature, NOW), "{}", path.display());
+        entries += 1;
+    }
+    assert_eq!(entries, WINDOWS + 1);
 }

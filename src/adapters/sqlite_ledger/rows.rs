@@ -45,6 +45,15 @@ where
     get::<&str, _>(row, column)?.parse().map_err(|e: T::Err| unreadable(column, e))
 }
 
+/// A text that may be absent and that one of our types reads back.
+pub(super) fn optional_parsed<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, LedgerError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = get::<Option<&str>, _>(row, column)?;
+    text.map(str::parse).transpose().map_err(|e: T::Err| unreadable(column, e))
+}
+
 /// A JSON text.
 pub(super) fn json<T: serde::de::DeserializeOwned>(
     row: &SqliteRow,

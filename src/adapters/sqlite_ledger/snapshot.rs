@@ -10,8 +10,8 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::connection::{storage, unreadable};
 use super::rows::{
-    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, parsed, revision, seq,
-    window,
+    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed, parsed,
+    revision, seq, window,
 };
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
@@ -143,7 +143,7 @@ pub(super) async fn named_objects(
     window: Window,
 ) -> Result<Vec<NamedObject>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT object_key, sha256, seq FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
+        "SELECT object_key, sha256, seq, content_digest FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
          ORDER BY seq, object_key",
     )
     .bind(stream.as_str())
@@ -157,6 +157,7 @@ pub(super) async fn named_objects(
             key: parsed(row, "object_key")?,
             sha256: parsed(row, "sha256")?,
             seq: seq(row, "seq")?,
+            content_digest: optional_parsed(row, "content_digest")?,
         })
     };
     rows.iter().map(object).collect()

@@ -121,7 +121,7 @@ async fn sighup_makes_the_daemon_take_up_a_window_that_an_operator_retries() {
     let window = day(bad).to_string();
     let retried = world.connvault(&["retry", "logins", &window]).await;
     assert_eq!(retried.status.code(), Some(0), "{}", said(&retried));
-    assert!(said(&retried).contains("1 windows are due now"), "{}", said(&retried));
+    assert!(said(&retried).contains("1 window is due again"), "{}", said(&retried));
     daemon.signal(Signal::HUP);
     until("it is archived", async || world.archive_so_far().await == 3).await;
     daemon.signal(Signal::TERM);

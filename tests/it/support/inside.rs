@@ -46,6 +46,7 @@ pub fn with_faults(session: &mut Session) -> FaultyStore {
         Arc::clone(&services.clock),
         Arc::clone(&services.checkpoint),
         Writer { version: "0.0.0".to_owned(), host: "test".to_owned(), key_fingerprint: None },
+        None,
     );
     let stream = Stream {
         rules: stream.rules.clone(),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use connvault::adapters::directory_store::DirectoryStore;
 use connvault::adapters::s3_store::{S3Settings, S3Store};
+use connvault::adapters::signature::{AllowedSigners, SigningKey};
 use connvault::domain::digest::Sha256;
 use connvault::domain::log_entry::{EntryBody, SealedEntry, after};
 use connvault::domain::name::StreamName;
-use connvault::domain::object_key::{LogObject, data_prefix, log_prefix, read_log_key};
+use connvault::domain::object_key::{LogObject, data_prefix, log_prefix, read_log_key, signature_key};
 use connvault::domain::window::Window;
 use connvault::ports::checkpoint::Step;
 use connvault::ports::object_store::ObjectStore;
@@ -22,6 +23,18 @@ use super::content::{list, read};
 
 pub const ACCESS_KEY: &str = "VAULTACCESSKEY";
 pub const SECRET_KEY: &str = "vault-secret-key-of-the-source";
+
+/// The private key that every vault's log is signed with, as `ssh-keygen` would write it.
+pub fn signing_key() -> String {
+    let pair = ssh_key::private::Ed25519Keypair::from_seed(&[42; 32]);
+    ssh_key::PrivateKey::from(pair).to_openssh(ssh_key::LineEnding::LF).unwrap().to_string()
+}
+
+/// Who may sign a vault's log.
+pub fn allowed_signers() -> String {
+    let key = SigningKey::parse(&signing_key().into()).unwrap();
+    format!("connvault {}\n", key.public_key_line())
+}
 
 /// Completed windows in a fresh vault.
 pub const WINDOWS: usize = 5;
@@ -66,6 +79,7 @@ impl Vault {
         let vault = Self { dir, sim, place, start };
         vault.secret("source-ak", ACCESS_KEY);
         vault.secret("source-sk", SECRET_KEY);
+        vault.secret("signing-key", &signing_key());
         if let Place::Bucket(settings) = &vault.place {
             vault.secret("store-ak", settings.access_key.expose_secret());
             vault.secret("store-sk", settings.secret_key.expose_secret());
@@ -112,6 +126,7 @@ impl Vault {
              requests_per_second = 1000\n{source}\
              [sources.hq.credentials]\nkind = \"aksk\"\naccess_key_file = \"{dir}/source-ak\"\n\
              secret_key_file = \"{dir}/source-sk\"\n\
+             [signing]\nkey_file = \"{dir}/signing-key\"\n\
              [stores.archive]\n{store}\
              [streams.logins]\nsource = \"hq\"\nstore = \"archive\"\nwindow = \"1d\"\ntimezone = \"UTC\"\n\
              start = \"{}\"\nsettle = \"0s\"\n{more}\n",
@@ -256,7 +271,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Asserts: the chain has no gap and no fork; each window has one archived entry; each object that an entry names
+    /// Asserts: the chain has no gap and no fork; each entry is signed; each window has one archived entry, and what comes
+    /// after it says what it follows; each object that an entry names
     /// is there with those bytes; no object lies there that no entry names.
     pub async fn of(store: &dyn ObjectStore, stream: &StreamName) -> Self {
         let mut audit = Self {
@@ -272,6 +288,7 @@ impl Audit {
             audit.objects.insert(relative, Sha256::of(&bytes));
         }
         let mut named = BTreeSet::new();
+        let signers = AllowedSigners::parse(&allowed_signers()).unwrap();
         for name in list(store, &log_prefix(stream), None).await {
             let key = super::content::key(&name);
             let seq = match read_log_key(stream, &key) {
@@ -283,13 +300,18 @@ impl Audit {
             assert_eq!(seq, next, "a gap in the log");
             let bytes = read(store, &key).await.unwrap();
             let entry = SealedEntry::open(bytes, stream, seq, previous).unwrap();
+            let signature = read(store, &signature_key(stream, seq, &entry.hash())).await.unwrap();
+            let at = entry.entry().recorded_at;
+            let signer = signers.verify(Some("connvault"), entry.bytes(), &signature, at).unwrap();
+            assert_eq!(entry.entry().writer.key_fingerprint.as_deref(), Some(signer.as_str()));
             match &entry.entry().body {
                 EntryBody::Stream(_) => {}
                 EntryBody::Lost(lost) => {
                     assert!(audit.lost.insert(lost.window), "{} lost twice", lost.window)
                 }
                 EntryBody::Archived(archived) => {
-                    assert!(audit.windows.insert(archived.window), "{} archived twice", archived.window);
+                    let first = audit.windows.insert(archived.window);
+                    assert_eq!(first, archived.supersedes.is_none(), "{} archived twice", archived.window);
                     let key = archived.object.key.to_string();
                     assert_eq!(audit.objects.get(&key), Some(&archived.object.sha256), "{key}");
                     assert!(named.insert(key));

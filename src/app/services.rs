@@ -1,0 +1,64 @@
+//! What all windows are worked on with, and what a run owes the ledger.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::spool::Spool;
+use crate::domain::failure::Failure;
+use crate::ports::checkpoint::Checkpoint;
+use crate::ports::clock::Clock;
+use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
+
+use super::failure_policy::of_ledger;
+use super::scratch::Scratch;
+
+/// What all windows are worked on with.
+pub struct Services {
+    /// What this machine knows.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where exports lie meanwhile.
+    pub spool: Spool,
+    /// Where files lie for a moment.
+    pub scratch: Scratch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Told of each step.
+    pub checkpoint: Arc<dyn Checkpoint>,
+    /// The name of this run of this process.
+    pub holder: String,
+    /// Set when the daemon is told to stop and its grace is over: work is abandoned at once.
+    pub abandon: CancellationToken,
+    /// Leases that this run could not give back when it was done with them.
+    pub owed: Owed,
+}
+
+/// Leases that are still to be given back: the ledger could not take them (a full disk), and nobody works under them.
+#[derive(Debug, Default)]
+pub struct Owed(Mutex<Vec<Lease>>);
+
+impl Owed {
+    /// The lease is not worked under any more, and the ledger does not know.
+    pub(super) fn add(&self, lease: &Lease) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
+    }
+
+    /// Gives back all that the ledger takes now.
+    ///
+    /// # Errors
+    /// When the ledger still fails; what is left stays owed.
+    pub async fn give_back(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), Failure> {
+        let owed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (i, lease) in owed.iter().enumerate() {
+            match ledger.release(lease, AttemptOutcome::Interrupted, now).await {
+                Ok(()) | Err(LedgerError::StaleLease { .. }) => {}
+                Err(error) => {
+                    owed[i..].iter().for_each(|lease| self.add(lease));
+                    return Err(of_ledger(error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
