@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::spool::{SpoolError, SpoolFacts, SpooledExport};
+use crate::domain::count::CountVerdict;
 use crate::domain::export::Bounds;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, Supersedes};
@@ -24,6 +25,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
 use crate::ports::record_source::ExportRequest;
 
 use super::attest_lost::attest_lost;
+use super::counting::{compare, count};
 use super::data_object;
 use super::failure_policy::{consequence, of_ledger, of_source};
 use super::observer::Ending;
@@ -133,10 +135,12 @@ pub(super) async fn pull(
 ) -> Result<SpooledExport, Failure> {
     let bounds = Bounds::around(window, stream.rules.margin);
     let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
+    let before = count(stream, &request).await?;
     let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);
     let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
     let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
+    let after = count(stream, &request).await?;
     services.checkpoint.reached(Step::Pulled);
     let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
         request_ids: receipt.request_ids.clone(),
@@ -150,11 +154,16 @@ pub(super) async fn pull(
             ),
         )
     })?;
+    let what = format!("window {window} of stream {}: the export", stream.name());
+    let compared = compare(stream, before, after, inspection.rows, &what)
+        .map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
     let facts = SpoolFacts {
         export: ExportFacts {
             api: receipt.api,
             requested: bounds,
-            counted: None,
+            counted: compared.counted,
+            uncounted: compared.uncounted,
+            count_mismatch: compared.mismatch,
             request_ids: receipt.request_ids,
             pulled_at: receipt.pulled_at,
         },
@@ -193,6 +202,7 @@ pub(super) async fn commit(
             bytes: stored.object.bytes,
             sha256: stored.object.sha256,
             supersedes,
+            count: CountVerdict::of(export.facts.export.counted, export.facts.rows),
         };
         let body = EntryBody::Archived(Box::new(Archived {
             window: lease.window,

@@ -257,6 +257,7 @@ impl Parts<'_> {
             source: Arc::clone(self.sources.get(&rules.source)?),
             store: Arc::clone(&store.store),
             readback: store.readback,
+            on_count_mismatch: settings.on_count_mismatch,
             log,
             rules,
         })

@@ -3,6 +3,7 @@
 pub mod archive_window;
 pub mod attest_lost;
 pub mod compose;
+mod counting;
 pub mod daemon;
 pub mod data_object;
 pub mod failure_policy;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::count::CountVerdict;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::Supersedes;
@@ -58,6 +59,8 @@ pub enum Ending {
         sha256: Sha256,
         /// For a revision: what it follows, and how the rows differ.
         supersedes: Option<Supersedes>,
+        /// What the provider's own count said of it.
+        count: CountVerdict,
     },
     /// It was in the log before.
     AlreadyArchived,

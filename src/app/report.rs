@@ -1,9 +1,10 @@
 //! What the reconciler logs: each ending once, and what many windows share once, not once a window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::domain::count::CountVerdict;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::Supersedes;
 use crate::domain::name::StreamName;
@@ -19,6 +20,8 @@ pub struct Report {
     said: BTreeMap<Resource, Said>,
     /// Whether this machine's failure was said.
     machine: bool,
+    /// Streams of which it was said that nobody counts.
+    uncounted: BTreeSet<StreamName>,
 }
 
 /// What was said last of a resource: which words, and at which failure of which row.
@@ -45,13 +48,17 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived { key, rows, bytes, sha256, supersedes: None } => {
-                tracing::info!(%stream, %window, key, rows, bytes, %sha256, "window archived");
-            }
-            Ending::Archived { key, rows, bytes, sha256, supersedes: Some(before) } => {
-                let Supersedes { rows_added, rows_removed, rows_changed, .. } = before;
-                tracing::info!(%stream, %window, key, rows, bytes, %sha256, rows_added, rows_removed, rows_changed,
-                    "window revised: its records have changed since it was archived");
+            Ending::Archived { key, rows, bytes, sha256, supersedes, count } => {
+                let count = self.count(stream, window, *count);
+                match supersedes {
+                    None => {
+                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, "window archived");
+                    }
+                    Some(Supersedes { rows_added, rows_removed, rows_changed, .. }) => {
+                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, rows_added, rows_removed, rows_changed,
+                            "window revised: its records have changed since it was archived");
+                    }
+                }
             }
             Ending::Unchanged => {
                 tracing::info!(%stream, %window, "window pulled again: its records are the same")
@@ -62,6 +69,22 @@ impl Report {
             Ending::Interrupted => tracing::info!(%stream, %window, "window abandoned, to be taken up again"),
             Ending::Failed(failure) => self.failure(stream, window, failure),
         }
+    }
+
+    /// The word for what the provider's own count said; what it says amiss is told, once a stream where nobody counts.
+    fn count(&mut self, stream: &StreamName, window: Window, count: CountVerdict) -> &'static str {
+        match count {
+            CountVerdict::Matched => {}
+            CountVerdict::Mismatched => {
+                tracing::error!(%stream, %window, "the provider counts another number of records than it exported: see the log entry");
+            }
+            CountVerdict::Uncounted => {
+                if self.uncounted.insert(stream.clone()) {
+                    tracing::warn!(%stream, "exports are archived without the provider's own count: log entries say why (`uncounted`)");
+                }
+            }
+        }
+        count.as_str()
     }
 
     fn failure(&mut self, stream: &StreamName, window: Window, failure: &Failure) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::count::OnCountMismatch;
 use crate::domain::digest::Sha256;
 use crate::domain::log_entry::Definition;
 use crate::domain::name::StreamName;
@@ -21,6 +22,8 @@ pub struct Stream {
     pub definition_digest: Sha256,
     /// Where its records come from.
     pub source: Arc<dyn RecordSource>,
+    /// What is done with an export whose number of records is not the counted one.
+    pub on_count_mismatch: OnCountMismatch,
     /// Where its archives go.
     pub store: Arc<dyn ObjectStore>,
     /// How much is read back before an object counts as stored.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::Snapshot;
@@ -43,6 +44,10 @@ pub struct StreamSummary {
     pub head: Option<Head>,
     /// Windows over and done with.
     pub archived: u64,
+    /// Of these, archived without the provider's own count.
+    pub uncounted: u64,
+    /// Of these, archived although the provider counts another number of records.
+    pub mismatched: u64,
     /// Windows that wait, those that are not over yet left out.
     pub waiting: u64,
     /// Windows that need an operator.
@@ -79,12 +84,18 @@ pub fn summarize(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -
     let summary = |rules: &StreamRules| {
         let judged = survey(std::slice::from_ref(rules), snapshot, now);
         let count = |word: &str| judged.iter().filter(|j| j.verdict.word() == word).count() as u64;
+        let counted = |wanted: CountVerdict| {
+            let is = |j: &&Judged| matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted);
+            judged.iter().filter(is).count() as u64
+        };
         let open = rules.calendar.window_at(now.max(rules.start));
         let savable = |j: &&Judged| !matches!(j.verdict, Verdict::Archived { .. } | Verdict::Lost { .. });
         StreamSummary {
             stream: rules.name.clone(),
             head: snapshot.streams.get(&rules.name).map(|state| state.head),
             archived: count("archived"),
+            uncounted: counted(CountVerdict::Uncounted),
+            mismatched: counted(CountVerdict::Mismatched),
             waiting: count("waiting"),
             parked: count("parked"),
             lost: count("lost"),

@@ -103,7 +103,13 @@ fn streams(streams: &[StreamSummary]) -> String {
             at(s.first_expiry_at),
         ]);
     }
-    output::lines(&table)
+    let counts = streams.iter().filter(|s| s.uncounted + s.mismatched > 0).map(|s| {
+        format!(
+            "{}: of {} archived, {} without the provider's own count, {} against it (log entries: counted, uncounted)\n",
+            s.stream, s.archived, s.uncounted, s.mismatched
+        )
+    });
+    output::lines(&table) + &counts.collect::<String>()
 }
 
 fn at(instant: Option<Timestamp>) -> String {

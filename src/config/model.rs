@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::count::OnCountMismatch;
 use crate::domain::export::Filters;
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::window_length::WindowLength;
@@ -208,6 +209,8 @@ pub struct Stream {
     pub revisit: Vec<SignedDuration>,
     /// How long after it was due a window may stay unarchived.
     pub deadline: SignedDuration,
+    /// What is done with an export whose number of records is not the counted one.
+    pub on_count_mismatch: OnCountMismatch,
     /// Which records.
     pub filters: Filters,
 }

@@ -43,11 +43,6 @@ const NOT_YET: &[NotYet] = &[
         "Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
     ),
     NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
-    NotYet(
-        "streams.*.on_count_mismatch",
-        Refused::Always,
-        "the independent count comes in a later version; leave it out",
-    ),
     NotYet("alerts", Refused::NonEmpty, "alerts come in a later version; leave the section out"),
 ];
 

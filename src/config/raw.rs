@@ -114,6 +114,7 @@ section! {
         margin: Setting<String>,
         revisit: Setting<TextList>,
         deadline: Setting<String>,
+        on_count_mismatch: Setting<String>,
         filters: RawFilters,
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn show_stream(stream: &Stream) -> Value {
         "margin": format_duration(stream.margin),
         "revisit": stream.revisit.iter().map(|after| format_duration(*after)).collect::<Vec<_>>(),
         "deadline": format_duration(stream.deadline),
+        "on_count_mismatch": stream.on_count_mismatch,
         "filters": {
             "user_name": stream.filters.user_name,
             "computer_name": stream.filters.computer_name,

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::count::Counted;
 use super::digest::{ContentDigest, Sha256};
 use super::export::{Bounds, ExportApi, Filters, Format};
 use super::name::StreamName;
@@ -133,19 +134,16 @@ pub struct ExportFacts {
     /// How many records an independent count found; absent where nothing was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,
+    /// Why nothing was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
+    /// Marks an export that was archived although the count is another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub count_mismatch: bool,
     /// The provider's request ids.
     pub request_ids: Vec<String>,
     /// When the last byte had arrived.
     pub pulled_at: Timestamp,
-}
-
-/// The provider's own count of the records between the same bounds, before and after the export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted {
-    /// Before the export.
-    pub before: u64,
-    /// After the export.
-    pub after: u64,
 }
 
 /// What a revision follows, and how its rows differ.

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod calendar;
+pub mod count;
 pub mod digest;
 pub mod export;
 pub mod failure;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::count::CountVerdict;
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowState};
@@ -51,6 +52,7 @@ fn archived() -> WindowState {
 /// Archived, and last pulled then.
 fn pulled(last_pulled_at: Timestamp) -> WindowState {
     WindowState::Archived {
+        count: CountVerdict::Uncounted,
         seq: Seq::FIRST.next(),
         revision: Revision::FIRST,
         last_pulled_at,
@@ -288,6 +290,7 @@ fn the_plan_says_when_the_next_revisit_is() {
 fn a_revisit_waits_for_its_pause_and_for_the_one_that_goes_on() {
     let (now, later) = ("2026-11-05T01:00:00Z", at("2026-11-05T01:30:00Z"));
     let state = |retry_at, leased_until| WindowState::Archived {
+        count: CountVerdict::Uncounted,
         seq: Seq::FIRST,
         revision: Revision::FIRST,
         last_pulled_at: at("2026-11-02T02:00:00Z"),

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::count::CountVerdict;
 use super::failure::FailureKind;
 use super::log_entry::{Definition, Head};
 use super::name::{SourceName, StoreName, StreamName};
@@ -43,6 +44,8 @@ pub enum WindowState {
         seq: Seq,
         /// Its newest revision.
         revision: Revision,
+        /// What the provider's own count said of it.
+        count: CountVerdict,
         /// When it was last pulled, whether a revision came of it or not.
         last_pulled_at: Timestamp,
         /// Failures in a row to pull it again.

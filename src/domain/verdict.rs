@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::backoff::PARKED_RETRY;
 use super::calendar::Calendar;
+use super::count::CountVerdict;
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
 use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState};
@@ -127,6 +128,8 @@ pub enum Verdict {
         seq: Seq,
         /// Its newest revision.
         revision: Revision,
+        /// What the provider's own count said of it.
+        count: CountVerdict,
     },
     /// An operator must look.
     Parked {
@@ -219,8 +222,8 @@ impl Verdict {
 pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Timestamp) -> Verdict {
     let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     match state {
-        Some(WindowState::Archived { seq, revision, .. }) => {
-            return Verdict::Archived { seq: *seq, revision: *revision };
+        Some(WindowState::Archived { seq, revision, count, .. }) => {
+            return Verdict::Archived { seq: *seq, revision: *revision, count: *count };
         }
         Some(WindowState::Lost { seq, since }) => {
             return Verdict::Lost { since: *since, seq: Some(*seq) };

@@ -50,6 +50,12 @@ pub trait RecordSource: Send + Sync {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError>;
+
+    /// How many records the provider itself counts between the same bounds, with the same filters.
+    ///
+    /// # Errors
+    /// As [`Self::export`]; where the key may not ask, [`FailureKind::Auth`].
+    async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError>;
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

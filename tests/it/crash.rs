@@ -153,5 +153,10 @@ async fn assert_one_version_of_each(bucket: &Seaweed, when: &str) {
     let versions = keys.len();
     keys.sort_unstable();
     keys.dedup();
-    assert_eq!((versions, keys.len()), (2 * WINDOWS + 1, 2 * WINDOWS + 1), "{when}: {keys:?}");
+    assert_eq!(versions, keys.len(), "{when}: one version of each of {keys:?}");
+    let signatures = keys.iter().filter(|key| key.ends_with(".sig")).count();
+    assert_eq!(keys.len() - signatures, 2 * WINDOWS + 1, "{when}: {keys:?}");
+    // A crash between a signature and its entry leaves the signature: the entry of the next run is another one.
+    let left = usize::from(when == Step::SignaturePut.as_str());
+    assert_eq!(signatures, WINDOWS + 1 + left, "{when}: {keys:?}");
 }

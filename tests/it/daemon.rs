@@ -68,7 +68,7 @@ async fn sigterm_in_the_middle_of_a_stalled_pull_ends_in_time_and_a_restart_take
     let vault =
         Vault::with(|dir| crate::support::vault::Place::Directory(dir.join("archive")), |sim| sim).await;
     vault.configure_with("stall_timeout = \"5m\"\n", "");
-    vault.sim.faults().add(Rule::new(Fault::StallAfter { bytes: 100 }));
+    vault.sim.faults().add(Rule::new(Fault::StallAfter { bytes: 100 }).on(connvault_sim::Endpoint::Export));
     let daemon = vault.daemon();
     vault.until(|| vault.sim.request_count(connvault_sim::Endpoint::Export) > 0).await;
     signal(&daemon, Signal::TERM);

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod counts;
 mod crash;
 mod daemon;
 mod demo;

@@ -44,6 +44,8 @@ fn facts() -> SpoolFacts {
             api: ExportApi::V2,
             requested: Bounds { start: window.start(), end: window.end() },
             counted: None,
+            uncounted: None,
+            count_mismatch: false,
             request_ids: vec!["r-1".into()],
             pulled_at: "2026-11-23T02:00:05Z".parse().unwrap(),
         },

@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use super::connection::storage;
 use super::rows::{ms, number, to_json};
 use super::snapshot;
+use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::{Archived, EntryBody, Lost, SealedEntry, StreamOpened, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
@@ -69,11 +70,11 @@ async fn put_archived(
 ) -> Result<(), LedgerError> {
     let window = archived.window;
     sqlx::query(
-        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision, pulled_at_ms)
-         VALUES (?, ?, ?, 'archived', ?, ?, ?)
+        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision, pulled_at_ms, count)
+         VALUES (?, ?, ?, 'archived', ?, ?, ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
              state = 'archived', seq = excluded.seq, revision = excluded.revision, settled_at_ms = NULL,
-             pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
+             count = excluded.count, pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
              failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
              failed_at_ms = NULL, fingerprint = NULL",
     )
@@ -83,6 +84,7 @@ async fn put_archived(
     .bind(number(seq.get(), "a sequence number")?)
     .bind(i64::from(archived.revision.get()))
     .bind(ms(archived.export.pulled_at))
+    .bind(CountVerdict::of(archived.export.counted, archived.object.rows).as_str())
     .execute(&mut *connection)
     .await
     .map_err(storage)?;

@@ -13,6 +13,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed, parsed,
     revision, seq, window,
 };
+use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
@@ -65,7 +66,7 @@ pub(super) async fn window_state_of(
 ) -> Result<Option<WindowState>, LedgerError> {
     let row = sqlx::query(
         "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
-                failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms
+                failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms, count
          FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
     )
     .bind(stream.as_str())
@@ -80,7 +81,7 @@ pub(super) async fn window_state_of(
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
-                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms
+                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms, count
          FROM windows",
     );
     // Row by row: as rows they take many times the memory of what is made of them, and there may be very many.
@@ -109,6 +110,7 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
         "archived" => Ok(WindowState::Archived {
             seq: seq(row, "seq")?,
             revision: revision(row)?,
+            count: count_verdict(get(row, "count")?)?,
             last_pulled_at: instant(row, "pulled_at_ms")?,
             failures: count(row, "failures")?,
             retry_at: optional_instant(row, "retry_at_ms")?,
@@ -117,6 +119,11 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
         "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
         other => Err(unreadable("a window's state", other)),
     }
+}
+
+fn count_verdict(text: &str) -> Result<CountVerdict, LedgerError> {
+    CountVerdict::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text))
+        .map_err(|e| unreadable("a count's verdict", e))
 }
 
 async fn holds(executor: impl SqliteExecutor<'_>) -> Result<BTreeMap<Resource, Hold>, LedgerError> {

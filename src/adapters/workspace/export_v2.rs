@@ -13,6 +13,7 @@ use reqwest::Response;
 use tokio::time::timeout;
 
 use super::client::{Client, project_path};
+use super::count;
 use super::credentials::Credentials;
 use super::errors::{Operation, broken_off, cause};
 use super::query;
@@ -112,6 +113,12 @@ impl RecordSource for WorkspaceV2 {
             Ok(()) => Ok(ExportReceipt { api: ExportApi::V2, request_ids, pulled_at: self.client.now() }),
             Err(failure) => Err(SourceError(Failure { request_ids, ..failure })),
         }
+    }
+
+    async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError> {
+        let mut request_ids = Vec::new();
+        let counted = count::count(&self.client, request, &mut request_ids).await;
+        counted.map_err(|failure| SourceError(Failure { request_ids, ..failure }))
     }
 }
 

@@ -22,6 +22,14 @@ pub(super) fn export_v2(request: &ExportRequest) -> Vec<(&'static str, String)> 
     pairs
 }
 
+/// The query pairs that count what [`export_v2`] asks for. A count has no language.
+pub(super) fn count_v2(request: &ExportRequest) -> Vec<(&'static str, String)> {
+    let mut pairs = export_v2(request);
+    pairs.retain(|(name, _)| *name != "language");
+    pairs.extend([("offset", "0".to_owned()), ("limit", "1".to_owned())]);
+    pairs
+}
+
 /// Bounds in the resolution of the v2 API, as `2016-08-20T21:11Z`. Seconds, if there were any, would go outwards:
 /// rather a record twice than one lost.
 fn minutes(bounds: Bounds) -> (String, String) {

@@ -15,6 +15,7 @@ use super::super::tree::Report;
 use super::super::units::{DURATION_FORM, LONGEST_DURATION, format_duration, parse_duration};
 use super::duration;
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::count::OnCountMismatch;
 use crate::domain::export::{Filters, Language};
 use crate::domain::name::SourceName;
 use crate::domain::window_length::WindowLength;
@@ -58,6 +59,12 @@ pub(super) fn stream(
     let revisit = raw.revisit.map(revisits, report);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let deadline = duration(raw.deadline, range, "must be more than 0s", report);
+    let policies = [
+        ("park", OnCountMismatch::Park),
+        ("flag", OnCountMismatch::Flag),
+        ("ignore", OnCountMismatch::Ignore),
+    ];
+    let on_count_mismatch = raw.on_count_mismatch.one_of(policies, report);
     let filters = filters(raw.filters, report);
 
     let settle_key = settle.key().clone();
@@ -71,6 +78,7 @@ pub(super) fn stream(
         margin: margin.or(SignedDuration::from_mins(1))?,
         revisit: revisit.or(Vec::new())?,
         deadline: deadline.or(12 * HOUR)?,
+        on_count_mismatch: on_count_mismatch.or(OnCountMismatch::default())?,
         filters: filters?,
     };
     if let Err(why) = on_boundary(&stream) {

@@ -59,7 +59,7 @@ fn every_default_in_the_example_is_the_default() {
         }
         comment.clear();
     }
-    assert_eq!(defaults, 21);
+    assert_eq!(defaults, 22);
 }
 
 /// The line before `line`, with which it is found again.

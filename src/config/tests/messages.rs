@@ -82,7 +82,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let text = MINIMAL
         .replace("region = \"ap-southeast-3\"\nproject_id", "regoin = \"ap-southeast-3\"\nproject_id")
         .replace("bucket = \"records\"", "bucket = 5")
-        .replace("window = \"1d\"", "window = \"2d\"\non_count_mismatch = \"park\"");
+        .replace("window = \"1d\"", "window = \"2d\"\non_count_mismatch = \"prak\"");
     let files = Files::new();
     let report = files.report_with(&text, &[("CONNVAULT__DAEMON__CONCURRENCY", "0")]);
     let starts = [
@@ -90,7 +90,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
         "config.toml:4: sources.hq.regoin: unknown key",
         "config.toml:12: stores.archive.bucket = 5: must be",
         "config.toml:22: streams.logins.window = \"2d\": must be",
-        "config.toml:23: streams.logins.on_count_mismatch = \"park\": the independent",
+        "config.toml:23: streams.logins.on_count_mismatch = \"prak\": must be",
         "environment variable CONNVAULT__DAEMON__CONCURRENCY: daemon.concurrency = \"0\": must be",
     ];
     assert_eq!(report.len(), starts.len(), "{report:#?}");

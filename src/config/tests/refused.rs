@@ -72,11 +72,6 @@ const LATER: &[Refused] = &[
         ": Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
     ),
     ("stores.archive", "legal_hold = true", "= true: legal hold comes in a later version; leave it out"),
-    (
-        "streams.logins",
-        "on_count_mismatch = \"park\"",
-        "= \"park\": the independent count comes in a later version; leave it out",
-    ),
 ];
 
 #[test]

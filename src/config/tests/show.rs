@@ -66,6 +66,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     [streams.logins]
     deadline = "12h"
     margin = "1m"
+    on_count_mismatch = "park"
     revisit = []
     settle = "2h"
     source = "hq"

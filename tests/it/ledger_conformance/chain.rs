@@ -90,6 +90,8 @@ impl Chain {
                 api: ExportApi::V2,
                 requested: Bounds { start: window.start(), end: window.end() },
                 counted: None,
+                uncounted: None,
+                count_mismatch: false,
                 request_ids: Vec::new(),
                 pulled_at: minute(pulled_at),
             },

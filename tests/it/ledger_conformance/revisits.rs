@@ -40,7 +40,15 @@ const fn known(last_pulled_at: Timestamp) -> Known {
 
 async fn look(ledger: &dyn Ledger) -> Known {
     match state_of(ledger, day(1)).await {
-        Some(WindowState::Archived { seq, revision, last_pulled_at, failures, retry_at, leased_until }) => {
+        Some(WindowState::Archived {
+            seq,
+            revision,
+            last_pulled_at,
+            failures,
+            retry_at,
+            leased_until,
+            ..
+        }) => {
             let (seq, revision) = (seq.get(), revision.get());
             Known { seq, revision, last_pulled_at, failures, retry_at, leased_until }
         }

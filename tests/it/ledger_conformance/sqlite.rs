@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use connvault::adapters::sqlite_ledger::SqliteLedger;
+use connvault::domain::count::CountVerdict;
 use connvault::domain::object_key::{Revision, Seq};
 use connvault::domain::snapshot::WindowState;
 use connvault::ports::ledger::{AttemptOutcome, Ledger, LedgerError};
@@ -93,7 +94,8 @@ async fn a_ledger_that_the_second_schema_wrote_is_opened_with_all_that_is_in_it(
     let archived = |revision, last_pulled_at, failures, retry_at, leased_until| {
         let seq = Seq::new(if revision == 1 { 2 } else { 4 }).unwrap();
         let revision = Revision::new(revision).unwrap();
-        Some(WindowState::Archived { seq, revision, last_pulled_at, failures, retry_at, leased_until })
+        let count = CountVerdict::Uncounted;
+        Some(WindowState::Archived { seq, revision, count, last_pulled_at, failures, retry_at, leased_until })
     };
     let expected = archived(1, minute(61), 0, None, None);
     assert_eq!(state(&snapshot, day(1)), expected.as_ref());

@@ -55,6 +55,7 @@ pub fn with_faults(session: &mut Session) -> FaultyStore {
         source: Arc::clone(&stream.source),
         store,
         readback: stream.readback,
+        on_count_mismatch: stream.on_count_mismatch,
         log,
     };
     session.streams.insert(name, Arc::new(stream));
