@@ -17,3 +17,4 @@ mod store_directory;
 mod store_faults;
 mod store_wire;
 mod support;
+mod verify;
