@@ -13,6 +13,7 @@ mod reconcile;
 mod retry;
 mod signals;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or config; 3 gaps found; \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or config; 3 gaps or damage found; \
 4 another instance holds the state directory; 75 temporary failure, try again";
 
 /// What every command takes.
@@ -81,6 +82,8 @@ enum Command {
         /// Only this window, as `status` prints it (20261122T000000Z_20261123T000000Z)
         window: Option<Window>,
     },
+    /// Check archives against their logs; exit 3 if anything is wrong
+    Verify(verify::Asked),
     /// Show the configuration in force, secrets left out
     Config,
     /// Print a completion script
@@ -134,7 +137,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
 
 async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
     let Cli { global, command } = cli;
-    let bars = matches!(command, Command::Once | Command::Backfill(_))
+    let bars = matches!(command, Command::Once | Command::Backfill(_) | Command::Verify(_))
         .then(|| progress::bars(global.json))
         .flatten();
     let level =
@@ -155,6 +158,7 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Retry { stream, window } => {
             retry::run(&config()?, injected, stream, window, global.json).await
         }
+        Command::Verify(asked) => verify::run(config, injected, &asked, global.json, bars).await,
         Command::Config => {
             let config = config()?;
             if global.json {

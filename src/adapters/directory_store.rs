@@ -14,22 +14,30 @@
 //!
 //! Symbolic links below the root are no objects: they are neither listed nor read.
 
+mod copied;
 mod put;
 mod walk;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
+use sha2::Digest;
 use tokio_util::io::ReaderStream;
 
+use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
+use crate::domain::name::StreamName;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
+
+pub use copied::{NoArchive, streams_in};
 
 /// What is ours in the root and no part of any stream.
 const OWN_FOLDER: &str = ".connvault";
@@ -37,6 +45,8 @@ const TEMP_FOLDER: &str = ".connvault/tmp";
 
 /// What is read at a time, and held in memory.
 const CHUNK: usize = 256 * 1024;
+/// What is read at a time where nothing is done but hashing: large enough that disks read ahead.
+const HASH_CHUNK: usize = 1024 * 1024;
 
 /// Whoever may look into the directory may read an object, and nobody writes to it (the process's umask goes off).
 const OBJECT_MODE: u32 = 0o444;
@@ -45,16 +55,28 @@ const OBJECT_MODE: u32 = 0o444;
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     root: PathBuf,
+    /// What every key begins with that the root stands for: nothing, or one stream's folder.
+    within: String,
 }
 
 impl DirectoryStore {
     /// The store in `root`, which nobody has looked at yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), within: String::new() }
+    }
+
+    /// One stream's folder, whatever it is called where it lies: for reading.
+    pub fn of_stream(folder: impl Into<PathBuf>, stream: &StreamName) -> Self {
+        Self { root: folder.into(), within: format!("{stream}/") }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        self.root.join(key.as_str())
+        self.located(key.as_str())
+    }
+
+    /// Where a key, or a folder of keys, lies.
+    fn located(&self, key: &str) -> PathBuf {
+        self.root.join(key.strip_prefix(&self.within).unwrap_or(key))
     }
 
     /// Does `work`, which blocks, elsewhere.
@@ -155,6 +177,27 @@ impl DirectoryStore {
         Ok(())
     }
 
+    fn hash_blocking(&self, path: &Path, read: &AtomicU64) -> Result<Option<Sha256>, StoreError> {
+        if self.look(path)?.is_none() {
+            return Ok(None);
+        }
+        let failed = |error| self.error("read", path, &error);
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        // A hint that readers of whole files give; where it is not taken, nothing is lost.
+        _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+        let (mut buffer, mut hasher) = (vec![0; HASH_CHUNK], sha2::Sha256::new());
+        loop {
+            let bytes = match file.read(&mut buffer) {
+                Ok(0) => return Ok(Some(Sha256::finish(hasher))),
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            hasher.update(&buffer[..bytes]);
+            read.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
     fn prove_blocking(&self) -> Result<CreateOnly, StoreError> {
         self.make_folders()?;
         if let Err(error) = self.remove_leftovers() {
@@ -208,6 +251,11 @@ impl ObjectStore for DirectoryStore {
         let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
             .map(move |chunk| chunk.map_err(|error| store.error("read", &path, &error)));
         Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
+    }
+
+    async fn hash(&self, key: &ObjectKey, read: &Arc<AtomicU64>) -> Result<Option<Sha256>, StoreError> {
+        let (path, read) = (self.path(key), Arc::clone(read));
+        self.blocking(move |store| store.hash_blocking(&path, &read)).await
     }
 
     fn list(

@@ -20,3 +20,4 @@ pub mod start_error;
 pub mod stream;
 pub mod stream_log;
 pub mod survey;
+pub mod verify;

@@ -57,7 +57,7 @@ impl From<Redo> for selection::Redo {
 
 /// A date or an instant.
 #[derive(Debug, Clone, Copy)]
-enum When {
+pub(super) enum When {
     Date(Date),
     Instant(Timestamp),
 }

@@ -3,6 +3,7 @@
 //! Nothing in here does I/O or asks what time it is: `now` is always an argument. Everything else in the
 //! crate may depend on `domain`; `domain` depends on nothing of the crate (`tests/it/architecture.rs` checks it).
 
+pub mod audit;
 pub mod backoff;
 pub mod calendar;
 pub mod count;

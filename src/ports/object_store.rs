@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use sha2::Digest;
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -121,6 +125,21 @@ pub trait ObjectStore: Send + Sync {
     /// # Errors
     /// When the store did not send them.
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError>;
+
+    /// The SHA-256 of every byte under `key`; `None` where nothing is. Adds to `read` what it has read, as it goes.
+    ///
+    /// # Errors
+    /// When the store did not send them all.
+    async fn hash(&self, key: &ObjectKey, read: &Arc<AtomicU64>) -> Result<Option<Sha256>, StoreError> {
+        let Some(mut body) = self.get(key).await? else { return Ok(None) };
+        let mut hasher = sha2::Sha256::new();
+        while let Some(chunk) = body.bytes.next().await {
+            let chunk = chunk?;
+            hasher.update(&chunk);
+            read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+        Ok(Some(Sha256::finish(hasher)))
+    }
 
     /// Every key that begins with `prefix` and sorts after `after`, in byte order.
     fn list(

@@ -18,3 +18,4 @@ mod store_directory;
 mod store_faults;
 mod store_wire;
 mod support;
+mod verify;

@@ -22,7 +22,7 @@ pub(super) fn keys(
     after: Option<String>,
 ) -> BoxStream<'_, Result<ObjectKey, StoreError>> {
     let wanted = Wanted { prefix, after };
-    stream::unfold(Some(vec![String::new()]), move |pending| {
+    stream::unfold(Some(vec![store.within.clone()]), move |pending| {
         let wanted = wanted.clone();
         async move {
             match next_key(store, wanted, pending?).await {
@@ -74,7 +74,7 @@ impl Wanted {
 
 /// What is wanted of a folder, last first. A folder that is gone is an empty one; the root has to be there.
 fn read_folder(store: &DirectoryStore, folder: &str, wanted: &Wanted) -> Result<Pending, StoreError> {
-    let path = store.root.join(folder);
+    let path = store.located(folder);
     let read = read_names(&path, folder);
     let mut names = match read {
         Err(error) if !folder.is_empty() && error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -5,7 +5,7 @@
 //! before what the file says of the key, so that a forgery is called one, and never "expired".
 
 use jiff::Timestamp;
-use ssh_key::SshSig;
+use ssh_key::{PublicKey, SshSig};
 
 use super::signer_line::{BadSigner, SignerLine, Validity};
 use super::{NAMESPACE, SignerFingerprint};
@@ -114,11 +114,7 @@ impl AllowedSigners {
         armored_sig: &[u8],
         at: Timestamp,
     ) -> Result<SignerFingerprint, SignatureError> {
-        let signature = SshSig::from_pem(armored_sig)
-            .map_err(|error| SignatureError::NotASignature(error.to_string()))?;
-        if signature.namespace() != NAMESPACE {
-            return Err(SignatureError::WrongNamespace { found: signature.namespace().to_owned() });
-        }
+        let signature = read(armored_sig)?;
         let key = SignerFingerprint::of(signature.public_key());
         let lines: Vec<_> =
             self.0.iter().filter(|line| line.key.key_data() == signature.public_key()).collect();
@@ -146,5 +142,29 @@ impl AllowedSigners {
                 Err(SignatureError::NotValidThen { key, at, validity })
             }
         }
+    }
+}
+
+fn read(armored_sig: &[u8]) -> Result<SshSig, SignatureError> {
+    let signature =
+        SshSig::from_pem(armored_sig).map_err(|error| SignatureError::NotASignature(error.to_string()))?;
+    if signature.namespace() != NAMESPACE {
+        return Err(SignatureError::WrongNamespace { found: signature.namespace().to_owned() });
+    }
+    Ok(signature)
+}
+
+/// Which key signed `message`, whether or not it may: for those who were not told whose signatures count, and want to know
+/// at least that none was damaged.
+///
+/// # Errors
+/// When no key did.
+pub fn signed_by(message: &[u8], armored_sig: &[u8]) -> Result<SignerFingerprint, SignatureError> {
+    let signature = read(armored_sig)?;
+    let key = SignerFingerprint::of(signature.public_key());
+    let public = PublicKey::from(signature.public_key().clone());
+    match public.verify(NAMESPACE, message, &signature) {
+        Ok(()) => Ok(key),
+        Err(_) => Err(SignatureError::DoesNotMatch { key }),
     }
 }

@@ -1,0 +1,102 @@
+//! Archives in a folder that nobody configured: a directory store, a copied bucket, or one stream's folder by itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{DirectoryStore, OWN_FOLDER};
+use crate::domain::name::StreamName;
+
+/// How many folders a bucket's prefix may have.
+const DEPTH: usize = 8;
+/// As large as no entry is.
+const ENTRY_LIMIT: u64 = 1 << 20;
+
+/// A folder holds no archive.
+#[derive(Debug, thiserror::Error)]
+pub enum NoArchive {
+    /// It cannot be looked into.
+    #[error("cannot look into {path}: {error}", path = .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// No stream's folder lies in it.
+    #[error(
+        "there is no archive in {path}: name a stream's folder (the one with log/ and data/ in it), or one above it",
+        path = .0.display()
+    )]
+    Nothing(PathBuf),
+}
+
+/// Every stream whose folder is `folder` or lies below it, by name. Nothing is written, ever.
+///
+/// A folder that is named itself may have any name, as copies have: its log says whose it is. Below that, a folder has
+/// its stream's name, so that two streams' folders that changed places are found out.
+///
+/// # Errors
+/// When there is none.
+pub fn streams_in(folder: &Path) -> Result<Vec<(StreamName, DirectoryStore)>, NoArchive> {
+    let unreadable = |error| NoArchive::Unreadable { path: folder.to_owned(), error };
+    std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut found = Vec::new();
+    if is_stream(folder) {
+        found.extend(name_in_log(folder).or_else(|| name_of(folder)).map(|name| (name, folder.to_owned())));
+    } else {
+        walk(folder, DEPTH, &mut found)?;
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(NoArchive::Nothing(folder.to_owned()));
+    }
+    let open = |(name, path): (StreamName, PathBuf)| {
+        let store = DirectoryStore::of_stream(path, &name);
+        (name, store)
+    };
+    Ok(found.into_iter().map(open).collect())
+}
+
+fn walk(folder: &Path, depth: usize, found: &mut Vec<(StreamName, PathBuf)>) -> Result<(), NoArchive> {
+    let unreadable = |error| NoArchive::Unreadable { path: folder.to_owned(), error };
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        if !entry.file_type().map_err(unreadable)?.is_dir() || entry.file_name() == OWN_FOLDER {
+            continue;
+        }
+        if is_stream(&path) {
+            found.extend(name_of(&path).or_else(|| name_in_log(&path)).map(|name| (name, path)));
+        } else if depth > 0 {
+            walk(&path, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_stream(folder: &Path) -> bool {
+    folder.join("log").is_dir()
+}
+
+fn name_of(folder: &Path) -> Option<StreamName> {
+    let whole = std::fs::canonicalize(folder).ok()?;
+    whole.file_name()?.to_str()?.parse().ok()
+}
+
+/// The stream that the first entry which reads says that it is of.
+fn name_in_log(folder: &Path) -> Option<StreamName> {
+    #[derive(Deserialize)]
+    struct StreamOnly {
+        stream: StreamName,
+    }
+    let files = std::fs::read_dir(folder.join("log")).ok()?.flatten().map(|file| file.path());
+    let mut entries: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    entries.sort();
+    entries.iter().find_map(|path| {
+        std::fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.len() <= ENTRY_LIMIT)?;
+        let says: StreamOnly = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        Some(says.stream)
+    })
+}

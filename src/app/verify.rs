@@ -1,0 +1,163 @@
+//! Verifying an archive: what lies in its store is held against its log, and the log against itself.
+//!
+//! Three levels, each with what the one before it checks: the log; every object that the log names, by what the store says
+//! of it; every byte, or every byte of a sample. Nothing is written, and no lock is taken: it may run beside the daemon, which
+//! stores an object before the entry that names it. So the log is listed first, and an object that no entry names is no
+//! finding.
+
+mod log;
+mod objects;
+pub mod targets;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::adapters::signature::AllowedSigners;
+use crate::domain::audit::{Audit, Bound, ExpectedHead, Finding, Note, Terms, audit};
+use crate::domain::digest::Sha256;
+use crate::domain::failure::Failure;
+use crate::domain::log_entry::Head;
+use crate::domain::name::StreamName;
+use crate::ports::object_store::ObjectStore;
+
+use super::failure_policy::of_store;
+
+/// How much is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Chain, signatures, and a verdict for each window.
+    Log,
+    /// Also that each object is there as the store describes it.
+    Objects,
+    /// Also every byte.
+    Bytes,
+}
+
+/// Which objects have their bytes read: a part of them, the same one every time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Objects in a million.
+    pub in_a_million: u32,
+}
+
+impl Sample {
+    /// Whether the object called `key` is in it: by the key's hash, so that one who checks twice checks the same.
+    pub fn takes(self, key: &str) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = *Sha256::of(key.as_bytes()).as_bytes();
+        let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 1_000_000;
+        drawn < u64::from(self.in_a_million)
+    }
+}
+
+/// What is asked for, of every stream.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// How much is checked.
+    pub level: Level,
+    /// Windows that start here or later.
+    pub from: Option<Bound>,
+    /// Windows that start before this.
+    pub to: Option<Bound>,
+    /// Which objects have their bytes read; `None`: all of them.
+    pub sample: Option<Sample>,
+    /// An entry that must be there.
+    pub expected_head: Option<ExpectedHead>,
+    /// What time it is.
+    pub now: Timestamp,
+    /// Whose signatures count.
+    pub signers: Option<Arc<AllowedSigners>>,
+}
+
+/// One stream to be verified.
+pub struct Target {
+    /// Which.
+    pub stream: StreamName,
+    /// Where it lies.
+    pub store: Arc<dyn ObjectStore>,
+    /// How long after its end a window need not have a verdict yet.
+    pub tolerance: SignedDuration,
+    /// How many objects have their bytes read at the same time.
+    pub readers: usize,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// The log's last entry.
+    pub head: Option<Head>,
+    /// Entries that are there.
+    pub entries: u64,
+    /// Windows that are archived, in the stretch of time.
+    pub windows: u64,
+    /// Objects that the store was asked for.
+    pub objects_checked: u64,
+    /// Bytes that were read and hashed.
+    pub bytes_hashed: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing.
+    pub notes: Vec<Note>,
+}
+
+/// How far it is, for whoever looks on.
+#[derive(Debug, Default)]
+pub struct Meter {
+    what: Mutex<String>,
+    total: AtomicU64,
+    done: Mutex<Arc<AtomicU64>>,
+}
+
+impl Meter {
+    /// What is being done, how much of it is done, and how much there is.
+    pub fn read(&self) -> (String, u64, u64) {
+        let what = self.what.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).load(Ordering::Relaxed);
+        (what, done, self.total.load(Ordering::Relaxed))
+    }
+
+    /// Something else is being done now. What is returned counts it.
+    fn begin(&self, what: String, total: u64) -> Arc<AtomicU64> {
+        let done = Arc::new(AtomicU64::new(0));
+        *self.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&done);
+        self.total.store(total, Ordering::Relaxed);
+        done
+    }
+}
+
+/// Verifies one stream.
+///
+/// # Errors
+/// When the store does not let it be read, so that nothing can be said.
+pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Report, Failure> {
+    let gathered = log::gather(target, asked.signers.as_ref(), meter).await.map_err(of_store)?;
+    let terms = Terms {
+        stream: target.stream.clone(),
+        now: asked.now,
+        tolerance: target.tolerance,
+        from: asked.from,
+        to: asked.to,
+        expected_head: asked.expected_head.clone(),
+        signers_known: asked.signers.is_some(),
+    };
+    let Audit { mut findings, mut notes, head, entries, archived, objects, .. } =
+        audit(&terms, &gathered.found);
+    notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
+    let (mut objects_checked, mut bytes_hashed) = (0, 0);
+    if asked.level >= Level::Objects {
+        let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();
+        let there = objects::look(target, wanted, meter).await.map_err(of_store)?;
+        objects_checked = there.looked_at;
+        findings.extend(there.findings);
+        notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
+        if asked.level >= Level::Bytes {
+            let hashed = objects::hash(target, there.whole, asked.sample, meter).await.map_err(of_store)?;
+            bytes_hashed = hashed.bytes;
+            findings.extend(hashed.findings);
+        }
+    }
+    let windows = archived.len() as u64;
+    Ok(Report { head, entries, windows, objects_checked, bytes_hashed, findings, notes })
+}

@@ -1,0 +1,281 @@
+//! `verify`: archives held against their logs, from their stores or in a copied folder.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use indicatif::{HumanBytes, MultiProgress};
+use serde::Serialize;
+
+use super::backfill::When;
+use super::progress::MeterBar;
+use super::{CliError, output, retry};
+use crate::app::compose::{self, Injected};
+use crate::app::start_error::StartError;
+use crate::app::verify::{self, Meter, Report, Sample, Target, targets};
+use crate::config::Config;
+use crate::domain::audit::{Bound, ExpectedHead, Finding, Note};
+use crate::domain::log_entry::Head;
+use crate::domain::name::StreamName;
+use crate::exit_code::Exit;
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// Only this stream
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<StreamName>,
+    /// Only windows from here on: a date in the stream's time zone (2026-11-01) or an instant (2026-11-01T00:00:00Z)
+    #[arg(long, value_name = "WHEN")]
+    from: Option<When>,
+    /// Only windows up to here, not including it
+    #[arg(long, value_name = "WHEN")]
+    to: Option<When>,
+    /// How much is checked
+    #[arg(long, value_enum, default_value_t = Level::Objects)]
+    level: Level,
+    /// Read the bytes of a part of the objects only, such as 5%
+    #[arg(long, value_name = "PERCENT")]
+    sample: Option<Percent>,
+    /// A copied archive, or one stream's folder of it: no network and no configuration are needed
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+    /// Whose signatures count, as ssh-keygen(1) describes the file [default: signing.allowed_signers_file]
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
+    /// A head that was written down earlier: shows that nothing was cut off the log's end
+    #[arg(long, value_name = "SEQ:HASH")]
+    expect_head: Option<ExpectedHead>,
+}
+
+/// How much is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// The log: chain, signatures, and a verdict for each window
+    Log,
+    /// Also that each object is there, with its size
+    Objects,
+    /// Also every byte
+    Bytes,
+}
+
+impl From<Level> for verify::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Log => Self::Log,
+            Level::Objects => Self::Objects,
+            Level::Bytes => Self::Bytes,
+        }
+    }
+}
+
+impl From<When> for Bound {
+    fn from(when: When) -> Self {
+        match when {
+            When::Date(date) => Self::Date(date),
+            When::Instant(instant) => Self::Instant(instant),
+        }
+    }
+}
+
+/// A part of a hundred.
+#[derive(Debug, Clone, Copy)]
+struct Percent(Sample);
+
+impl FromStr for Percent {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        match number.filter(|number| *number > 0.0 && *number <= 100.0) {
+            // Between 0 and a million, as just seen.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Some(number) => Ok(Self(Sample { in_a_million: (number * 10_000.0).ceil() as u32 })),
+            None => Err("write a percentage above 0 and up to 100, such as 5%".to_owned()),
+        }
+    }
+}
+
+/// All that was found, for programs.
+#[derive(Serialize)]
+struct Document<'a> {
+    streams: Vec<StreamDocument<'a>>,
+    /// Whether every stream could be read, and nothing is wrong.
+    ok: bool,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum StreamDocument<'a> {
+    Read {
+        stream: &'a StreamName,
+        head: Option<Head>,
+        entries: u64,
+        windows: u64,
+        objects_checked: u64,
+        bytes_hashed: u64,
+        findings: Vec<Told<'a, Finding>>,
+        notes: Vec<Told<'a, Note>>,
+    },
+    Unread {
+        stream: &'a StreamName,
+        /// Why nothing can be said of it.
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Told<'a, T> {
+    #[serde(flatten)]
+    what: &'a T,
+    message: String,
+}
+
+fn tell<T: std::fmt::Display>(all: &[T]) -> Vec<Told<'_, T>> {
+    all.iter().map(|what| Told { what, message: what.to_string() }).collect()
+}
+
+type Outcome = (StreamName, Result<Report, StartError>);
+
+pub(super) async fn run(
+    config: impl FnOnce() -> Result<Config, CliError>,
+    injected: &Injected,
+    asked: &Asked,
+    json: bool,
+    bars: Option<MultiProgress>,
+) -> Result<Exit, CliError> {
+    if asked.sample.is_some() && asked.level != Level::Bytes {
+        return Err(usage("--sample says whose bytes are read: it goes with --level bytes"));
+    }
+    let given = asked.allowed_signers.as_deref().map(targets::signers).transpose()?;
+    let (mut targets, signers) = match &asked.dir {
+        Some(folder) => (targets::of_folder(folder)?, given),
+        None => {
+            let config = config()?;
+            if let Some(stream) = asked.stream.as_ref().filter(|name| !config.streams.contains_key(name)) {
+                return Err(retry::unknown_stream(&config, stream));
+            }
+            let signers = if given.is_some() { given } else { compose::allowed_signers(&config)? };
+            (targets::of_config(&config)?, signers)
+        }
+    };
+    if let Some(stream) = &asked.stream {
+        choose(&mut targets, stream)?;
+    }
+    if asked.expect_head.is_some() && targets.len() > 1 {
+        return Err(usage("--expect-head is of one stream: name it with --stream"));
+    }
+    let wanted = verify::Asked {
+        level: asked.level.into(),
+        from: asked.from.map(Bound::from),
+        to: asked.to.map(Bound::from),
+        sample: asked.sample.map(|Percent(sample)| sample),
+        expected_head: asked.expect_head.clone(),
+        now: injected.clock.now(),
+        signers: signers.map(Arc::new),
+    };
+    let meter = Arc::new(Meter::default());
+    let bar = bars.map(|bars| MeterBar::new(&bars, Arc::clone(&meter)));
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for target in &targets {
+        let report = verify::verify(target, &wanted, &meter).await;
+        let failed = |failure| StartError::from_failure(target.stream.as_str(), &failure);
+        outcomes.push((target.stream.clone(), report.map_err(failed)));
+    }
+    drop(bar);
+    if json {
+        output::json(&document(&outcomes))?;
+    } else {
+        output::text(&text(&outcomes))?;
+    }
+    for (_, outcome) in &outcomes {
+        if let Err(error) = outcome {
+            output::say(&error.to_string());
+        }
+    }
+    Ok(exit(&outcomes))
+}
+
+fn usage(message: &str) -> CliError {
+    CliError::new(Exit::Usage, message)
+}
+
+fn choose(targets: &mut Vec<Target>, stream: &StreamName) -> Result<(), CliError> {
+    let known: Vec<_> = targets.iter().map(|target| target.stream.to_string()).collect();
+    targets.retain(|target| target.stream == *stream);
+    if targets.is_empty() {
+        return Err(usage(&format!("there is no stream {stream} there; it has: {}", known.join(", "))));
+    }
+    Ok(())
+}
+
+fn document(outcomes: &[Outcome]) -> Document<'_> {
+    let streams = outcomes.iter().map(|(stream, outcome)| match outcome {
+        Ok(report) => StreamDocument::Read {
+            stream,
+            head: report.head,
+            entries: report.entries,
+            windows: report.windows,
+            objects_checked: report.objects_checked,
+            bytes_hashed: report.bytes_hashed,
+            findings: tell(&report.findings),
+            notes: tell(&report.notes),
+        },
+        Err(error) => StreamDocument::Unread { stream, error: error.to_string() },
+    });
+    Document { streams: streams.collect(), ok: exit(outcomes) == Exit::Done }
+}
+
+/// Findings first, one a line; then what is worth knowing; then each stream in one line.
+fn text(outcomes: &[Outcome]) -> String {
+    let read = || outcomes.iter().filter_map(|(stream, outcome)| Some((stream, outcome.as_ref().ok()?)));
+    let mut table = output::table(["stream", "what is wrong"]);
+    for (stream, report) in read() {
+        for finding in &report.findings {
+            table.add_row([stream.to_string(), finding.to_string()]);
+        }
+    }
+    let mut text = if table.is_empty() { String::new() } else { output::lines(&table) + "\n" };
+    for (stream, report) in read() {
+        for note in &report.notes {
+            text += &format!("{stream}: note: {note}\n");
+        }
+    }
+    for (stream, report) in read() {
+        text += &summary(stream, report);
+    }
+    text
+}
+
+fn summary(stream: &StreamName, report: &Report) -> String {
+    let entries = match report.entries {
+        1 => "1 entry".to_owned(),
+        entries => format!("{entries} entries"),
+    };
+    let mut text = format!("{stream}: {entries}, {} archived", output::count(report.windows, "window"));
+    if report.objects_checked > 0 {
+        text += &format!(", {} looked at", output::count(report.objects_checked, "object"));
+    }
+    if report.bytes_hashed > 0 {
+        text += &format!(", {} hashed", HumanBytes(report.bytes_hashed));
+    }
+    text += &match report.findings.len() as u64 {
+        0 => "; nothing is wrong".to_owned(),
+        findings => format!("; {}", output::count(findings, "finding")),
+    };
+    match report.head {
+        Some(head) => text + &format!("; head {}:{}\n", head.seq, head.hash),
+        None => text + "\n",
+    }
+}
+
+/// Damage weighs more than a store that could not be read.
+fn exit(outcomes: &[Outcome]) -> Exit {
+    let found = outcomes.iter().any(|(_, o)| o.as_ref().is_ok_and(|report| !report.findings.is_empty()));
+    let unread = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err());
+    match unread {
+        _ if found => Exit::Found,
+        Some(error) => error.exit(),
+        None => Exit::Done,
+    }
+}

@@ -1,0 +1,206 @@
+//! What the entries say together: what the stream is, which windows have a verdict, which objects must be there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Audit, Claimed, Finding, Found, FoundEntry, Note, Terms};
+use crate::domain::calendar::{Calendar, zones};
+use crate::domain::log_entry::{Archived, Definition, EntryBody, LogEntry};
+use crate::domain::object_key::{DataKey, Revision, Seq};
+use crate::domain::window::Window;
+use crate::domain::window_length::WindowLength;
+
+pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
+    let entries = in_order(terms, found);
+    define(&entries, audit);
+    let zone = audit.definition.as_ref().and_then(|definition| zones().get(&definition.timezone).ok());
+    let length = audit.definition.as_ref().and_then(|d| d.window.parse::<WindowLength>().ok());
+    let range = Range::of(terms, zone.as_ref());
+    let calendar = zone.zip(length).map(|(zone, length)| Calendar::new(zone, length));
+    if let (None, Some(definition)) = (&calendar, &audit.definition) {
+        let (window, timezone) = (definition.window.clone(), definition.timezone.clone());
+        audit.findings.push(Finding::DefinitionUnusable { window, timezone });
+    }
+    let there: BTreeSet<Seq> = entries.iter().map(|(seq, _)| *seq).collect();
+    let mut windows = Windows { there, calendar: calendar.as_ref(), range, ..Windows::default() };
+    for (seq, entry) in &entries {
+        match &entry.body {
+            EntryBody::Stream(_) => {}
+            EntryBody::Archived(archived) => windows.archived(*seq, archived, audit),
+            EntryBody::Lost(lost) => {
+                windows.of_calendar(*seq, lost.window, audit);
+                windows.lost.insert(lost.window);
+            }
+        }
+    }
+    windows.due(terms, &entries, audit);
+    let Windows { newest, lost, range, .. } = windows;
+    audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
+    audit.lost =
+        lost.into_iter().filter(|window| !newest.contains_key(window) && range.takes(*window)).collect();
+    if !audit.lost.is_empty() {
+        audit.notes.push(Note::WindowsLost { windows: audit.lost.iter().copied().collect() });
+    }
+}
+
+/// The stream's own entries by the place that they say is theirs, each place once.
+fn in_order<'f>(terms: &Terms, found: &'f Found) -> Vec<(Seq, &'f LogEntry)> {
+    let mut by_seq: BTreeMap<Seq, &FoundEntry> = BTreeMap::new();
+    for entry in &found.entries {
+        if let Some(says) = entry.entry().filter(|says| says.stream == terms.stream) {
+            if entry.place == says.seq {
+                by_seq.insert(says.seq, entry);
+            } else {
+                by_seq.entry(says.seq).or_insert(entry);
+            }
+        }
+    }
+    by_seq.into_iter().filter_map(|(seq, entry)| Some((seq, entry.entry()?))).collect()
+}
+
+/// What the stream is: fixed by the first `stream` entry, but for a `start` that moves back.
+fn define(entries: &[(Seq, &LogEntry)], audit: &mut Audit) {
+    for (seq, entry) in entries {
+        let EntryBody::Stream(opened) = &entry.body else {
+            if *seq == Seq::FIRST {
+                audit.findings.push(Finding::NotOpened);
+            }
+            continue;
+        };
+        let new = &opened.definition;
+        match &mut audit.definition {
+            known @ None => *known = Some(new.clone()),
+            Some(known) => {
+                if let Some(field) = contradiction(known, new) {
+                    audit.findings.push(Finding::DefinitionChanged { seq: *seq, field: field.to_owned() });
+                }
+                known.start = known.start.min(new.start);
+            }
+        }
+    }
+    if audit.definition.is_none() && audit.entries > 0 {
+        audit.findings.push(Finding::NotDefined);
+    }
+}
+
+fn contradiction(known: &Definition, new: &Definition) -> Option<&'static str> {
+    let differs = [
+        ("region", known.region != new.region),
+        ("project_id", known.project_id != new.project_id),
+        ("window", known.window != new.window),
+        ("timezone", known.timezone != new.timezone),
+        ("filters", known.filters != new.filters),
+        ("start, to a later instant,", new.start > known.start),
+    ];
+    differs.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
+}
+
+/// A stretch of time: windows that start in it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Range {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+impl Range {
+    fn of(terms: &Terms, zone: Option<&TimeZone>) -> Self {
+        let zone = zone.cloned().unwrap_or(TimeZone::UTC);
+        let instant = |bound: Option<super::Bound>| bound.and_then(|bound| bound.instant(&zone));
+        Self { from: instant(terms.from), to: instant(terms.to) }
+    }
+
+    fn takes(&self, window: Window) -> bool {
+        self.from.is_none_or(|from| window.start() >= from) && self.to.is_none_or(|to| window.start() < to)
+    }
+}
+
+#[derive(Default)]
+struct Windows<'a> {
+    there: BTreeSet<Seq>,
+    calendar: Option<&'a Calendar>,
+    range: Range,
+    /// The entry of each archived window's newest revision.
+    newest: BTreeMap<Window, Seq>,
+    revisions: BTreeMap<(Window, Revision), Seq>,
+    lost: BTreeSet<Window>,
+}
+
+impl Windows<'_> {
+    fn archived(&mut self, seq: Seq, archived: &Archived, audit: &mut Audit) {
+        let Archived { window, revision, object, .. } = archived;
+        self.of_calendar(seq, *window, audit);
+        let mut twice = false;
+        if let Some(first) = self.revisions.insert((*window, *revision), seq) {
+            twice = true;
+            audit.findings.push(Finding::RevisionTwice { seq, first, window: *window, revision: *revision });
+        }
+        let newest = self.newest.insert(*window, seq);
+        let says = archived.supersedes.map(|supersedes| supersedes.seq);
+        // An entry that is missing may be what was meant; that it is missing is said already.
+        let of_missing = says.is_some_and(|says| says < seq && !self.there.contains(&says));
+        if says != newest && !of_missing && !(twice && says.is_none()) {
+            audit.findings.push(Finding::SupersedesWrong { seq, window: *window, says, newest });
+        }
+        if (object.key.window(), object.key.revision()) != (*window, *revision) {
+            audit.findings.push(Finding::KeyOfAnother {
+                seq,
+                key: object.key.clone(),
+                window: *window,
+                revision: *revision,
+            });
+        }
+        let in_range = self.range.takes(*window);
+        let claim = |key: &DataKey, version_id: Option<String>, bytes, sha256| Claimed {
+            seq,
+            key: key.clone(),
+            version_id,
+            bytes,
+            sha256,
+            in_range,
+        };
+        audit.objects.push(claim(&object.key, object.version_id.clone(), object.bytes, object.sha256));
+        for orphan in &archived.orphans {
+            audit.objects.push(claim(&orphan.key, None, orphan.bytes, orphan.sha256));
+        }
+    }
+
+    fn of_calendar(&self, seq: Seq, window: Window, audit: &mut Audit) {
+        if self.calendar.is_some_and(|calendar| calendar.window_at(window.start()) != Some(window)) {
+            audit.findings.push(Finding::WindowNotOfCalendar { seq, window });
+        }
+    }
+
+    /// The windows that must have a verdict by now and have none, neighbours in one finding.
+    fn due(&self, terms: &Terms, entries: &[(Seq, &LogEntry)], audit: &mut Audit) {
+        let (Some(calendar), Some(definition)) = (self.calendar, &audit.definition) else { return };
+        let is_over = |window: &Window| {
+            window.end().saturating_add(terms.tolerance).is_ok_and(|by| by <= terms.now)
+                && self.range.to.is_none_or(|to| window.start() < to)
+        };
+        let mut stretches: Vec<(Window, Window, u64)> = Vec::new();
+        let mut last = None;
+        for window in calendar.windows_from(definition.start).take_while(is_over) {
+            last = Some(window);
+            if !self.range.takes(window) || self.newest.contains_key(&window) || self.lost.contains(&window) {
+                continue;
+            }
+            match stretches.last_mut() {
+                Some((_, last, windows)) if last.end() == window.start() => {
+                    *last = window;
+                    *windows += 1;
+                }
+                _ => stretches.push((window, window, 1)),
+            }
+        }
+        // The verdicts that lack at the end may be of a copy that is older.
+        let at_end = stretches.last().is_some_and(|(_, end, _)| Some(*end) == last);
+        if let (true, Some((_, entry))) = (at_end, entries.last()) {
+            audit.notes.push(Note::LastWritten { at: entry.recorded_at });
+        }
+        for (first, last, windows) in stretches {
+            audit.findings.push(Finding::WindowsWithoutVerdict { first, last, windows });
+        }
+    }
+}
