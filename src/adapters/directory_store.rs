@@ -26,6 +26,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use tokio_util::io::ReaderStream;
 
 use crate::domain::failure::FailureKind;
+use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
@@ -93,7 +94,7 @@ impl DirectoryStore {
     fn look(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => {
-                Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None }))
+                Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None, lock: Lock::NONE }))
             }
             Ok(_) => Ok(None),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -182,7 +183,18 @@ impl ObjectStore for DirectoryStore {
         self.blocking(Self::prove_blocking).await
     }
 
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError> {
+        // The configuration refuses it already; whoever asks all the same must not believe that it was done.
+        if !lock.is_none() {
+            let message =
+                format!("the directory store {} locks no objects: use a bucket", self.root.display());
+            return Err(StoreError::of_store(FailureKind::Rejected, message));
+        }
         let (key, content) = (key.clone(), content.clone());
         self.blocking(move |store| store.put_blocking(&key, &content)).await
     }

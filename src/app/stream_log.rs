@@ -7,6 +7,8 @@
 //!   the ledger is told afterwards, and where that fails it learns it from the log the next time.
 //! - An answer may be lost after the store has taken the entry, and the repetition is then refused. So a refusal is
 //!   looked into: our very bytes under our number mean that it is ours.
+//! - Whether an entry is under the lock that was asked for is part of reading it back. The newest entry of a log is
+//!   held against it once more when it is first read: why, [`super::object_locks`] says.
 //! - Within one process a lock per stream keeps appends apart, so that the number is only ever contended from outside.
 
 use std::future::ready;
@@ -18,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::log_entry::{
     Definition, EntryBody, FORMAT, Head, LogEntry, SealedEntry, StreamOpened, Writer, after,
 };
@@ -31,6 +34,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::object_store::{Content, ObjectStore, PutOutcome};
 
 use super::failure_policy::{of_ledger, of_store};
+use super::object_locks::ObjectLocks;
 
 /// Entries read at the same time while a ledger catches up.
 const READ_AHEAD: usize = 8;
@@ -43,6 +47,7 @@ const ENTRY_LIMIT: u64 = 1 << 20;
 pub struct StreamLog {
     stream: StreamName,
     store: Arc<dyn ObjectStore>,
+    locks: Arc<ObjectLocks>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     checkpoint: Arc<dyn Checkpoint>,
@@ -60,16 +65,17 @@ pub enum Appended {
 }
 
 impl StreamLog {
-    /// The log of `stream` in `store`.
+    /// The log of `stream` in the store of `locks`.
     pub fn new(
         stream: StreamName,
-        store: Arc<dyn ObjectStore>,
+        locks: Arc<ObjectLocks>,
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
     ) -> Self {
-        Self { stream, store, ledger, clock, checkpoint, writer, appending: Mutex::new(()) }
+        let store = Arc::clone(locks.store());
+        Self { stream, store, locks, ledger, clock, checkpoint, writer, appending: Mutex::new(()) }
     }
 
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -114,24 +120,25 @@ impl StreamLog {
         let fetched = entries
             .map_ok(|(seq, key)| async move {
                 let unknown = known.is_none_or(|head| head.seq < seq);
-                let bytes = if unknown { Some(self.read(&key).await?) } else { None };
-                Ok::<_, Failure>((seq, key, bytes))
+                let read = if unknown { Some(self.read(&key).await?) } else { None };
+                Ok::<_, Failure>((seq, key, read))
             })
             .try_buffered(READ_AHEAD);
         let mut fetched = std::pin::pin!(fetched);
         let mut expected = known.map_or(Seq::FIRST, |head| head.seq);
         let mut previous = known;
         let mut batch = Vec::new();
-        while let Some((seq, key, bytes)) = fetched.try_next().await? {
+        let mut newest = None;
+        while let Some((seq, key, read)) = fetched.try_next().await? {
             if seq != expected {
                 return Err(self.missing(expected));
             }
             expected = seq.next();
-            let Some(bytes) = bytes else { continue };
+            let Some((bytes, lock)) = read else { continue };
             let entry = SealedEntry::open(bytes, &self.stream, seq, after(previous).1)
                 .map_err(|e| self.damaged(format!("log entry {key}: {e}")))?;
             previous = Some(entry.head());
-            batch.push(entry);
+            batch.extend(newest.replace((entry, key, lock)).map(|(entry, _, _)| entry));
             if batch.len() == BATCH {
                 self.take_over(&mut batch).await?;
             }
@@ -139,7 +146,11 @@ impl StreamLog {
         if known.is_some_and(|head| head.seq == expected) {
             return Err(self.missing(expected));
         }
-        self.take_over(&mut batch).await
+        self.take_over(&mut batch).await?;
+        let Some((entry, key, lock)) = newest else { return Ok(()) };
+        // Its writer may have died, or been held up, between putting it and finding it without its lock.
+        self.locks.check_entry(&key, &entry.entry().lock, &lock, self.clock.now()).await?;
+        self.take_over(&mut vec![entry]).await
     }
 
     /// Appends what `body` says; under a lease, the leased window is settled with it in the ledger.
@@ -160,19 +171,23 @@ impl StreamLog {
             return Ok(Appended::Overtaken);
         }
         let opens = matches!(body, EntryBody::Stream(_));
+        let recorded_at = self.clock.now();
+        let lock =
+            self.locks.lock_from(body.window().map_or(recorded_at, |window| window.end()), recorded_at);
         let sealed = SealedEntry::seal(LogEntry {
             format: FORMAT,
             stream: self.stream.clone(),
             seq,
             previous,
-            recorded_at: self.clock.now(),
+            recorded_at,
             writer: self.writer.clone(),
+            lock,
             body,
         });
         let key = log_key(&self.stream, seq);
         let content = Content::Bytes(Bytes::copy_from_slice(sealed.bytes()));
-        let outcome = self.store.put_if_absent(&key, &content).await.map_err(of_store)?;
-        let stored = self.read(&key).await?;
+        let outcome = self.locks.put(&key, &content, &lock).await?;
+        let (stored, locked) = self.read(&key).await?;
         if stored != sealed.bytes() {
             return match outcome {
                 PutOutcome::AlreadyExists => self.follow().await.map(|()| Appended::Overtaken),
@@ -181,6 +196,7 @@ impl StreamLog {
                 ))),
             };
         }
+        self.locks.check(&key, &lock, &locked).await?;
         self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(seq))
@@ -222,7 +238,7 @@ impl StreamLog {
     /// Whether the store still holds the very entry that the ledger knows as the last one.
     async fn check_head(&self, head: Head) -> Result<(), Failure> {
         let key = log_key(&self.stream, head.seq);
-        let hash = Sha256::of(&self.read(&key).await?);
+        let hash = Sha256::of(&self.read(&key).await?.0);
         if hash == head.hash {
             return Ok(());
         }
@@ -246,8 +262,8 @@ impl StreamLog {
         Ok(())
     }
 
-    /// The bytes of a log entry that must be there.
-    async fn read(&self, key: &ObjectKey) -> Result<Vec<u8>, Failure> {
+    /// The bytes of a log entry that must be there, and the lock that the store says.
+    async fn read(&self, key: &ObjectKey) -> Result<(Vec<u8>, Lock), Failure> {
         let Some(body) = self.store.get(key).await.map_err(of_store)? else {
             return Err(self.damaged(format!("log entry {key} is gone from the store")));
         };
@@ -257,7 +273,7 @@ impl StreamLog {
             );
         }
         let chunks: Vec<Bytes> = body.bytes.map_err(of_store).try_collect().await?;
-        Ok(chunks.concat())
+        Ok((chunks.concat(), body.meta.lock))
     }
 
     fn missing(&self, seq: Seq) -> Failure {

@@ -37,12 +37,6 @@ const NOT_YET: &[NotYet] = &[
         Refused::Values(&["token", "ecs-agency"]),
         "IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
     ),
-    NotYet(
-        "stores.*.object_lock",
-        Refused::Always,
-        "Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
-    ),
-    NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
     NotYet("signing", Refused::Always, "signatures come in a later version; leave the section out"),
     NotYet(
         "streams.*.revisit",

@@ -200,6 +200,18 @@ pub(super) fn found(value: &Value) -> &'static str {
     }
 }
 
+/// A section whose absence means something, so that it is not the same as an empty one.
+impl<F: Field> Field for Option<F> {
+    fn read(key: KeyPath, value: Option<Value>, report: &mut Report) -> Self {
+        let value = value?;
+        if matches!(value.kind, config::ValueKind::Table(_)) {
+            return Some(F::read(key, Some(value), report));
+        }
+        table_of(&key, value, report);
+        None
+    }
+}
+
 /// Things under names that the operator chooses: `[streams.logins]`, or the texts of `tags`.
 #[derive(Debug)]
 pub(super) struct Named<F> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::{ContentDigest, Sha256};
 use super::export::{Bounds, ExportApi, Filters, Format};
+use super::lock::Lock;
 use super::name::StreamName;
 use super::object_key::{DataKey, Revision, Seq};
 use super::window::Window;
@@ -31,6 +32,9 @@ pub struct LogEntry {
     pub recorded_at: Timestamp,
     /// Who wrote it.
     pub writer: Writer,
+    /// The lock that was asked for it, and for the object that it names; absent where none was.
+    #[serde(default, skip_serializing_if = "Lock::is_none")]
+    pub lock: Lock,
     /// What it says.
     #[serde(flatten)]
     pub body: EntryBody,
@@ -58,6 +62,17 @@ pub enum EntryBody {
     Archived(Box<Archived>),
     /// The provider no longer has a window.
     Lost(Lost),
+}
+
+impl EntryBody {
+    /// The window that it is about, if it is about one.
+    pub fn window(&self) -> Option<Window> {
+        match self {
+            Self::Stream(_) => None,
+            Self::Archived(archived) => Some(archived.window),
+            Self::Lost(lost) => Some(lost.window),
+        }
+    }
 }
 
 /// The body of a `stream` entry.
@@ -310,6 +325,7 @@ mod tests {
             previous,
             recorded_at: "2026-11-23T02:00:05Z".parse().unwrap(),
             writer: Writer { version: "0.1.0".into(), host: "archive-1".into(), key_fingerprint: None },
+            lock: Lock::NONE,
             body,
         })
     }

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod digest;
 pub mod export;
 pub mod failure;
+pub mod lock;
 pub mod log_entry;
 pub mod name;
 pub mod object_key;

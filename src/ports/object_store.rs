@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 
 /// The MD5 of an object's bytes: the one check that every S3-compatible store makes on arrival.
@@ -54,6 +55,8 @@ pub struct ObjectMeta {
     pub md5: Option<Md5>,
     /// Where the bucket keeps versions.
     pub version_id: Option<String>,
+    /// What keeps it from being deleted, as the store says; none where it says nothing of locks.
+    pub lock: Lock,
 }
 
 /// An object on its way to us.
@@ -103,12 +106,20 @@ pub trait ObjectStore: Send + Sync {
     /// When the store cannot be used.
     async fn prove(&self) -> Result<CreateOnly, StoreError>;
 
-    /// Stores `content` under `key` unless the key is taken. Safe to repeat: if an answer was lost, the repetition
+    /// Stores `content` under `key`, with `lock`, unless the key is taken. Safe to repeat: if an answer was lost, the repetition
     /// says [`PutOutcome::AlreadyExists`], and the caller looks at what is there.
+    ///
+    /// Stores ignore what they do not know: that the put went through does not mean that the lock holds. What
+    /// [`Self::head`] says does.
     ///
     /// # Errors
     /// When it is not known to be stored.
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError>;
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError>;
 
     /// What stands under `key`; `None` where nothing does.
     ///

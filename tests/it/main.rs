@@ -12,5 +12,6 @@ mod secrets;
 mod store_conformance;
 mod store_directory;
 mod store_faults;
+mod store_lock;
 mod store_wire;
 mod support;

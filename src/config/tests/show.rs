@@ -8,7 +8,9 @@ fn the_effective_configuration_reads_back_as_itself() {
     let files = Files::new();
     let tagged = with("stores.archive", "tags = { team = \"audit\" }");
     let encrypted = with("stores.archive", "sse = \"aws:kms\"");
-    for text in [MINIMAL, &example_file(), &tagged, &encrypted] {
+    let locked = with("stores.archive", "object_lock = { mode = \"compliance\", retain = \"2557d\" }");
+    let held = with("stores.archive", "legal_hold = true");
+    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &locked, &held] {
         let config = files.load(text).unwrap();
         assert_eq!(files.load(&config.effective_toml()).unwrap(), config);
     }
@@ -48,6 +50,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     bucket = "records"
     create_only = "auto"
     kind = "s3"
+    legal_hold = false
     path_style = false
     prefix = ""
     readback = "full"
@@ -108,6 +111,8 @@ fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothi
         with("streams.logins", "settle = \"121m\""),
         with("sources.hq", "requests_per_second = 6"),
         with("stores.archive", "prefix = \"x\""),
+        with("stores.archive", "object_lock = { mode = \"governance\", retain = \"1d\" }"),
+        with("stores.archive", "legal_hold = true"),
     ] {
         assert_ne!(fingerprint(&files.load(&other).unwrap()), first, "{other}");
     }
