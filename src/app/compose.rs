@@ -14,6 +14,7 @@ use crate::config::{
     Store as StoreConfig, Stream as StreamConfig,
 };
 use crate::domain::calendar::Calendar;
+use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::snapshot::Fingerprint;
@@ -24,6 +25,7 @@ use crate::ports::ledger::Ledger;
 use crate::ports::object_store::{ObjectStore, Readback};
 use crate::ports::record_source::RecordSource;
 
+use super::object_locks::ObjectLocks;
 use super::start_error::StartError;
 use super::stream::Stream;
 use super::stream_log::StreamLog;
@@ -53,6 +55,8 @@ pub struct OpenStore {
     pub store: Arc<dyn ObjectStore>,
     /// How much is read back before an object counts as stored.
     pub readback: Readback,
+    /// The locks that its objects are to have.
+    pub lock: LockPolicy,
 }
 
 /// The rules of every stream of the configuration.
@@ -137,11 +141,15 @@ fn read_certificates(path: &std::path::Path) -> Result<Vec<u8>, String> {
 pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartError> {
     let open = |(name, store): (&StoreName, &StoreConfig)| {
         let failed = |e: String| StartError::config(format!("stores.{name}: {e}"));
-        let (store, readback): (Arc<dyn ObjectStore>, _) = match store {
-            StoreConfig::Directory(store) => (Arc::new(DirectoryStore::new(&store.path)), store.readback),
-            StoreConfig::S3(store) => (Arc::new(bucket(store).map_err(failed)?), store.readback),
+        let (store, readback, lock): (Arc<dyn ObjectStore>, _, _) = match store {
+            StoreConfig::Directory(store) => {
+                (Arc::new(DirectoryStore::new(&store.path)), store.readback, LockPolicy::default())
+            }
+            StoreConfig::S3(store) => {
+                (Arc::new(bucket(store).map_err(failed)?), store.readback, lock_policy(store))
+            }
         };
-        Ok((name.clone(), OpenStore { store, readback: readback_of(readback) }))
+        Ok((name.clone(), OpenStore { store, readback: readback_of(readback), lock }))
     };
     config.stores.iter().map(open).collect()
 }
@@ -151,6 +159,11 @@ fn readback_of(mode: ReadbackMode) -> Readback {
         ReadbackMode::Full => Readback::Full,
         ReadbackMode::Metadata => Readback::Metadata,
     }
+}
+
+fn lock_policy(store: &S3Config) -> LockPolicy {
+    let retain = store.object_lock.map(|lock| Retain { mode: lock.mode, period: lock.retain });
+    LockPolicy { retain, legal_hold: store.legal_hold }
 }
 
 fn bucket(store: &S3Config) -> Result<S3Store, String> {
@@ -238,9 +251,10 @@ impl Parts<'_> {
         let store = self.stores.get(&rules.store)?;
         let settings = self.config.streams.get(&rules.name)?;
         let definition = definition(self.config.sources.get(&rules.source)?, settings);
+        let locks = Arc::new(ObjectLocks::new(Arc::clone(&store.store), rules.store.clone(), store.lock));
         let log = StreamLog::new(
             rules.name.clone(),
-            Arc::clone(&store.store),
+            Arc::clone(&locks),
             Arc::clone(self.ledger),
             Arc::clone(&self.injected.clock),
             Arc::clone(&self.injected.checkpoint),
@@ -258,6 +272,7 @@ impl Parts<'_> {
             store: Arc::clone(&store.store),
             readback: store.readback,
             on_count_mismatch: settings.on_count_mismatch,
+            locks,
             log,
             rules,
         })

@@ -17,6 +17,7 @@ use crate::adapters::inspect::Inspection;
 use crate::adapters::spool::SpooledExport;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Orphan, StoredObject};
 use crate::domain::object_key::{DataKey, Revision, Seq};
 use crate::domain::window::Window;
@@ -67,8 +68,13 @@ pub async fn store(
         let mut adopted = None;
         for key in present.iter().filter(|key| named.iter().all(|named| named.key != **key)) {
             match look_into(services, stream, key, export).await? {
-                Orphaned::SameRows(object) if adopted.is_none() => adopted = Some(object),
-                Orphaned::SameRows(object) => orphans.push(as_orphan(&object)),
+                Orphaned::SameRows(object, found) if adopted.is_none() => {
+                    // Put anew, it would have no lock again: the stream waits for whoever can lock or remove it.
+                    let asked = lock_of(services, stream, window);
+                    stream.locks.check(&key.in_stream(stream.name()), &asked, &found).await?;
+                    adopted = Some(object);
+                }
+                Orphaned::SameRows(object, _) => orphans.push(as_orphan(&object)),
                 Orphaned::OtherRows(orphan) => orphans.push(orphan),
                 Orphaned::Vanished => {}
             }
@@ -119,27 +125,33 @@ async fn put(
         sha256: export.sha256,
         md5: export.md5,
     };
-    let PutOutcome::Created { version_id } =
-        stream.store.put_if_absent(&whole, &content).await.map_err(of_store)?
-    else {
+    let lock = lock_of(services, stream, key.window());
+    let PutOutcome::Created { version_id } = stream.locks.put(&whole, &content, &lock).await? else {
         return Ok(None);
     };
     services.checkpoint.reached(Step::DataPut);
-    read_back(stream, key, export).await?;
+    let found = read_back(stream, key, export).await?;
+    stream.locks.check(&whole, &lock, &found).await?;
     services.checkpoint.reached(Step::ReadBack);
     Ok(Some(StoredObject {
         key: key.clone(),
         version_id,
         bytes: export.bytes,
         sha256: export.sha256,
+        md5: Some(export.md5),
         format: export.facts.format,
         rows: export.facts.rows,
         content_digest: export.facts.content_digest,
     }))
 }
 
-/// Has the store show that it holds the very bytes that were put.
-async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Result<(), Failure> {
+/// The lock of the window's objects.
+fn lock_of(services: &Services, stream: &Stream, window: Window) -> Lock {
+    stream.locks.lock_from(window.end(), services.clock.now())
+}
+
+/// Has the store show that it holds the very bytes that were put; says the lock that it names with them.
+async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Result<Lock, Failure> {
     let whole = key.in_stream(stream.name());
     let differs = |what: String| {
         let message =
@@ -155,14 +167,15 @@ async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Re
             }
             match meta.md5 {
                 Some(md5) if md5 != export.md5 => Err(differs("another ETag than its MD5".to_owned())),
-                _ => Ok(()),
+                _ => Ok(meta.lock.unwrap_or_default()),
             }
         }
         Readback::Full => {
             let body = stream.store.get(&whole).await.map_err(of_store)?.ok_or_else(gone)?;
+            let lock = body.meta.lock.unwrap_or_default();
             let (bytes, sha256) = digest(body).await?;
             if (bytes, sha256) == (export.bytes, export.sha256) {
-                return Ok(());
+                return Ok(lock);
             }
             Err(differs(format!(
                 "{bytes} bytes with SHA-256 {sha256} instead of {} with {}",
@@ -182,8 +195,8 @@ async fn digest(body: ObjectBody) -> Result<(u64, Sha256), Failure> {
 }
 
 enum Orphaned {
-    /// It holds the rows of the export.
-    SameRows(StoredObject),
+    /// It holds the rows of the export, under this lock.
+    SameRows(StoredObject, Lock),
     /// It holds something else.
     OtherRows(Orphan),
     /// It is not there any more.
@@ -205,25 +218,27 @@ async fn look_into(
         return Ok(Orphaned::Vanished);
     };
     let version_id = body.meta.version_id.clone();
+    let (lock, md5) = (body.meta.lock.unwrap_or_default(), body.meta.md5);
     let (file, bytes, sha256) = services.scratch.fetch(body).await?;
     let found = |format, rows, content_digest| StoredObject {
         key: key.clone(),
         version_id,
         bytes,
         sha256,
+        md5,
         format,
         rows,
         content_digest,
     };
     let ours = &export.facts;
     if sha256 == export.sha256 {
-        return Ok(Orphaned::SameRows(found(ours.format, ours.rows, ours.content_digest)));
+        return Ok(Orphaned::SameRows(found(ours.format, ours.rows, ours.content_digest), lock));
     }
     Ok(match services.scratch.inspect(file.path()).await? {
         Ok(Inspection { format, rows, content_digest })
             if (content_digest, rows) == (ours.content_digest, ours.rows) && format == key.format() =>
         {
-            Orphaned::SameRows(found(format, rows, content_digest))
+            Orphaned::SameRows(found(format, rows, content_digest), lock)
         }
         _ => Orphaned::OtherRows(Orphan { key: key.clone(), bytes, sha256 }),
     })

@@ -7,6 +7,7 @@ mod counting;
 pub mod daemon;
 pub mod data_object;
 pub mod failure_policy;
+pub mod object_locks;
 pub mod observer;
 pub mod planning;
 pub mod reconcile;

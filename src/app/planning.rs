@@ -98,6 +98,8 @@ impl Look {
 
     async fn read_log<'s>(&self, stream: &'s Arc<Stream>) -> (&'s Arc<Stream>, Result<(), Failure>) {
         let opened = self.memory(|memory| memory.opened.contains(stream.name()));
+        // Nothing holds the stream up any more: how it is now, its log and its next object will show.
+        stream.locks.trust_again();
         let read = async {
             if opened { stream.log.follow().await } else { stream.log.open(&stream.definition).await }
         };

@@ -10,6 +10,7 @@ use crate::domain::verdict::StreamRules;
 use crate::ports::object_store::{ObjectStore, Readback};
 use crate::ports::record_source::RecordSource;
 
+use super::object_locks::ObjectLocks;
 use super::stream_log::StreamLog;
 
 /// One stream, ready to be worked on.
@@ -28,6 +29,8 @@ pub struct Stream {
     pub store: Arc<dyn ObjectStore>,
     /// How much is read back before an object counts as stored.
     pub readback: Readback,
+    /// How something is put there.
+    pub locks: Arc<ObjectLocks>,
     /// Its log.
     pub log: StreamLog,
 }

@@ -8,6 +8,8 @@
 //!   the ledger is told afterwards, and where that fails it learns it from the log the next time.
 //! - An answer may be lost after the store has taken the entry, and the repetition is then refused. So a refusal is
 //!   looked into: our very bytes under our number mean that it is ours.
+//! - Whether an entry is under the lock that was asked for is part of reading it back. The newest entry of a log is
+//!   held against it once more when it is first read: why, [`super::object_locks`] says.
 //! - Within one process a lock per stream keeps appends apart, so that the number is only ever contended from outside.
 
 use std::future::ready;
@@ -20,12 +22,13 @@ use tokio::sync::Mutex;
 use crate::adapters::signature::SigningKey;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::log_entry::{
     Definition, EntryBody, FORMAT, Head, LogEntry, SealedEntry, StreamOpened, Writer, after,
 };
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{
-    LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
+    LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key, signatures_at,
 };
 use crate::domain::snapshot::WindowState;
 use crate::domain::window::Window;
@@ -35,6 +38,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::object_store::{Content, ObjectStore, PutOutcome};
 
 use super::failure_policy::{of_ledger, of_store};
+use super::object_locks::ObjectLocks;
 
 /// Entries read at the same time while a ledger catches up.
 const READ_AHEAD: usize = 8;
@@ -47,6 +51,7 @@ const ENTRY_LIMIT: u64 = 1 << 20;
 pub struct StreamLog {
     stream: StreamName,
     store: Arc<dyn ObjectStore>,
+    locks: Arc<ObjectLocks>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     checkpoint: Arc<dyn Checkpoint>,
@@ -65,17 +70,19 @@ pub enum Appended {
 }
 
 impl StreamLog {
-    /// The log of `stream` in `store`; entries are signed where there is a key for it.
+    /// The log of `stream` in the store of `locks`; entries are signed where there is a key for it.
     pub fn new(
         stream: StreamName,
-        store: Arc<dyn ObjectStore>,
+        locks: Arc<ObjectLocks>,
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
         signing_key: Option<Arc<SigningKey>>,
     ) -> Self {
-        Self { stream, store, ledger, clock, checkpoint, writer, signing_key, appending: Mutex::new(()) }
+        let store = Arc::clone(locks.store());
+        let appending = Mutex::new(());
+        Self { stream, store, locks, ledger, clock, checkpoint, writer, signing_key, appending }
     }
 
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -120,24 +127,25 @@ impl StreamLog {
         let fetched = entries
             .map_ok(|(seq, key)| async move {
                 let unknown = known.is_none_or(|head| head.seq < seq);
-                let bytes = if unknown { Some(self.read(&key).await?) } else { None };
-                Ok::<_, Failure>((seq, key, bytes))
+                let read = if unknown { Some(self.read(&key).await?) } else { None };
+                Ok::<_, Failure>((seq, key, read))
             })
             .try_buffered(READ_AHEAD);
         let mut fetched = std::pin::pin!(fetched);
         let mut expected = known.map_or(Seq::FIRST, |head| head.seq);
         let mut previous = known;
         let mut batch = Vec::new();
-        while let Some((seq, key, bytes)) = fetched.try_next().await? {
+        let mut newest = None;
+        while let Some((seq, key, read)) = fetched.try_next().await? {
             if seq != expected {
                 return Err(self.missing(expected));
             }
             expected = seq.next();
-            let Some(bytes) = bytes else { continue };
+            let Some((bytes, lock)) = read else { continue };
             let entry = SealedEntry::open(bytes, &self.stream, seq, after(previous).1)
                 .map_err(|e| self.damaged(format!("log entry {key}: {e}")))?;
             previous = Some(entry.head());
-            batch.push(entry);
+            batch.extend(newest.replace((entry, key, lock)).map(|(entry, _, _)| entry));
             if batch.len() == BATCH {
                 self.take_over(&mut batch).await?;
             }
@@ -145,7 +153,11 @@ impl StreamLog {
         if known.is_some_and(|head| head.seq == expected) {
             return Err(self.missing(expected));
         }
-        self.take_over(&mut batch).await
+        self.take_over(&mut batch).await?;
+        let Some((entry, key, lock)) = newest else { return Ok(()) };
+        // Its writer may have died, or been held up, between putting it and finding it without its lock.
+        self.locks.check_entry(&key, &entry.entry().lock, &lock, self.clock.now()).await?;
+        self.take_over(&mut vec![entry]).await
     }
 
     /// Appends what `body` says; under a lease, the leased window is settled with it in the ledger.
@@ -166,13 +178,17 @@ impl StreamLog {
             return Ok(Appended::Overtaken);
         }
         let opens = matches!(body, EntryBody::Stream(_));
+        let recorded_at = self.clock.now();
+        let lock =
+            self.locks.lock_from(body.window().map_or(recorded_at, |window| window.end()), recorded_at);
         let sealed = SealedEntry::seal(LogEntry {
             format: FORMAT,
             stream: self.stream.clone(),
             seq,
             previous,
-            recorded_at: self.clock.now(),
+            recorded_at,
             writer: self.writer.clone(),
+            lock,
             body,
         });
         if let Some(signing_key) = &self.signing_key {
@@ -180,8 +196,8 @@ impl StreamLog {
         }
         let key = log_key(&self.stream, seq);
         let content = Content::Bytes(Bytes::copy_from_slice(sealed.bytes()));
-        let outcome = self.store.put_if_absent(&key, &content).await.map_err(of_store)?;
-        let stored = self.read(&key).await?;
+        let outcome = self.locks.put(&key, &content, &lock).await?;
+        let (stored, locked) = self.read(&key).await?;
         if stored != sealed.bytes() {
             return match outcome {
                 PutOutcome::AlreadyExists => self.follow().await.map(|()| Appended::Overtaken),
@@ -190,6 +206,7 @@ impl StreamLog {
                 ))),
             };
         }
+        self.locks.check(&key, &lock, &locked).await?;
         self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(seq))
@@ -198,13 +215,17 @@ impl StreamLog {
     /// Stores the signature of an entry that is about to be stored. Its key holds the entry's own hash, so what a crash or
     /// a lost race leaves stands in nobody's way, and belongs to no entry.
     async fn sign(&self, sealed: &SealedEntry, signing_key: &SigningKey) -> Result<(), Failure> {
-        let key = signature_key(&self.stream, sealed.entry().seq, &sealed.hash());
+        let (seq, lock) = (sealed.entry().seq, sealed.entry().lock);
+        self.locks.check_left(&signatures_at(&self.stream, seq), &lock).await?;
+        let key = signature_key(&self.stream, seq, &sealed.hash());
         let signature = signing_key.sign(sealed.bytes());
         let content = Content::Bytes(Bytes::copy_from_slice(&signature));
-        self.store.put_if_absent(&key, &content).await.map_err(of_store)?;
-        if self.read(&key).await? != signature {
+        self.locks.put(&key, &content, &lock).await?;
+        let (stored, locked) = self.read(&key).await?;
+        if stored != signature {
             return Err(self.damaged(format!("signature {key} is not what was put there")));
         }
+        self.locks.check(&key, &lock, &locked).await?;
         self.checkpoint.reached(Step::SignaturePut);
         Ok(())
     }
@@ -248,7 +269,7 @@ impl StreamLog {
     /// Whether the store still holds the very entry that the ledger knows as the last one.
     async fn check_head(&self, head: Head) -> Result<(), Failure> {
         let key = log_key(&self.stream, head.seq);
-        let hash = Sha256::of(&self.read(&key).await?);
+        let hash = Sha256::of(&self.read(&key).await?.0);
         if hash == head.hash {
             return Ok(());
         }
@@ -272,8 +293,8 @@ impl StreamLog {
         Ok(())
     }
 
-    /// The bytes of a log entry that must be there.
-    async fn read(&self, key: &ObjectKey) -> Result<Vec<u8>, Failure> {
+    /// The bytes of a log entry that must be there, and the lock that the store says.
+    async fn read(&self, key: &ObjectKey) -> Result<(Vec<u8>, Lock), Failure> {
         let Some(body) = self.store.get(key).await.map_err(of_store)? else {
             return Err(self.damaged(format!("log entry {key} is gone from the store")));
         };
@@ -283,7 +304,7 @@ impl StreamLog {
             );
         }
         let chunks: Vec<Bytes> = body.bytes.map_err(of_store).try_collect().await?;
-        Ok(chunks.concat())
+        Ok((chunks.concat(), body.meta.lock.unwrap_or_default()))
     }
 
     fn missing(&self, seq: Seq) -> Failure {

@@ -5,6 +5,7 @@
 //! stores an object before the entry that names it. So the log is listed first, and an object that no entry names is no
 //! finding.
 
+mod locks;
 mod log;
 mod objects;
 pub mod targets;
@@ -142,15 +143,19 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         expected_head: asked.expected_head.clone(),
         signers_known: asked.signers.is_some(),
     };
-    let Audit { mut findings, mut notes, head, entries, archived, objects, .. } =
+    let Audit { mut findings, mut notes, head, entries, archived, objects, locked, .. } =
         audit(&terms, &gathered.found);
     notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
     let (mut objects_checked, mut bytes_hashed) = (0, 0);
     if asked.level >= Level::Objects {
         let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();
-        let there = objects::look(target, wanted, meter).await.map_err(of_store)?;
+        let mut locks = locks::Locks::at(asked.now);
+        let there = objects::look(target, wanted, meter, &mut locks).await.map_err(of_store)?;
+        locks::look(target, &locked, meter, &mut locks).await.map_err(of_store)?;
         objects_checked = there.looked_at;
         findings.extend(there.findings);
+        notes.extend(locks.notes());
+        findings.extend(locks.findings);
         notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
         if asked.level >= Level::Bytes {
             let hashed = objects::hash(target, there.whole, asked.sample, meter).await.map_err(of_store)?;

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::count::OnCountMismatch;
 use crate::domain::export::Filters;
+use crate::domain::lock::RetentionMode;
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::window_length::WindowLength;
 
@@ -143,6 +144,19 @@ pub struct S3Store {
     pub sse: Option<Sse>,
     /// The objects' tags.
     pub tags: Tags,
+    /// For how long the objects cannot be deleted; absent for the bucket's own rules.
+    pub object_lock: Option<ObjectLock>,
+    /// Whether the objects are put under legal hold.
+    pub legal_hold: bool,
+}
+
+/// For how long objects cannot be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may shorten it.
+    pub mode: RetentionMode,
+    /// How long after a window's end, at least a day.
+    pub retain: SignedDuration,
 }
 
 /// A directory on this machine.

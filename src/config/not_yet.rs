@@ -10,8 +10,6 @@ use super::tree::{KeyPath, Report};
 
 /// When a key that is there counts as set.
 enum Refused {
-    /// Whenever it is there.
-    Always,
     /// Unless it is an empty text, list or table.
     NonEmpty,
     /// With one of these texts; with others it is an ordinary key.
@@ -37,12 +35,6 @@ const NOT_YET: &[NotYet] = &[
         Refused::Values(&["token", "ecs-agency"]),
         "IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
     ),
-    NotYet(
-        "stores.*.object_lock",
-        Refused::Always,
-        "Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
-    ),
-    NotYet("stores.*.legal_hold", Refused::Always, "legal hold comes in a later version; leave it out"),
     NotYet("alerts", Refused::NonEmpty, "alerts come in a later version; leave the section out"),
 ];
 
@@ -89,7 +81,6 @@ fn walk(value: &mut Value, path: &KeyPath, pattern: &[&str], rule: &NotYet, repo
 
 fn is_refused(when: &Refused, value: &ValueKind) -> bool {
     match (when, value) {
-        (Refused::Always, _) => true,
         (Refused::NonEmpty, ValueKind::String(text)) => !text.is_empty(),
         (Refused::NonEmpty, ValueKind::Array(list)) => !list.is_empty(),
         (Refused::NonEmpty, ValueKind::Table(table)) => !table.is_empty(),

@@ -91,6 +91,16 @@ section! {
         sse: Setting<String>,
         kms_key_id: Setting<String>,
         tags: Named<Setting<String>>,
+        object_lock: Option<RawObjectLock>,
+        legal_hold: Setting<bool>,
+    }
+}
+
+section! {
+    /// `object_lock` of a store of the kind `s3`.
+    RawObjectLock {
+        mode: Setting<String>,
+        retain: Setting<String>,
     }
 }
 

@@ -121,6 +121,11 @@ fn show_s3(store: &S3Store) -> Value {
         "sse": sse,
         "kms_key_id": kms_key_id,
         "tags": tags.collect::<Map<_, _>>(),
+        "object_lock": store.object_lock.map(|lock| json!({
+            "mode": lock.mode.to_string(),
+            "retain": format_duration(lock.retain),
+        })),
+        "legal_hold": store.legal_hold,
     });
     if let Value::Object(rest) = rest {
         map.extend(rest);

@@ -125,7 +125,13 @@ pub(super) trait Field: Sized {
 /// A section that may be left out as a whole; what must stand in it is asked for where it is there.
 impl<F: Field> Field for Option<F> {
     fn read(key: KeyPath, value: Option<Value>, report: &mut Report) -> Self {
-        value.map(|value| F::read(key, Some(value), report))
+        let value = value?;
+        if matches!(value.kind, config::ValueKind::Table(_)) {
+            return Some(F::read(key, Some(value), report));
+        }
+        // That it is no section is all there is to say: what would be missing in one is not.
+        table_of(&key, value, report);
+        None
     }
 }
 

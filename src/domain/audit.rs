@@ -17,7 +17,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::digest::Sha256;
+use super::digest::{Md5, Sha256};
+use super::lock::Lock;
 use super::log_entry::{Definition, Head};
 use super::name::StreamName;
 use super::object_key::{DataKey, Seq};
@@ -105,8 +106,25 @@ pub struct Claimed {
     pub bytes: u64,
     /// Of its bytes.
     pub sha256: Sha256,
+    /// Of its bytes, where the entry says.
+    pub md5: Option<Md5>,
+    /// The lock that it was put under.
+    pub lock: Lock,
     /// Whether its window is in the stretch of time that is looked at.
     pub in_range: bool,
+}
+
+/// An entry that was put under a lock, as its signature was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedEntry {
+    /// Its place.
+    pub seq: Seq,
+    /// Of its bytes.
+    pub hash: Sha256,
+    /// Whether it has a signature.
+    pub signed: bool,
+    /// The lock.
+    pub lock: Lock,
 }
 
 /// What came of an audit.
@@ -128,6 +146,8 @@ pub struct Audit {
     pub lost: BTreeSet<Window>,
     /// Every object that an entry names, orphans too.
     pub objects: Vec<Claimed>,
+    /// Entries, in the stretch of time, that were put under a lock.
+    pub locked: Vec<LockedEntry>,
 }
 
 /// Holds what lies in a log against `terms`.

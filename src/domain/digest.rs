@@ -1,4 +1,4 @@
-//! Digests as types: of bytes ([`Sha256`]) and of rows, in any order ([`ContentDigest`]).
+//! Digests as types: of bytes ([`Sha256`], [`Md5`]) and of rows, in any order ([`ContentDigest`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,31 +6,34 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-/// Not 64 lower-case hex digits.
+/// Not as many lower-case hex digits as the digest has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a SHA-256 in 64 lower-case hex digits")]
-pub struct BadDigest(String);
+#[error("{text:?} is not a digest in {digits} lower-case hex digits")]
+pub struct BadDigest {
+    text: String,
+    digits: usize,
+}
 
-fn parse_hex(text: &str) -> Result<[u8; 32], BadDigest> {
-    let bad = || BadDigest(text.to_owned());
+fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], BadDigest> {
+    let bad = || BadDigest { text: text.to_owned(), digits: 2 * N };
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(bad());
     }
-    let mut bytes = [0; 32];
+    let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| bad())?;
     Ok(bytes)
 }
 
 macro_rules! digest_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident of $bytes:literal bytes) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name([u8; 32]);
+        pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// The 32 bytes.
-            pub fn as_bytes(&self) -> &[u8; 32] {
+            /// Its bytes.
+            pub fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
         }
@@ -71,7 +74,7 @@ macro_rules! digest_type {
 
 digest_type! {
     /// The SHA-256 of bytes as they are stored.
-    Sha256
+    Sha256 of 32 bytes
 }
 
 digest_type! {
@@ -79,7 +82,19 @@ digest_type! {
     ///
     /// Equal for the same rows in any order and in any file format, at constant memory. It tells whether content
     /// differs; integrity never rests on it (sums can be forged), but on [`Sha256`].
-    ContentDigest
+    ContentDigest of 32 bytes
+}
+
+digest_type! {
+    /// The MD5 of bytes as they are stored: the one check that every S3-compatible store makes on arrival and says again
+    /// afterwards (as the ETag). It finds accidents; against an adversary there is [`Sha256`].
+    Md5 of 16 bytes
+}
+
+impl From<[u8; 16]> for Md5 {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
 }
 
 impl Sha256 {

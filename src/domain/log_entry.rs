@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::count::Counted;
-use super::digest::{ContentDigest, Sha256};
+use super::digest::{ContentDigest, Md5, Sha256};
 use super::export::{Bounds, ExportApi, Filters, Format};
+use super::lock::Lock;
 use super::name::StreamName;
 use super::object_key::{DataKey, Revision, Seq};
 use super::window::Window;
@@ -32,6 +33,9 @@ pub struct LogEntry {
     pub recorded_at: Timestamp,
     /// Who wrote it.
     pub writer: Writer,
+    /// The lock that was asked for it, and for the object that it names; absent where none was.
+    #[serde(default, skip_serializing_if = "Lock::is_none")]
+    pub lock: Lock,
     /// What it says.
     #[serde(flatten)]
     pub body: EntryBody,
@@ -59,6 +63,17 @@ pub enum EntryBody {
     Archived(Box<Archived>),
     /// The provider no longer has a window.
     Lost(Lost),
+}
+
+impl EntryBody {
+    /// The window that it is about, if it is about one.
+    pub fn window(&self) -> Option<Window> {
+        match self {
+            Self::Stream(_) => None,
+            Self::Archived(archived) => Some(archived.window),
+            Self::Lost(lost) => Some(lost.window),
+        }
+    }
 }
 
 /// The body of a `stream` entry.
@@ -116,6 +131,9 @@ pub struct StoredObject {
     pub bytes: u64,
     /// Of its bytes.
     pub sha256: Sha256,
+    /// Of its bytes: what a store's ETag is held against. Absent where it was not known, and in entries of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5>,
     /// What the bytes are.
     pub format: Format,
     /// Records in it; header rows do not count.
@@ -308,6 +326,7 @@ mod tests {
             previous,
             recorded_at: "2026-11-23T02:00:05Z".parse().unwrap(),
             writer: Writer { version: "0.1.0".into(), host: "archive-1".into(), key_fingerprint: None },
+            lock: Lock::NONE,
             body,
         })
     }

@@ -10,6 +10,7 @@ pub mod count;
 pub mod digest;
 pub mod export;
 pub mod failure;
+pub mod lock;
 pub mod log_entry;
 pub mod name;
 pub mod object_key;

@@ -265,6 +265,11 @@ fn signature_key_of(stream: &StreamName, seq: Seq, hash_prefix: HashPrefix) -> O
     ObjectKey(format!("{stream}/log/{seq:012}.{hash_prefix}.sig", seq = seq.get()))
 }
 
+/// What every key that belongs to entry `seq` of a stream begins with: its signatures', and its own.
+pub fn signatures_at(stream: &StreamName, seq: Seq) -> KeyPrefix {
+    KeyPrefix(format!("{stream}/log/{seq:012}.", seq = seq.get()))
+}
+
 /// What every data key of a stream begins with, below the store's prefix.
 pub fn data_prefix(stream: &StreamName) -> KeyPrefix {
     KeyPrefix(format!("{stream}/data/"))

@@ -11,13 +11,10 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use crate::domain::digest::Sha256;
+use crate::domain::digest::{Md5, Sha256};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
-
-/// The MD5 of an object's bytes: the one check that every S3-compatible store makes on arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Md5(pub [u8; 16]);
 
 /// What is put: bytes in memory (log entries) or a file (exports), with the digests taken before.
 #[derive(Debug, Clone)]
@@ -58,6 +55,8 @@ pub struct ObjectMeta {
     pub md5: Option<Md5>,
     /// Where the bucket keeps versions.
     pub version_id: Option<String>,
+    /// What keeps it from being deleted, as the store says; `None` where the store has no notion of locks (a folder).
+    pub lock: Option<Lock>,
 }
 
 /// An object on its way to us.
@@ -107,12 +106,20 @@ pub trait ObjectStore: Send + Sync {
     /// When the store cannot be used.
     async fn prove(&self) -> Result<CreateOnly, StoreError>;
 
-    /// Stores `content` under `key` unless the key is taken. Safe to repeat: if an answer was lost, the repetition
+    /// Stores `content` under `key`, with `lock`, unless the key is taken. Safe to repeat: if an answer was lost, the repetition
     /// says [`PutOutcome::AlreadyExists`], and the caller looks at what is there.
+    ///
+    /// Stores ignore what they do not know: that the put went through does not mean that the lock holds. What
+    /// [`Self::head`] says does.
     ///
     /// # Errors
     /// When it is not known to be stored.
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError>;
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError>;
 
     /// What stands under `key`; `None` where nothing does.
     ///

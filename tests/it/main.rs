@@ -16,6 +16,7 @@ mod signatures;
 mod store_conformance;
 mod store_directory;
 mod store_faults;
+mod store_lock;
 mod store_wire;
 mod support;
 mod verify;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use connvault::adapters::directory_store::DirectoryStore;
 use connvault::domain::failure::{FailureKind, Scope};
+use connvault::domain::lock::Lock;
 use connvault::domain::object_key::ObjectKey;
 use connvault::ports::object_store::{Content, ObjectStore, PutOutcome};
 use futures_util::future::join_all;
@@ -69,14 +70,14 @@ fn is_created(outcome: &PutOutcome) -> bool {
 }
 
 async fn create(subject: &Subject, name: &ObjectKey, content: &Content) {
-    assert!(is_created(&subject.store.put_if_absent(name, content).await.unwrap()), "{name}");
+    assert!(is_created(&subject.store.put_if_absent(name, content, &Lock::NONE).await.unwrap()), "{name}");
 }
 
 async fn a_second_put_is_refused_and_touches_nothing(subject: Subject) {
     let name = key("s/log/000000000001.json");
     create(&subject, &name, &bytes("first")).await;
     for again in ["first", "second, and longer"] {
-        let outcome = subject.store.put_if_absent(&name, &bytes(again)).await.unwrap();
+        let outcome = subject.store.put_if_absent(&name, &bytes(again), &Lock::NONE).await.unwrap();
         assert_eq!(outcome, PutOutcome::AlreadyExists);
     }
     assert_eq!(read(&*subject.store, &name).await.unwrap(), b"first");
@@ -144,8 +145,8 @@ async fn a_folder_and_a_file_beside_it_are_listed_as_keys_sort(subject: Subject)
 async fn more_keys_than_fit_a_page_are_all_listed_once(subject: Subject) {
     let names = (1..=1100).map(|n| format!("a/log/{n:012}.json")).collect::<Vec<_>>();
     let store = &subject.store;
-    let puts =
-        stream::iter(&names).map(|name| async move { store.put_if_absent(&key(name), &bytes("x")).await });
+    let puts = stream::iter(&names)
+        .map(|name| async move { store.put_if_absent(&key(name), &bytes("x"), &Lock::NONE).await });
     let outcomes = puts.buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
     assert!(outcomes.iter().all(is_created));
     assert_eq!(list(&**store, &log_of("a"), None).await, names);
@@ -166,7 +167,7 @@ async fn of_eight_puts_at_once_one_wins(subject: Subject) {
                 let content = Content::Bytes(mine.clone().into());
                 // A store may ask losers to come again (AWS's 409); the reconciler would.
                 loop {
-                    match store.put_if_absent(&name, &content).await {
+                    match store.put_if_absent(&name, &content, &Lock::NONE).await {
                         Ok(outcome) => return (outcome, mine),
                         Err(error) => assert_eq!(error.kind(), FailureKind::Transient, "{error}"),
                     }
@@ -185,7 +186,7 @@ async fn a_file_that_is_not_what_was_noted_of_it_is_refused(subject: Subject) {
     let (name, content) = (key("s/data/changed.csv"), file(folder.path(), "changed", b"as it was pulled"));
     let Content::File { path, .. } = &content else { unreachable!("it is a file") };
     std::fs::write(path, b"as it decayed...").unwrap();
-    let error = subject.store.put_if_absent(&name, &content).await.unwrap_err();
+    let error = subject.store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap_err();
     assert_eq!((error.kind(), error.0.scope), (FailureKind::Corrupt, Scope::Window), "{error}");
     if subject.keeps_nothing_of_a_bad_put {
         assert_eq!(subject.store.head(&name).await.unwrap(), None);
@@ -197,9 +198,9 @@ async fn a_file_that_is_gone_or_cut_short_is_its_windows_trouble(subject: Subjec
     let (name, content) = (key("s/data/gone.csv"), file(folder.path(), "gone", b"as it was pulled"));
     let Content::File { path, .. } = &content else { unreachable!("it is a file") };
     std::fs::write(path, b"as").unwrap();
-    let cut = subject.store.put_if_absent(&name, &content).await.unwrap_err();
+    let cut = subject.store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap_err();
     std::fs::remove_file(path).unwrap();
-    let gone = subject.store.put_if_absent(&name, &content).await.unwrap_err();
+    let gone = subject.store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap_err();
     for error in [cut, gone] {
         assert_eq!((error.kind(), error.0.scope), (FailureKind::Corrupt, Scope::Window), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");

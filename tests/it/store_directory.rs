@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use connvault::adapters::directory_store::DirectoryStore;
 use connvault::domain::failure::{FailureKind, Scope};
+use connvault::domain::lock::Lock;
 use connvault::ports::object_store::{CreateOnly, ObjectStore, PutOutcome};
 use futures_util::StreamExt;
 
@@ -23,14 +24,14 @@ async fn directory(folder: &Path) -> (DirectoryStore, PathBuf) {
 async fn a_directory_whose_disk_is_not_mounted_is_no_empty_store() {
     let folder = tempfile::tempdir().unwrap();
     let (store, root) = directory(folder.path()).await;
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
     std::fs::rename(&root, folder.path().join("unmounted")).unwrap();
     assert!(store.head(&key("s/log/1")).await.is_err());
     assert!(store.get(&key("s/log/1")).await.is_err());
     assert!(store.list(&log_of("s"), None).next().await.unwrap().is_err());
     // As the mount point shows: an empty directory.
     std::fs::create_dir(&root).unwrap();
-    let error = store.put_if_absent(&key("s/log/2"), &bytes("x")).await.unwrap_err();
+    let error = store.put_if_absent(&key("s/log/2"), &bytes("x"), &Lock::NONE).await.unwrap_err();
     assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store));
     assert!(error.to_string().contains("mounted"), "{error}");
     let above = DirectoryStore::new(folder.path().join("no/such/parent"));
@@ -57,8 +58,8 @@ async fn a_put_leaves_nothing_but_its_object_and_nobody_may_write_to_that() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let (store, root) = directory(folder.path()).await;
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
-    store.put_if_absent(&key("s/log/1"), &bytes("y")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("y"), &Lock::NONE).await.unwrap();
     assert_eq!(std::fs::read_dir(root.join(".connvault/tmp")).unwrap().count(), 0);
     assert_eq!(std::fs::metadata(root.join("s/log/1")).unwrap().permissions().mode() & 0o222, 0);
 }
@@ -67,11 +68,11 @@ async fn a_put_leaves_nothing_but_its_object_and_nobody_may_write_to_that() {
 async fn a_link_in_a_directory_store_is_no_object() {
     let folder = tempfile::tempdir().unwrap();
     let (store, root) = directory(folder.path()).await;
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
     std::os::unix::fs::symlink("1", root.join("s/log/2")).unwrap();
     assert_eq!(list(&store, &log_of("s"), None).await, ["s/log/1"]);
     assert_eq!(store.head(&key("s/log/2")).await.unwrap(), None);
-    let error = store.put_if_absent(&key("s/log/2"), &bytes("x")).await.unwrap_err();
+    let error = store.put_if_absent(&key("s/log/2"), &bytes("x"), &Lock::NONE).await.unwrap_err();
     assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Window), "{error}");
 }
 
@@ -83,10 +84,10 @@ async fn a_put_whose_answer_is_lost_is_found_done_when_repeated() {
     store.fail(Call::Put, 1, 1, When::Before, FailureKind::Transient);
     store.fail(Call::Put, 2, 1, When::After, FailureKind::Transient);
     let (name, content) = (key("s/log/1"), bytes("x"));
-    assert!(store.put_if_absent(&name, &content).await.is_err());
+    assert!(store.put_if_absent(&name, &content, &Lock::NONE).await.is_err());
     assert_eq!(store.head(&name).await.unwrap(), None);
-    assert!(store.put_if_absent(&name, &content).await.is_err());
-    assert_eq!(store.put_if_absent(&name, &content).await.unwrap(), PutOutcome::AlreadyExists);
+    assert!(store.put_if_absent(&name, &content, &Lock::NONE).await.is_err());
+    assert_eq!(store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap(), PutOutcome::AlreadyExists);
     assert_eq!(read(&store, &name).await.unwrap(), b"x");
     assert_eq!(store.calls(Call::Put), 3);
 }

@@ -2,6 +2,7 @@
 
 use connvault::adapters::s3_store::{CreateOnlySetting, S3Settings, S3Store};
 use connvault::domain::failure::{FailureKind, Scope};
+use connvault::domain::lock::Lock;
 use connvault::domain::object_key::ObjectKey;
 use connvault::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome, StoreError};
 use secrecy::SecretString;
@@ -63,8 +64,14 @@ async fn whatever_the_dialect_a_second_put_leaves_the_first_alone() {
         let home = InProcess::start(dialect).await;
         // Not proven before: the first put proves.
         let (store, name) = (home.store(), key("s/log/000000000001.json"));
-        assert!(matches!(store.put_if_absent(&name, &bytes("1")).await.unwrap(), PutOutcome::Created { .. }));
-        assert_eq!(store.put_if_absent(&name, &bytes("2")).await.unwrap(), PutOutcome::AlreadyExists);
+        assert!(matches!(
+            store.put_if_absent(&name, &bytes("1"), &Lock::NONE).await.unwrap(),
+            PutOutcome::Created { .. }
+        ));
+        assert_eq!(
+            store.put_if_absent(&name, &bytes("2"), &Lock::NONE).await.unwrap(),
+            PutOutcome::AlreadyExists
+        );
         assert_eq!(read(&*store, &name).await.unwrap(), b"1", "{dialect:?}");
     }
 }
@@ -87,7 +94,7 @@ async fn refusals(settings: S3Settings) -> Vec<StoreError> {
     let mut listed = store.list(&log_of("s"), None);
     vec![
         store.prove().await.unwrap_err(),
-        store.put_if_absent(&name, &bytes("x")).await.unwrap_err(),
+        store.put_if_absent(&name, &bytes("x"), &Lock::NONE).await.unwrap_err(),
         store.head(&name).await.unwrap_err(),
         store.get(&name).await.unwrap_err(),
         futures_util::StreamExt::next(&mut listed).await.unwrap().unwrap_err(),
@@ -167,7 +174,7 @@ async fn an_export_too_large_for_one_put_is_refused_unsent() {
         unreachable!()
     };
     let content = Content::File { path, bytes: (5 << 30) + 1, sha256, md5 };
-    let error = home.store().put_if_absent(&key("s/x"), &content).await.unwrap_err();
+    let error = home.store().put_if_absent(&key("s/x"), &content, &Lock::NONE).await.unwrap_err();
     assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Window));
     assert!(error.to_string().contains("shorter window"), "{error}");
 }
@@ -176,7 +183,7 @@ async fn an_export_too_large_for_one_put_is_refused_unsent() {
 async fn keys_that_are_none_of_ours_are_passed_over() {
     let home = InProcess::start(Dialect::Aws).await;
     let store = home.store();
-    store.put_if_absent(&key("s/log/1.json"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1.json"), &bytes("x"), &Lock::NONE).await.unwrap();
     std::fs::write(home.folder.path().join("audit/workspace/s/log/back\\slash"), "x").unwrap();
     std::fs::write(home.folder.path().join("audit/elsewhere"), "x").unwrap();
     assert_eq!(list(&*store, &log_of("s"), None).await, ["s/log/1.json"]);

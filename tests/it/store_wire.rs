@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use connvault::adapters::s3_store::{CreateOnlySetting, S3Settings, S3Store, Sse};
+use connvault::domain::lock::Lock;
 use connvault::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome};
 use md5::Digest;
 use secrecy::SecretString;
@@ -40,7 +41,7 @@ async fn a_put_carries_its_md5_and_an_unsigned_payload_and_is_never_chunked() {
         ("s/log/2.json", bytes(""), b""),
     ];
     for (name, content, stored) in contents {
-        store.put_if_absent(&key(name), &content).await.unwrap();
+        store.put_if_absent(&key(name), &content, &Lock::NONE).await.unwrap();
         let heads = wire.heads("PUT");
         let head = heads.iter().rfind(|head| head.contains(name)).unwrap();
         let md5 = STANDARD.encode(md5::Md5::digest(stored)).to_lowercase();
@@ -66,7 +67,7 @@ async fn a_put_carries_its_md5_and_an_unsigned_payload_and_is_never_chunked() {
 async fn no_secret_goes_over_the_wire_or_into_debug_output() {
     let (_home, wire, store) = wired(|_| {}).await;
     store.prove().await.unwrap();
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
     let sent = wire.sent();
     assert!(!sent.windows(SECRET_KEY.len()).any(|part| part == SECRET_KEY.as_bytes()));
     assert!(!format!("{store:?}").contains(SECRET_KEY));
@@ -90,7 +91,10 @@ async fn a_put_whose_answers_are_cut_off_is_sent_again_from_its_file_and_found_d
     for lost in [1, 3] {
         let name = key(&format!("s/data/{lost}.xlsx"));
         wire.swallow_answers(lost);
-        let outcome = store.put_if_absent(&name, &file(home.folder.path(), ".file", &noise)).await.unwrap();
+        let outcome = store
+            .put_if_absent(&name, &file(home.folder.path(), ".file", &noise), &Lock::NONE)
+            .await
+            .unwrap();
         assert_eq!(outcome, PutOutcome::AlreadyExists);
         assert!(wire.heads("PUT").iter().filter(|head| head.contains(name.as_str())).count() >= 2);
         assert!(read(&store, &name).await.unwrap() == noise);
@@ -102,7 +106,7 @@ async fn a_store_that_cuts_off_every_answer_is_tried_three_times() {
     let (_home, wire, store) = wired(|_| {}).await;
     store.prove().await.unwrap();
     wire.swallow_answers(usize::MAX);
-    let error = store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap_err();
+    let error = store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap_err();
     assert_eq!(error.kind(), connvault::domain::failure::FailureKind::Transient, "{error}");
     assert_eq!(wire.heads("PUT").iter().filter(|head| head.contains("/s/log/1")).count(), 3);
 }
@@ -118,7 +122,7 @@ fn with_options(settings: &mut S3Settings) {
 #[tokio::test]
 async fn storage_class_encryption_tags_and_a_security_token_go_along_signed() {
     let (_home, wire, store) = wired(with_options).await;
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
     let heads = wire.heads("PUT");
     let head = heads.last().unwrap();
     for line in [
@@ -141,7 +145,7 @@ async fn the_obs_dialect_is_asked_for_with_its_own_signed_header() {
     let wire = Wire::to(&home.server.endpoint()).await;
     let create_only = CreateOnlySetting::ObsForbidOverwrite;
     let store = S3Store::new(S3Settings { create_only, ..through(&wire, home.settings()) }).unwrap();
-    store.put_if_absent(&key("s/log/1"), &bytes("x")).await.unwrap();
+    store.put_if_absent(&key("s/log/1"), &bytes("x"), &Lock::NONE).await.unwrap();
     for head in wire.heads("PUT") {
         assert!(head.contains("x-obs-forbid-overwrite: true") && !head.contains("if-none-match"), "{head}");
         assert!(
@@ -160,7 +164,7 @@ async fn seaweedfs_takes_class_encryption_and_tags_and_keeps_versions() {
     home.settings.storage_class = Some("STANDARD_IA".to_owned());
     let (store, name) = (home.store(), key("s/log/1.json"));
     let PutOutcome::Created { version_id: Some(version) } =
-        store.put_if_absent(&name, &bytes("x")).await.unwrap()
+        store.put_if_absent(&name, &bytes("x"), &Lock::NONE).await.unwrap()
     else {
         panic!("not created, or without a version")
     };

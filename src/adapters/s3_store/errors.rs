@@ -90,6 +90,19 @@ impl Trouble {
             if answer.status == 404 && matches!(answer.code.as_str(), "NoSuchKey" | "NotFound" | ""))
     }
 
+    /// Whether a put that asked for a lock may have been refused for that: the bucket has none, or the store.
+    pub(super) fn may_refuse_a_lock(&self) -> bool {
+        let codes = [
+            "InvalidRequest",
+            "InvalidArgument",
+            "InvalidBucketState",
+            "ObjectLockConfigurationNotFoundError",
+            "MethodNotAllowed",
+            "NotImplemented",
+        ];
+        matches!(self, Self::Answered(answer) if codes.contains(&answer.code.as_str()))
+    }
+
     /// Whether the store said that it does not know what it was asked for, rather than that it cannot do it now.
     pub(super) fn says_unsupported(&self) -> bool {
         matches!(self, Self::Answered(answer)

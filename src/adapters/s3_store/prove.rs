@@ -3,7 +3,8 @@
 //! Stores that do not know a condition ignore it and say 200, so only a refusal proves anything: the probe is put
 //! twice under the same condition, and the second put has to be refused. The first may be refused already, when the
 //! probe stands there from an earlier start; then that is the proof, and it costs one refused put. The probe is
-//! read back last, so that a store that refuses everything proves nothing.
+//! read back last, so that a store that refuses everything proves nothing. It has no lock: it stays for good anyway,
+//! and one under a lock could not be put again.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -11,6 +12,7 @@ use futures_util::TryStreamExt;
 use super::errors::Trouble;
 use super::{CreateOnlySetting, S3Store};
 use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome, StoreError};
 
@@ -78,7 +80,7 @@ impl S3Store {
     async fn manner(&self, mode: CreateOnly) -> Result<Manner, StoreError> {
         let (key, content) = (ObjectKey::probe(), probe());
         for _ in 0..2 {
-            match self.try_put(&key, &content, mode).await? {
+            match self.try_put(&key, &content, mode, &Lock::NONE).await? {
                 Ok(PutOutcome::AlreadyExists) => return Ok(Manner::Refuses),
                 Ok(PutOutcome::Created { .. }) => {}
                 Err(trouble) if trouble.says_unsupported() => return Ok(Manner::Unsupported(trouble)),
@@ -91,7 +93,7 @@ impl S3Store {
     /// The way for stores that refuse nothing: the probe is put if it is not there, and read back.
     async fn look_then_put_probe(&self) -> Result<CreateOnly, StoreError> {
         if self.look(&ObjectKey::probe()).await?.is_none() {
-            self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut).await?;
+            self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut, &Lock::NONE).await?;
         }
         self.read_probe_back().await?;
         Ok(CreateOnly::HeadThenPut)

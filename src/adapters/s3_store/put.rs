@@ -11,9 +11,10 @@ use md5::Digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::errors::Trouble;
-use super::{S3Settings, S3Store, Sse, client};
+use super::{S3Settings, S3Store, Sse, client, lock as object_lock};
 use crate::adapters::local_content;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
 
@@ -34,8 +35,9 @@ impl S3Store {
         key: &ObjectKey,
         content: &Content,
         mode: CreateOnly,
+        lock: &Lock,
     ) -> Result<PutOutcome, StoreError> {
-        let trouble = match self.try_put(key, content, mode).await? {
+        let trouble = match self.try_put(key, content, mode, lock).await? {
             Ok(outcome) => return Ok(outcome),
             Err(trouble) => trouble,
         };
@@ -44,7 +46,7 @@ impl S3Store {
         if trouble.is_silence() && self.look(key).await.is_ok_and(|found| found.is_some()) {
             return Ok(PutOutcome::AlreadyExists);
         }
-        Err(self.place.error(&format!("put {key}"), trouble))
+        Err(object_lock::refused(&self.place, key, lock, trouble))
     }
 
     /// As [`Self::put`], but leaves it to the caller to say what the store's trouble means. The outer error is ours.
@@ -53,12 +55,13 @@ impl S3Store {
         key: &ObjectKey,
         content: &Content,
         mode: CreateOnly,
+        lock: &Lock,
     ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
         let (body, bytes, md5) = open(key, content).await?;
         let length = i64::try_from(bytes).map_err(|_| too_large(key, bytes))?;
         let request = self.client.put_object().bucket(&self.settings.bucket).key(self.full_key(key));
         let request = request.body(body).content_length(length).content_md5(STANDARD.encode(md5));
-        let request = with_options(request, &self.settings);
+        let request = object_lock::ask(with_options(request, &self.settings), lock);
         let request = match mode {
             CreateOnly::IfNoneMatch => request.if_none_match("*"),
             _ => request,
@@ -116,7 +119,7 @@ async fn open(key: &ObjectKey, content: &Content) -> Result<(ByteStream, u64, [u
                 .build()
                 .await
                 .map_err(|error| local_content::changed(path, &error.to_string()))?;
-            Ok((body, *bytes, md5.0))
+            Ok((body, *bytes, *md5.as_bytes()))
         }
     }
 }

@@ -11,8 +11,7 @@ use md5::Digest;
 use super::facts::{self, SpoolFacts, SpooledExport};
 use super::files::{self, Kind};
 use super::{Slot, SpoolError, blocking};
-use crate::domain::digest::Sha256;
-use crate::ports::object_store::Md5;
+use crate::domain::digest::{Md5, Sha256};
 use crate::ports::record_source::ByteSink;
 
 /// How many bytes are gathered before they go to disk.
@@ -34,7 +33,7 @@ impl Digests {
     }
 
     pub(super) fn finish(self) -> (u64, Sha256, Md5) {
-        (self.bytes, Sha256::finish(self.sha256), Md5(self.md5.finalize().into()))
+        (self.bytes, Sha256::finish(self.sha256), Md5::from(<[u8; 16]>::from(self.md5.finalize())))
     }
 }
 

@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::download::Digests;
 use super::files::{self, Kind};
 use super::{Slot, SpoolError};
-use crate::domain::digest::{ContentDigest, Sha256};
+use crate::domain::digest::{ContentDigest, Md5, Sha256};
 use crate::domain::export::Format;
 use crate::domain::log_entry::{Definition, ExportFacts};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
-use crate::ports::object_store::Md5;
 
 /// What is known of an export besides its bytes: how it was pulled, and what was found in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +53,7 @@ struct FactsFile {
     window: Window,
     bytes: u64,
     sha256: Sha256,
-    /// In hex.
-    md5: String,
+    md5: Md5,
     facts: SpoolFacts,
 }
 
@@ -77,7 +75,7 @@ pub(super) fn write(slot: &Slot, export: &SpooledExport) -> Result<(), SpoolErro
         window: slot.window,
         bytes: export.bytes,
         sha256: export.sha256,
-        md5: hex::encode(export.md5.0),
+        md5: export.md5,
         facts: export.facts.clone(),
     };
     let (new, path) = (slot.path(Kind::NewFacts), slot.path(Kind::Facts));
@@ -110,7 +108,7 @@ pub(super) fn read(slot: &Slot) -> Result<Option<SpooledExport>, SpoolError> {
     let Some((bytes, sha256, md5)) = digests.map_err(|error| unreadable(&path, error))? else {
         return Ok(None);
     };
-    let agrees = bytes == file.bytes && sha256 == file.sha256 && hex::encode(md5.0) == file.md5;
+    let agrees = bytes == file.bytes && sha256 == file.sha256 && md5 == file.md5;
     Ok(agrees.then_some(SpooledExport { path, bytes, sha256, md5, facts: file.facts }))
 }
 

@@ -109,7 +109,7 @@ async fn what_was_committed_is_found_again_as_it_was() {
     let export = bench.commit(b"a,b\n").await;
     assert_eq!(export.bytes, 4);
     assert_eq!(export.sha256, Sha256::of(b"a,b\n"));
-    assert_eq!(hex::encode(export.md5.0), "f69f5b72bc79a92dc70c63c9aa142e36");
+    assert_eq!(export.md5.to_string(), "f69f5b72bc79a92dc70c63c9aa142e36");
     assert_eq!(fs::read(&export.path).unwrap(), b"a,b\n");
     assert_eq!(bench.find().await, Some(export));
     assert_eq!(bench.left(), ["export", "json"]);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::locks::Locks;
 use super::{Meter, Sample, Target};
 use crate::domain::audit::{Claimed, Finding, Note};
 use crate::domain::digest::Sha256;
@@ -14,7 +15,7 @@ use crate::domain::object_key::{ObjectKey, data_prefix};
 use crate::ports::object_store::{ObjectMeta, ObjectStore, StoreError};
 
 /// Objects that a store is asked about at the same time.
-const LOOKS: usize = 32;
+pub(super) const LOOKS: usize = 32;
 /// How often an object's bytes are asked for before it counts as out of reach.
 const TRIES: u32 = 3;
 
@@ -30,6 +31,7 @@ pub(super) async fn look(
     target: &Target,
     claimed: Vec<Claimed>,
     meter: &Meter,
+    locks: &mut Locks,
 ) -> Result<Looked, StoreError> {
     let done = meter.begin(format!("{}: objects", target.stream), claimed.len() as u64);
     let looked_at = claimed.len() as u64;
@@ -42,6 +44,9 @@ pub(super) async fn look(
         .buffered(LOOKS);
     let mut looked = Looked { looked_at, findings: Vec::new(), whole: Vec::new() };
     while let Some((claimed, meta)) = heads.try_next().await? {
+        if let Some(meta) = &meta {
+            locks.compare(claimed.key.in_stream(&target.stream), claimed.seq, &claimed.lock, meta);
+        }
         match compare(&claimed, meta.as_ref()) {
             Some(finding) => looked.findings.push(finding),
             None => looked.whole.push(claimed),
@@ -52,22 +57,20 @@ pub(super) async fn look(
 }
 
 /// What is wrong with an object by what the store says of it.
-///
-/// Its size and version are all that the log and a HEAD both know. Where entries come to say until when an object is
-/// locked, this is the place to hold the store's word against it.
 fn compare(claimed: &Claimed, meta: Option<&ObjectMeta>) -> Option<Finding> {
     let (key, seq) = (claimed.key.clone(), claimed.seq);
     let Some(meta) = meta else { return Some(Finding::ObjectMissing { key, seq }) };
     if meta.bytes != claimed.bytes {
         return Some(Finding::ObjectSize { key, seq, bytes: meta.bytes, expected: claimed.bytes });
     }
-    match (&meta.version_id, &claimed.version_id) {
-        (Some(there), Some(expected)) if there != expected => {
-            let (version_id, expected) = (there.clone(), expected.clone());
-            Some(Finding::ObjectReplaced { key, seq, version_id, expected })
-        }
-        _ => None,
+    let differ = |(there, expected): &(&String, &String)| there != expected;
+    if let Some((there, expected)) = meta.version_id.as_ref().zip(claimed.version_id.as_ref()).filter(differ)
+    {
+        let (version_id, expected) = (there.clone(), expected.clone());
+        return Some(Finding::ObjectReplaced { key, seq, version_id, expected });
     }
+    let (md5, expected) = meta.md5.zip(claimed.md5).filter(|(there, expected)| there != expected)?;
+    Some(Finding::ObjectMd5 { key, seq, md5, expected })
 }
 
 /// Objects that no entry names: of a crash, of work in progress, or of an entry that is gone.
@@ -133,6 +136,6 @@ async fn hash_one(
     }
 }
 
-fn broken_off(error: tokio::task::JoinError) -> StoreError {
+pub(super) fn broken_off(error: tokio::task::JoinError) -> StoreError {
     StoreError::of_store(FailureKind::Transient, format!("reading broke off: {error}"))
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::SignedDuration;
+
 use super::super::error::ProblemKind;
-use super::super::model::{CreateOnlyMode, DirectoryStore, ReadbackMode, S3Store, Sse, Store};
-use super::super::raw::{RawDirectory, RawS3, RawStore};
+use super::super::model::{CreateOnlyMode, DirectoryStore, ObjectLock, ReadbackMode, S3Store, Sse, Store};
+use super::super::raw::{RawDirectory, RawObjectLock, RawS3, RawStore};
 use super::super::setting::{Setting, UrlText};
 use super::super::text::{KmsKeyId, MOST_TAGS, Prefix, TagName, Tags};
 use super::super::tree::{Named, Report};
-use super::{absolute, ak_sk, readable};
+use super::super::units::LONGEST_DURATION;
+use super::{absolute, ak_sk, duration, readable};
+use crate::domain::lock::RetentionMode;
 
 pub(super) fn store(raw: RawStore, credentials: Option<&Path>, report: &mut Report) -> Option<Store> {
     match raw {
@@ -34,6 +38,8 @@ fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3S
     let storage_class = raw.storage_class.map(|text| text.parse(), report).optional();
     let sse = encryption(raw.sse, raw.kms_key_id, report);
     let tags = tags(raw.tags, report);
+    let object_lock = object_lock(raw.object_lock, report);
+    let legal_hold = raw.legal_hold.or(false);
     Some(S3Store {
         bucket: bucket?,
         region: region?,
@@ -47,6 +53,8 @@ fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3S
         storage_class: storage_class?,
         sse: sse?,
         tags: tags?,
+        object_lock: object_lock?,
+        legal_hold: legal_hold?,
     })
 }
 
@@ -81,6 +89,17 @@ fn encryption(sse: Setting<String>, key_id: Setting<String>, report: &mut Report
         (Some(Sse::Kms { .. }), key_id) => Some(Some(Sse::Kms { key_id })),
         (sse, _) => Some(sse),
     }
+}
+
+/// A day at least: what is kept for less needs no lock, and the unit is easily got wrong.
+fn object_lock(raw: Option<RawObjectLock>, report: &mut Report) -> Option<Option<ObjectLock>> {
+    let Some(raw) = raw else { return Some(None) };
+    let modes = [("compliance", RetentionMode::Compliance), ("governance", RetentionMode::Governance)];
+    let mode = raw.mode.one_of(modes, report).required("say \"compliance\" or \"governance\"", report);
+    let range = (SignedDuration::from_hours(24), LONGEST_DURATION);
+    let retain = duration(raw.retain, range, "must be 1d to 10000d", report);
+    let retain = retain.required("say how long after a window's end, such as \"2557d\"", report);
+    Some(Some(ObjectLock { mode: mode?, retain: retain? }))
 }
 
 fn tags(raw: Named<Setting<String>>, report: &mut Report) -> Option<Tags> {

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::super::not_yet::keys_below;
 use super::super::raw::{
-    RawAkSk, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawS3, RawSigning, RawStream, RawWorkspace,
+    RawAkSk, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawObjectLock, RawS3, RawSigning,
+    RawStream, RawWorkspace,
 };
 use super::super::tree::KeyPath;
 use super::{Files, example_file};
@@ -59,7 +60,7 @@ fn every_default_in_the_example_is_the_default() {
         }
         comment.clear();
     }
-    assert_eq!(defaults, 22);
+    assert_eq!(defaults, 23);
 }
 
 /// The line before `line`, with which it is found again.
@@ -91,6 +92,12 @@ fn every_known_key_is_in_the_example() {
             let (as_key, as_section) = (format!("# later: {key} = "), format!("# later: [{key}]"));
             assert!(text.contains(&as_key) || text.contains(&as_section), "{key}");
         }
+    }
+    for key in RawObjectLock::KEYS {
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with("#object_lock = {") && line.contains(&format!(" {key} = ")))
+        );
     }
     for (kind, _) in RawCredentials::KINDS {
         assert!(text.contains(&format!("kind = {kind:?}")), "{kind}");

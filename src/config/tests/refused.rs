@@ -66,12 +66,6 @@ const LATER: &[Refused] = &[
         "kind = \"ecs-agency\"",
         "= \"ecs-agency\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
     ),
-    (
-        "stores.archive",
-        "object_lock = { mode = \"compliance\", retain = \"2557d\" }",
-        ": Object Lock comes in a later version; leave it out (a bucket's own default lock works without it)",
-    ),
-    ("stores.archive", "legal_hold = true", "= true: legal hold comes in a later version; leave it out"),
 ];
 
 #[test]

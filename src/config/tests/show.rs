@@ -10,7 +10,9 @@ fn the_effective_configuration_reads_back_as_itself() {
     let encrypted = with("stores.archive", "sse = \"aws:kms\"");
     let revisited = with("streams.logins", "revisit = [\"3d\", \"14d\", \"28d22h58m59s\"]");
     let signed = with("signing", "key_file = \"${CREDENTIALS_DIRECTORY}/signing-key\"");
-    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &revisited, &signed] {
+    let locked = with("stores.archive", "object_lock = { mode = \"compliance\", retain = \"2557d\" }");
+    let held = with("stores.archive", "legal_hold = true");
+    for text in [MINIMAL, &example_file(), &tagged, &encrypted, &revisited, &signed, &locked, &held] {
         let config = files.load(text).unwrap();
         assert_eq!(files.load(&config.effective_toml()).unwrap(), config);
     }
@@ -50,6 +52,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     bucket = "records"
     create_only = "auto"
     kind = "s3"
+    legal_hold = false
     path_style = false
     prefix = ""
     readback = "full"
@@ -113,6 +116,8 @@ fn the_fingerprint_changes_with_anything_that_bears_on_the_stream_and_with_nothi
         with("streams.logins", "settle = \"121m\""),
         with("sources.hq", "requests_per_second = 6"),
         with("stores.archive", "prefix = \"x\""),
+        with("stores.archive", "object_lock = { mode = \"governance\", retain = \"1d\" }"),
+        with("stores.archive", "legal_hold = true"),
     ] {
         assert_ne!(fingerprint(&files.load(&other).unwrap()), first, "{other}");
     }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Audit, Claimed, Finding, Found, FoundEntry, Note, Terms};
+use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signature, Terms};
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Archived, Definition, EntryBody, LogEntry};
-use crate::domain::object_key::{DataKey, Revision, Seq};
+use crate::domain::object_key::{Revision, Seq};
 use crate::domain::window::Window;
 use crate::domain::window_length::WindowLength;
 
@@ -28,7 +29,7 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     for (seq, entry) in &entries {
         match &entry.body {
             EntryBody::Stream(_) => {}
-            EntryBody::Archived(archived) => windows.archived(*seq, archived, audit),
+            EntryBody::Archived(archived) => windows.archived(*seq, archived, &entry.lock, audit),
             EntryBody::Lost(lost) => {
                 windows.of_calendar(*seq, lost.window, audit);
                 windows.lost.insert(lost.window);
@@ -37,12 +38,24 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     }
     windows.due(terms, &entries, audit);
     let Windows { newest, lost, range, .. } = windows;
+    audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
         lost.into_iter().filter(|window| !newest.contains_key(window) && range.takes(*window)).collect();
     if !audit.lost.is_empty() {
         audit.notes.push(Note::WindowsLost { windows: audit.lost.iter().copied().collect() });
     }
+}
+
+/// An entry that says that it was put under a lock, if it is about a window in `range` or about none.
+fn locked(found: &FoundEntry, range: Range) -> Option<LockedEntry> {
+    let entry = found.entry().filter(|entry| !entry.lock.is_none())?;
+    entry.body.window().is_none_or(|window| range.takes(window)).then(|| LockedEntry {
+        seq: found.place,
+        hash: found.hash,
+        signed: found.signature != Signature::Absent,
+        lock: entry.lock,
+    })
 }
 
 /// The stream's own entries by the place that they say is theirs, each place once.
@@ -128,7 +141,7 @@ struct Windows<'a> {
 }
 
 impl Windows<'_> {
-    fn archived(&mut self, seq: Seq, archived: &Archived, audit: &mut Audit) {
+    fn archived(&mut self, seq: Seq, archived: &Archived, lock: &Lock, audit: &mut Audit) {
         let Archived { window, revision, object, .. } = archived;
         self.of_calendar(seq, *window, audit);
         let mut twice = false;
@@ -152,18 +165,27 @@ impl Windows<'_> {
             });
         }
         let in_range = self.range.takes(*window);
-        let claim = |key: &DataKey, version_id: Option<String>, bytes, sha256| Claimed {
+        audit.objects.push(Claimed {
             seq,
-            key: key.clone(),
-            version_id,
-            bytes,
-            sha256,
+            key: object.key.clone(),
+            version_id: object.version_id.clone(),
+            bytes: object.bytes,
+            sha256: object.sha256,
+            md5: object.md5,
+            lock: *lock,
             in_range,
-        };
-        audit.objects.push(claim(&object.key, object.version_id.clone(), object.bytes, object.sha256));
-        for orphan in &archived.orphans {
-            audit.objects.push(claim(&orphan.key, None, orphan.bytes, orphan.sha256));
-        }
+        });
+        // A crash left it: nobody vouches for more of it than its bytes.
+        audit.objects.extend(archived.orphans.iter().map(|orphan| Claimed {
+            seq,
+            key: orphan.key.clone(),
+            version_id: None,
+            bytes: orphan.bytes,
+            sha256: orphan.sha256,
+            md5: None,
+            lock: Lock::NONE,
+            in_range,
+        }));
     }
 
     fn of_calendar(&self, seq: Seq, window: Window, audit: &mut Audit) {

@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::digest::Sha256;
+use crate::domain::digest::{Md5, Sha256};
+use crate::domain::lock::Lock;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, HashPrefix, Revision, Seq};
 use crate::domain::window::Window;
@@ -71,6 +72,10 @@ pub enum Finding {
     ObjectSize { key: DataKey, seq: Seq, bytes: u64, expected: u64 },
     /// Another version of it stands in front.
     ObjectReplaced { key: DataKey, seq: Seq, version_id: String, expected: String },
+    /// The store says another MD5 of it.
+    ObjectMd5 { key: DataKey, seq: Seq, md5: Md5, expected: Md5 },
+    /// Somebody shortened or took off what keeps it from being deleted.
+    LockWeaker { key: String, seq: Seq, found: Lock, expected: Lock },
     /// It has other bytes.
     ObjectChanged { key: DataKey, seq: Seq, sha256: Sha256, expected: Sha256 },
 }
@@ -96,6 +101,8 @@ impl fmt::Display for Finding {
             Self::ObjectMissing { .. }
             | Self::ObjectSize { .. }
             | Self::ObjectReplaced { .. }
+            | Self::ObjectMd5 { .. }
+            | Self::LockWeaker { .. }
             | Self::ObjectChanged { .. } => self.of_object(f),
             Self::UnsignedAfterSigned { .. }
             | Self::NotSigned
@@ -243,6 +250,14 @@ impl Finding {
                 f,
                 "{key} was written over: its version is {version_id}, and {expected} by entry {seq}"
             ),
+            Self::ObjectMd5 { key, seq, md5, expected } => write!(
+                f,
+                "{key} was changed: its MD5 is {md5} by the store's ETag, and {expected} by entry {seq}"
+            ),
+            Self::LockWeaker { key, seq, found, expected } => write!(
+                f,
+                "{key} is not locked as it was: the store shows it with {found}, and entry {seq} says {expected}"
+            ),
             Self::ObjectChanged { key, seq, sha256, expected } => {
                 write!(f, "{key} was changed: its SHA-256 is {sha256}, and {expected} by entry {seq}")
             }
@@ -268,6 +283,10 @@ pub enum Note {
     Foreign { key: String },
     /// Gaps that are known.
     WindowsLost { windows: Vec<Window> },
+    /// Locks that the log says, in a place that knows of none.
+    LocksNotChecked { objects: u64 },
+    /// Legal holds that the log says and that are no more.
+    HoldsLifted { objects: u64, first: String },
     /// When the archive was last written to.
     LastWritten { at: Timestamp },
 }
@@ -290,6 +309,14 @@ impl fmt::Display for Note {
                 let names: Vec<_> = windows.iter().map(Window::to_string).collect();
                 write!(f, "attested as lost by the provider: {}", names.join(", "))
             }
+            Self::LocksNotChecked { objects } => write!(
+                f,
+                "the log says that {objects} objects are locked, which a folder cannot show: check that in the bucket"
+            ),
+            Self::HoldsLifted { objects, first } => write!(
+                f,
+                "{objects} objects were put under legal hold and are not any more, the first is {first}"
+            ),
             Self::LastWritten { at } => {
                 write!(f, "the last entry is of {at}: for a copy made then, say so with --to")
             }

@@ -23,6 +23,7 @@ fn archived(day: u8, revision: u32, follows: Option<u64>) -> EntryBody {
             version_id: None,
             bytes: 1,
             sha256: Sha256::of(b"1"),
+            md5: None,
             format: Format::Csv,
             rows: 1,
             content_digest: crate::domain::digest::ContentDigest::EMPTY,
@@ -75,6 +76,7 @@ fn log(bodies: Vec<EntryBody>, signed: bool) -> Vec<SealedEntry> {
                 host: "archive-1".into(),
                 key_fingerprint: signed.then(|| "SHA256:key".to_owned()),
             },
+            lock: crate::domain::lock::Lock::NONE,
             body,
         }));
     }

@@ -2,6 +2,7 @@
 
 use connvault::domain::digest::Sha256;
 use connvault::domain::export::{Bounds, ExportApi, Filters, Format};
+use connvault::domain::lock::Lock;
 use connvault::domain::log_entry::{
     Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, SealedEntry,
     StoredObject, StreamOpened, Writer, after,
@@ -37,6 +38,7 @@ impl Chain {
                 host: "archive-1".to_owned(),
                 key_fingerprint: None,
             },
+            lock: Lock::NONE,
             body,
         });
         self.0 = Some(entry.head());
@@ -82,6 +84,7 @@ impl Chain {
                 version_id: None,
                 bytes: 7,
                 sha256: Sha256::of(b"an export"),
+                md5: None,
                 format: Format::Csv,
                 rows: 3,
                 content_digest: "0".repeat(64).parse().unwrap(),

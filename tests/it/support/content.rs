@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use connvault::domain::digest::Sha256;
+use connvault::domain::digest::{Md5, Sha256};
 use connvault::domain::name::StreamName;
 use connvault::domain::object_key::{KeyPrefix, ObjectKey, log_prefix};
-use connvault::ports::object_store::{Content, Md5, ObjectStore};
+use connvault::ports::object_store::{Content, ObjectStore};
 use futures_util::TryStreamExt;
 use md5::Digest;
 
@@ -31,7 +31,7 @@ pub fn file(folder: &Path, name: &str, bytes: &[u8]) -> Content {
         path,
         bytes: bytes.len() as u64,
         sha256: Sha256::of(bytes),
-        md5: Md5(md5::Md5::digest(bytes).into()),
+        md5: Md5::from(<[u8; 16]>::from(md5::Md5::digest(bytes))),
     }
 }
 

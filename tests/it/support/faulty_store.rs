@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use connvault::domain::failure::{Failure, FailureKind, Scope};
+use connvault::domain::lock::Lock;
 use connvault::domain::object_key::{KeyPrefix, ObjectKey};
 use connvault::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
@@ -110,8 +111,13 @@ impl ObjectStore for FaultyStore {
         self.through(Call::Prove, self.inner.prove()).await
     }
 
-    async fn put_if_absent(&self, key: &ObjectKey, content: &Content) -> Result<PutOutcome, StoreError> {
-        self.through(Call::Put, self.inner.put_if_absent(key, content)).await
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        lock: &Lock,
+    ) -> Result<PutOutcome, StoreError> {
+        self.through(Call::Put, self.inner.put_if_absent(key, content, lock)).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use connvault::app::compose::Injected;
 use connvault::app::daemon::Controls;
+use connvault::app::object_locks::ObjectLocks;
 use connvault::app::observer::{Ending, Event, Observer};
 use connvault::app::planning::Look;
 use connvault::app::reconcile::{Reconciler, Tally, Until};
@@ -17,6 +18,7 @@ use connvault::app::stream::Stream;
 use connvault::app::stream_log::StreamLog;
 use connvault::app::survey::{Judged, survey};
 use connvault::config::Config;
+use connvault::domain::lock::LockPolicy;
 use connvault::domain::log_entry::Writer;
 use connvault::domain::window::Window;
 use connvault::ports::checkpoint::NoCheckpoint;
@@ -38,10 +40,12 @@ pub fn with_faults(session: &mut Session) -> FaultyStore {
     let (name, stream) = session.streams.pop_first().unwrap();
     let faulty = FaultyStore::new(Arc::clone(&stream.store));
     let store = Arc::new(faulty.clone());
+    let unlocked = LockPolicy::default();
+    let locks = Arc::new(ObjectLocks::new(Arc::clone(&store) as _, stream.rules.store.clone(), unlocked));
     let services = &session.services;
     let log = StreamLog::new(
         name.clone(),
-        Arc::clone(&store) as _,
+        Arc::clone(&locks),
         Arc::clone(&services.ledger),
         Arc::clone(&services.clock),
         Arc::clone(&services.checkpoint),
@@ -56,6 +60,7 @@ pub fn with_faults(session: &mut Session) -> FaultyStore {
         store,
         readback: stream.readback,
         on_count_mismatch: stream.on_count_mismatch,
+        locks,
         log,
     };
     session.streams.insert(name, Arc::new(stream));

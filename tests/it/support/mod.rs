@@ -9,6 +9,7 @@ pub mod faulty_store;
 pub mod inside;
 pub mod place;
 pub mod s3s;
+pub mod servers;
 pub mod tls;
 pub mod vault;
 pub mod wire;

@@ -65,6 +65,42 @@ const REFUSED: &[Refused] = &[
         "bucket = \"b\"",
         ": goes with kind = \"s3\", not with kind = \"directory\"; take it out or change the kind",
     ),
+    (
+        "stores.archive",
+        "object_lock = { mode = \"complience\", retain = \"1d\" }",
+        ".mode = \"complience\": must be \"compliance\" or \"governance\"; did you mean \"compliance\"?",
+    ),
+    (
+        "stores.archive",
+        "object_lock = { mode = \"compliance\", retain = \"0d\" }",
+        ".retain = \"0d\": must be 1d to 10000d",
+    ),
+    (
+        "stores.archive",
+        "object_lock = { mode = \"compliance\" }",
+        ".retain: missing: say how long after a window's end, such as \"2557d\"",
+    ),
+    (
+        "stores.archive",
+        "object_lock = { retain = \"2557d\" }",
+        ".mode: missing: say \"compliance\" or \"governance\"",
+    ),
+    (
+        "stores.archive",
+        "object_lock = \"compliance\"",
+        ": must be a table (a section of its own), and this is a text",
+    ),
+    ("stores.archive", "legal_hold = 1", "= 1: must be true or false, and this is a whole number"),
+    (
+        "stores.disk",
+        "object_lock = { mode = \"compliance\", retain = \"2557d\" }",
+        ": goes with kind = \"s3\", not with kind = \"directory\"; take it out or change the kind",
+    ),
+    (
+        "stores.disk",
+        "legal_hold = true",
+        ": goes with kind = \"s3\", not with kind = \"directory\"; take it out or change the kind",
+    ),
     ("stores.disk", "path = \"srv\"", "= \"srv\": must be an absolute path, beginning with `/`"),
 ];
 
