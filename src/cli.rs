@@ -16,7 +16,7 @@ mod status;
 mod verify;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -25,7 +25,7 @@ use crate::app::compose::Injected;
 use crate::app::daemon;
 use crate::app::observer::NoObserver;
 use crate::app::start_error::StartError;
-use crate::config::Config;
+use crate::config::{Config, Secrets};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
@@ -143,7 +143,7 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
     let level =
         global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
-    let config = || load(&global);
+    let config = || load(&global, Secrets::all);
     match command {
         Command::Run => {
             let controls = signals::controls()?;
@@ -158,7 +158,9 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Retry { stream, window } => {
             retry::run(&config()?, injected, stream, window, global.json).await
         }
-        Command::Verify(asked) => verify::run(config, injected, &asked, global.json, bars).await,
+        Command::Verify(asked) => {
+            verify::run(|| load(&global, Secrets::of_stores), injected, &asked, global.json, bars).await
+        }
         Command::Config => {
             let config = config()?;
             if global.json {
@@ -189,11 +191,11 @@ fn default_level(command: &Command) -> &'static str {
     }
 }
 
-fn load(global: &Global) -> Result<Config, CliError> {
+fn load(global: &Global, secrets: fn(Option<&Path>) -> Secrets<'_>) -> Result<Config, CliError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     // A variable that is no text cannot be one of ours.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    Config::load(&global.config, environment, credentials)
+    Config::load(&global.config, environment, secrets(credentials.as_deref()))
         .map_err(|e| CliError::new(Exit::Usage, e.to_string()))
 }

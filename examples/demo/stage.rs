@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use connvault::adapters::system_clock::SystemClock;
-use connvault::config::Config;
+use connvault::config::{Config, Secrets};
 use connvault::ports::clock::Clock;
 use connvault_sim::{Endpoint, Fault, Key, Records, RetryAfter, Rule, Simulator};
 use jiff::civil::Date;
@@ -103,7 +103,7 @@ impl Stage {
         let path = folder.join("config.toml");
         fs::write(&path, config(&folder, &provider, &store, first))?;
         Ok(Self {
-            config: Config::load(&path, std::iter::empty(), None)?,
+            config: Config::load(&path, std::iter::empty(), Secrets::all(None))?,
             records: records().len() as u64,
             folder,
             clock,

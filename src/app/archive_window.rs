@@ -196,13 +196,15 @@ pub(super) async fn commit(
         let Some(stored) = stored else { return archived_elsewhere(services, lease).await };
         // Nothing after this can be taken back: a holder that slept must not go on.
         services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
-        let ending = Ending::Archived {
-            key: stored.object.key.in_stream(stream.name()).to_string(),
-            rows: stored.object.rows,
-            bytes: stored.object.bytes,
-            sha256: stored.object.sha256,
+        let object = stored.object.clone();
+        let ending = |head| Ending::Archived {
+            key: object.key.in_stream(stream.name()).to_string(),
+            rows: object.rows,
+            bytes: object.bytes,
+            sha256: object.sha256,
             supersedes,
             count: CountVerdict::of(export.facts.export.counted, export.facts.rows),
+            head,
         };
         let body = EntryBody::Archived(Box::new(Archived {
             window: lease.window,
@@ -213,10 +215,10 @@ pub(super) async fn commit(
             orphans: stored.orphans,
         }));
         match stream.log.append(body, Some((lease, AttemptOutcome::Archived))).await? {
-            Appended::Committed(_) => {
+            Appended::Committed(head) => {
                 services.checkpoint.reached(Step::LedgerUpdated);
                 clear_spool(services, lease).await;
-                return Ok(ending);
+                return Ok(ending(head));
             }
             Appended::Overtaken => {}
         }

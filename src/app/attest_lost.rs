@@ -36,7 +36,7 @@ pub(super) async fn attest_lost(
         format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
     let body = EntryBody::Lost(Lost { window, reason, last_attempt });
     match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
-        Appended::Committed(_) => Ok(Ending::Lost),
+        Appended::Committed(head) => Ok(Ending::Lost { head }),
         // What the others wrote may have been this window: the next plan knows.
         Appended::Overtaken => {
             let now = services.clock.now();

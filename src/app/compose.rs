@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
-use crate::adapters::signature::{AllowedSigners, SigningKey};
+use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::credentials::{AccessKeys, ReloadingKeys};
 use crate::adapters::workspace::export_v2::{Timeouts, WorkspaceSettings, WorkspaceV2};
@@ -197,33 +197,6 @@ fn bucket(store: &S3Config) -> Result<S3Store, String> {
     S3Store::new(settings).map_err(|e| e.to_string())
 }
 
-/// The key that log entries are signed with, where the configuration names one.
-///
-/// # Errors
-/// When its file cannot be read, or holds no key that can sign.
-pub fn signing_key(config: &Config) -> Result<Option<SigningKey>, StartError> {
-    let Some(signing) = &config.signing else { return Ok(None) };
-    let failed = |e: String| StartError::config(format!("signing.key_file: {e}"));
-    let text = signing.key.read().map_err(|e| failed(e.to_string()))?;
-    let key =
-        SigningKey::parse(&text).map_err(|e| failed(format!("{}: {e}", signing.key.path().display())))?;
-    Ok(Some(key))
-}
-
-/// Whose signatures count, where the configuration says so.
-///
-/// # Errors
-/// When the file cannot be read, or a line of it is wrong.
-pub fn allowed_signers(config: &Config) -> Result<Option<AllowedSigners>, StartError> {
-    let Some(path) = config.signing.as_ref().and_then(|signing| signing.allowed_signers_file.as_ref()) else {
-        return Ok(None);
-    };
-    let failed =
-        |e: String| StartError::config(format!("signing.allowed_signers_file: {}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-    AllowedSigners::parse(&text).map(Some).map_err(|e| failed(e.to_string()))
-}
-
 /// The parts that every stream is made of.
 pub struct Parts<'a> {
     /// The configuration.
@@ -294,58 +267,4 @@ fn definition(source: &Source, stream: &StreamConfig) -> Definition {
 /// The name of this machine.
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-
-    use super::*;
-
-    fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        path
-    }
-
-    fn config(folder: &Path, signing: &str) -> Config {
-        let key = file(folder, "access-key", "secret");
-        let text = format!(
-            "[sources.hq]\nkind = \"huaweicloud-workspace\"\nregion = \"r\"\nproject_id = \"0\"\n\
-             [sources.hq.credentials]\nkind = \"aksk\"\naccess_key_file = {key:?}\nsecret_key_file = {key:?}\n\
-             [stores.disk]\nkind = \"directory\"\npath = \"/srv/records\"\n\
-             [streams.logins]\nsource = \"hq\"\nstore = \"disk\"\nwindow = \"1d\"\ntimezone = \"UTC\"\nstart = \"2026-11-01\"\n\
-             {signing}"
-        );
-        let path = file(folder, "config.toml", &text);
-        Config::load(&path, std::iter::empty(), None).unwrap()
-    }
-
-    #[test]
-    fn a_file_that_holds_no_signing_key_is_an_error_of_the_configuration_by_its_key() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(signing_key(&config(folder.path(), "")).unwrap().is_none());
-        let key = file(folder.path(), "key", "hunter2");
-        let error =
-            signing_key(&config(folder.path(), &format!("[signing]\nkey_file = {key:?}\n"))).unwrap_err();
-        let said = error.to_string();
-        assert!(
-            said.starts_with(&format!("signing.key_file: {}: this is no private key", key.display())),
-            "{said}"
-        );
-        assert!(!said.contains("hunter2"), "{said}");
-        assert_eq!(error.exit(), crate::exit_code::Exit::Usage);
-    }
-
-    #[test]
-    fn a_bad_line_of_the_allowed_signers_is_an_error_by_key_file_and_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let key = file(folder.path(), "key", "secret");
-        let signers = file(folder.path(), "allowed", "# nobody\nconnvault\n");
-        let signing = format!("[signing]\nkey_file = {key:?}\nallowed_signers_file = {signers:?}\n");
-        let said = allowed_signers(&config(folder.path(), &signing)).unwrap_err().to_string();
-        let start = format!("signing.allowed_signers_file: {}: line 2: there is no key", signers.display());
-        assert!(said.starts_with(&start), "{said}");
-    }
 }

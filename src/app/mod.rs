@@ -17,6 +17,7 @@ pub mod scratch;
 pub mod selection;
 pub mod services;
 pub mod session;
+pub mod signing;
 pub mod start_error;
 pub mod stream;
 pub mod stream_log;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::count::CountVerdict;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
-use crate::domain::log_entry::Supersedes;
+use crate::domain::log_entry::{Head, Supersedes};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 
@@ -61,13 +61,18 @@ pub enum Ending {
         supersedes: Option<Supersedes>,
         /// What the provider's own count said of it.
         count: CountVerdict,
+        /// The head of the log, which is its entry now.
+        head: Head,
     },
     /// It was in the log before.
     AlreadyArchived,
     /// It was pulled again, and its records are the same.
     Unchanged,
     /// It was attested as lost.
-    Lost,
+    Lost {
+        /// The head of the log, which says so now.
+        head: Head,
+    },
     /// Somebody else works on it.
     HeldElsewhere,
     /// It failed.

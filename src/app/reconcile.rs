@@ -187,7 +187,7 @@ impl Run<'_> {
         let handle = self.tasks.spawn(async move {
             let ending = work(&look.services, &stream, window, task).await;
             let lifted = match ending {
-                Ending::Archived { .. } | Ending::Lost => look.lift_holds(&worked).await,
+                Ending::Archived { .. } | Ending::Lost { .. } => look.lift_holds(&worked).await,
                 _ => Vec::new(),
             };
             Done::Worked(worked, window, ending, lifted)
@@ -236,7 +236,7 @@ impl Run<'_> {
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
         self.report.ending(&stream, window, &ending);
         match &ending {
-            Ending::Archived { .. } | Ending::Lost => {
+            Ending::Archived { .. } | Ending::Lost { .. } => {
                 // A window that was in flight before this machine failed says nothing about it.
                 if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
                     lifted.push(Resource::Daemon);
@@ -245,7 +245,7 @@ impl Run<'_> {
                 self.report.works_again(lifted);
                 self.waits = 0;
                 match ending {
-                    Ending::Lost => self.tally.lost += 1,
+                    Ending::Lost { .. } => self.tally.lost += 1,
                     Ending::Archived { supersedes: Some(_), .. } => self.tally.revised += 1,
                     _ => self.tally.archived += 1,
                 }

@@ -48,14 +48,14 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived { key, rows, bytes, sha256, supersedes, count } => {
+            Ending::Archived { key, rows, bytes, sha256, supersedes, count, head } => {
                 let count = self.count(stream, window, *count);
                 match supersedes {
                     None => {
-                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, "window archived");
+                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, %head, "window archived");
                     }
                     Some(Supersedes { rows_added, rows_removed, rows_changed, .. }) => {
-                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, rows_added, rows_removed, rows_changed,
+                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, %head, rows_added, rows_removed, rows_changed,
                             "window revised: its records have changed since it was archived");
                     }
                 }
@@ -64,7 +64,9 @@ impl Report {
                 tracing::info!(%stream, %window, "window pulled again: its records are the same")
             }
             Ending::AlreadyArchived => tracing::info!(%stream, %window, "window is in the log already"),
-            Ending::Lost => tracing::error!(%stream, %window, "window lost: the provider no longer has it"),
+            Ending::Lost { head } => {
+                tracing::error!(%stream, %window, %head, "window lost: the provider no longer has it")
+            }
             Ending::HeldElsewhere => tracing::info!(%stream, %window, "window is being worked on elsewhere"),
             Ending::Interrupted => tracing::info!(%stream, %window, "window abandoned, to be taken up again"),
             Ending::Failed(failure) => self.failure(stream, window, failure),

@@ -22,6 +22,7 @@ use super::failure_policy::of_ledger;
 use super::reconcile::Streams;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
+use super::signing;
 use super::start_error::StartError;
 
 /// A run that may begin.
@@ -44,7 +45,7 @@ impl Session {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = open_ledger(&state_dir).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
-        let signing_key = compose::signing_key(config)?.map(Arc::new);
+        let signing_key = signing::signing_key(config, injected.clock.now())?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;

@@ -64,7 +64,7 @@ pub struct StreamLog {
 #[derive(Debug)]
 pub enum Appended {
     /// The entry is in the log, and it is ours.
-    Committed(Seq),
+    Committed(Head),
     /// Somebody else appended first; the ledger knows their entries now, and what was to be said may no longer be so.
     Overtaken,
 }
@@ -101,8 +101,8 @@ impl StreamLog {
                 return Ok(());
             }
             let body = EntryBody::Stream(StreamOpened { definition: definition.clone() });
-            if let Appended::Committed(seq) = self.append(body, None).await? {
-                tracing::info!(stream = %self.stream, seq = seq.get(), "stream opened");
+            if let Appended::Committed(head) = self.append(body, None).await? {
+                tracing::info!(stream = %self.stream, %head, "stream opened");
                 return Ok(());
             }
         }
@@ -209,7 +209,7 @@ impl StreamLog {
         self.locks.check(&key, &lock, &locked).await?;
         self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
-        Ok(Appended::Committed(seq))
+        Ok(Appended::Committed(sealed.head()))
     }
 
     /// Stores the signature of an entry that is about to be stored. Its key holds the entry's own hash, so what a crash or

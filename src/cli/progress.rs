@@ -37,7 +37,8 @@ impl Observer for Bar {
             }
             Event::Started { stream, window } => self.bar.set_message(format!("{stream} {window}")),
             Event::Finished {
-                ending: Ending::Archived { .. } | Ending::AlreadyArchived | Ending::Unchanged | Ending::Lost,
+                ending:
+                    Ending::Archived { .. } | Ending::AlreadyArchived | Ending::Unchanged | Ending::Lost { .. },
                 ..
             } => {
                 self.bar.inc(1);

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::backfill::When;
 use super::progress::MeterBar;
 use super::{CliError, output, retry};
-use crate::app::compose::{self, Injected};
+use crate::app::compose::Injected;
+use crate::app::signing;
 use crate::app::start_error::StartError;
 use crate::app::verify::{self, Meter, Report, Sample, Target, targets};
 use crate::config::Config;
@@ -155,7 +156,7 @@ pub(super) async fn run(
             if let Some(stream) = asked.stream.as_ref().filter(|name| !config.streams.contains_key(name)) {
                 return Err(retry::unknown_stream(&config, stream));
             }
-            let signers = if given.is_some() { given } else { compose::allowed_signers(&config)? };
+            let signers = if given.is_some() { given } else { signing::allowed_signers(&config)? };
             (targets::of_config(&config)?, signers)
         }
     };
@@ -264,7 +265,7 @@ fn summary(stream: &StreamName, report: &Report) -> String {
         findings => format!("; {}", output::count(findings, "finding")),
     };
     match report.head {
-        Some(head) => text + &format!("; head {}:{}\n", head.seq, head.hash),
+        Some(head) => text + &format!("; head {head}\n"),
         None => text + "\n",
     }
 }

@@ -4,13 +4,14 @@
 //! then by `config`, which merges. What the first pass accepted, the second has no more to say about.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::{Environment, File, FileFormat, Source as _, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Origin, Problem, ProblemKind};
 use super::model::Config;
+use super::secret::Secrets;
 use super::tree::{KeyPath, Places, Report};
 use super::{not_yet, parse};
 
@@ -20,15 +21,14 @@ const SEPARATOR: &str = "__";
 
 impl Config {
     /// Reads the file at `path`, lets the variables `CONNVAULT__…` of `environment` override it
-    /// (`CONNVAULT__DAEMON__CONCURRENCY=8`), and checks all of it, the readability of every secret included.
-    /// `credentials_directory` is what systemd's `$CREDENTIALS_DIRECTORY` says.
+    /// (`CONNVAULT__DAEMON__CONCURRENCY=8`), and checks all of it, the readability of the `secrets` included.
     ///
     /// # Errors
     /// All that is wrong, not only the first.
     pub fn load(
         path: &Path,
         environment: impl Iterator<Item = (String, String)>,
-        credentials_directory: Option<PathBuf>,
+        secrets: Secrets<'_>,
     ) -> Result<Self, ConfigError> {
         let whole = |kind| Problem {
             origin: Origin::File { path: path.to_owned(), line: None },
@@ -52,7 +52,7 @@ impl Config {
         let mut report = Report::new(places);
         let mut root = Value::from(merged);
         not_yet::refuse(&mut root, &mut report);
-        let config = parse::config(root, credentials_directory.as_deref(), &mut report);
+        let config = parse::config(root, secrets, &mut report);
         let mut problems = report.finish();
         problems.extend(variables.misspelt);
         match config {

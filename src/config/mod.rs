@@ -31,6 +31,6 @@ pub use model::{
     Signing, Source, SourceApi, Sse, Store, Stream,
 };
 pub use nearest::nearest;
-pub use secret::{SecretError, SecretFile};
+pub use secret::{SecretError, SecretFile, Secrets};
 pub use text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
 pub use units::ByteSize;

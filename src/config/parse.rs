@@ -8,7 +8,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU8;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use config::Value;
@@ -17,14 +17,14 @@ use jiff::SignedDuration;
 use super::error::ProblemKind;
 use super::model::{AkSk, Config, Daemon, Signing};
 use super::raw::{RawConfig, RawDaemon, RawSigning};
-use super::secret::SecretFile;
+use super::secret::{SecretFile, Secrets};
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
 use super::units::{DURATION_FORM, parse_duration};
 
 /// All of it; `None` where there is a problem in the report.
-pub(super) fn config(root: Value, credentials: Option<&Path>, report: &mut Report) -> Option<Config> {
+pub(super) fn config(root: Value, secrets: Secrets, report: &mut Report) -> Option<Config> {
     let raw = RawConfig::read(KeyPath::default(), Some(root), report);
     if raw.streams.entries.is_empty() {
         let missing = "there is nothing to archive; add a section such as [streams.logins]";
@@ -35,12 +35,13 @@ pub(super) fn config(root: Value, credentials: Option<&Path>, report: &mut Repor
         stores: raw.stores.entries.keys().cloned().collect(),
     };
     let daemon = daemon(raw.daemon, report);
-    let sources = named(raw.sources, report, |raw, report| source::source(raw, credentials, report));
-    let stores = named(raw.stores, report, |raw, report| store::store(raw, credentials, report));
+    let sources =
+        named(raw.sources, report, |raw, report| source::source(raw, secrets.unless_of_stores(), report));
+    let stores = named(raw.stores, report, |raw, report| store::store(raw, secrets, report));
     // A stream is checked against its source as far as the source is right.
     let streams = named(raw.streams, report, |raw, report| stream::stream(raw, &names, &sources, report));
     let signing = match raw.signing {
-        Some(raw) => signing(raw, credentials, report).map(Some),
+        Some(raw) => signing(raw, secrets.unless_of_stores(), report).map(Some),
         None => Some(None),
     };
     Some(Config { daemon: daemon?, sources, stores, streams, signing: signing? })
@@ -73,8 +74,8 @@ fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
 }
 
 /// Without a key the section would sign nothing, and so may not stand there.
-fn signing(raw: RawSigning, credentials: Option<&Path>, report: &mut Report) -> Option<Signing> {
-    let key = secret(raw.key_file, credentials, report)
+fn signing(raw: RawSigning, secrets: Secrets, report: &mut Report) -> Option<Signing> {
+    let key = secret(raw.key_file, secrets, report)
         .required("name the file with the private key (ssh-keygen -t ed25519 -N '')", report);
     let allowed_signers_file = raw.allowed_signers_file.map(readable, report).optional();
     Some(Signing { key: key?, allowed_signers_file: allowed_signers_file? })
@@ -117,15 +118,13 @@ fn duration(
 }
 
 /// A secret file. It is read once, so that an unreadable one is found now and not in the night; nothing is kept.
-fn secret(
-    setting: Setting<SecretText>,
-    credentials: Option<&Path>,
-    report: &mut Report,
-) -> Setting<SecretFile> {
-    let file = setting.map(|SecretText(text)| SecretFile::parse(&text, credentials), report);
+fn secret(setting: Setting<SecretText>, secrets: Secrets, report: &mut Report) -> Setting<SecretFile> {
+    let file = setting.map(|SecretText(text)| secrets.file(&text), report);
     file.try_map(
         |file| {
-            file.read()?;
+            if secrets.are_read() {
+                file.read()?;
+            }
             Ok(file)
         },
         report,
@@ -135,13 +134,13 @@ fn secret(
 fn ak_sk(
     (access_key, secret_key): (Setting<SecretText>, Setting<SecretText>),
     security_token: Setting<SecretText>,
-    credentials: Option<&Path>,
+    secrets: Secrets,
     report: &mut Report,
 ) -> Option<AkSk> {
     let access_key =
-        secret(access_key, credentials, report).required("name the file with the access key's id", report);
+        secret(access_key, secrets, report).required("name the file with the access key's id", report);
     let secret_key =
-        secret(secret_key, credentials, report).required("name the file with the secret key", report);
-    let security_token = secret(security_token, credentials, report).optional();
+        secret(secret_key, secrets, report).required("name the file with the secret key", report);
+    let security_token = secret(security_token, secrets, report).optional();
     Some(AkSk { access_key: access_key?, secret_key: secret_key?, security_token: security_token? })
 }

@@ -17,6 +17,55 @@ const LARGEST: u64 = 64 * 1024;
 /// What stands for the directory where systemd's `LoadCredential=` puts its files.
 const PLACEHOLDER: &str = "${CREDENTIALS_DIRECTORY}/";
 
+/// Which secrets a command reads, and where systemd has put them.
+#[derive(Debug, Clone, Copy)]
+pub struct Secrets<'a> {
+    credentials: Option<&'a Path>,
+    needed: Needed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    All,
+    /// Whoever only reads archives has no business with the provider's keys, nor with the one that signs.
+    OfStores,
+    None,
+}
+
+impl Secrets<'_> {
+    /// Every secret must be there; `credentials` is what systemd's `$CREDENTIALS_DIRECTORY` says.
+    pub fn all(credentials: Option<&Path>) -> Secrets<'_> {
+        Secrets { credentials, needed: Needed::All }
+    }
+
+    /// Only those of the stores must be there.
+    pub fn of_stores(credentials: Option<&Path>) -> Secrets<'_> {
+        Secrets { credentials, needed: Needed::OfStores }
+    }
+
+    /// For a section that is none of a store.
+    pub(super) fn unless_of_stores(self) -> Self {
+        match self.needed {
+            Needed::OfStores => Self { needed: Needed::None, ..self },
+            Needed::All | Needed::None => self,
+        }
+    }
+
+    pub(super) fn are_read(self) -> bool {
+        self.needed != Needed::None
+    }
+
+    /// The file that `text` names. Of one that is not read it does not matter whether the credentials are there.
+    pub(super) fn file(self, text: &str) -> Result<SecretFile, BadSecretPath> {
+        match SecretFile::parse(text, self.credentials) {
+            Err(BadSecretPath::NoCredentialsDirectory) if !self.are_read() => {
+                SecretFile::parse(text, Some(Path::new("/run/credentials")))
+            }
+            file => file,
+        }
+    }
+}
+
 /// A file that holds one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFile {

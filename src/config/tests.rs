@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Secrets};
 
 /// A configuration file and a credentials directory beside it.
 struct Files {
@@ -62,7 +62,7 @@ impl Files {
     fn load_with(&self, text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         fs::write(self.path(), text).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::load(&self.path(), environment, Some(self.credentials()))
+        Config::load(&self.path(), environment, Secrets::all(Some(&self.credentials())))
     }
 
     /// The report on `text`, without the directory.

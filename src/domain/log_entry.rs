@@ -4,6 +4,8 @@
 //! before it, so that no entry can be changed, taken out or put in without every later one telling. Reading
 //! tolerates fields that it does not know (a later version may add some); it never tolerates another `format`.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -307,6 +309,13 @@ pub struct Head {
     pub seq: Seq,
     /// The SHA-256 of its stored bytes.
     pub hash: Sha256,
+}
+
+/// `SEQ:HASH`, as `verify --expect-head` takes it.
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
 }
 
 /// Where the entry after `head` stands and what it names as the one before it.

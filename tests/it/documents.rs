@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use connvault::config::Config;
+use connvault::config::{Config, Secrets};
 use connvault::domain::log_entry::LogEntry;
 
 fn root() -> &'static Path {
@@ -126,6 +126,6 @@ fn the_configuration_in_the_readme_loads() {
     }
     let path = folder.path().join("config.toml");
     std::fs::write(&path, example).unwrap();
-    let config = Config::load(&path, std::iter::empty(), Some(folder.path().to_owned()));
+    let config = Config::load(&path, std::iter::empty(), Secrets::all(Some(folder.path())));
     assert!(config.is_ok(), "{}", config.unwrap_err());
 }

@@ -292,6 +292,10 @@ async fn with_a_configuration_every_store_is_read_without_a_state_directory_and_
     let vault = Vault::in_directory().await;
     vault.once().await;
     fs::remove_dir_all(vault.state_dir()).unwrap();
+    // Whoever only reads archives need not be given the provider's keys, nor the one that signs.
+    for secret in ["source-ak", "source-sk", "signing-key"] {
+        fs::remove_file(vault.path(secret)).unwrap();
+    }
     let requests = vault.sim.requests().len();
     let output = vault.connvault(&["verify", "--level", "bytes"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -1,7 +1,6 @@
 //! `[sources.*]`
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -9,6 +8,7 @@ use jiff::SignedDuration;
 use super::super::endpoint::Endpoint;
 use super::super::model::{Credentials, Source, SourceApi};
 use super::super::raw::{RawCredentials, RawSource, RawWorkspace};
+use super::super::secret::Secrets;
 use super::super::setting::{Setting, UrlText};
 use super::super::text::{BadText, Region};
 use super::super::tree::Report;
@@ -20,14 +20,14 @@ const PROVIDER_KEEPS: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
 
-pub(super) fn source(raw: RawSource, credentials: Option<&Path>, report: &mut Report) -> Option<Source> {
+pub(super) fn source(raw: RawSource, secrets: Secrets, report: &mut Report) -> Option<Source> {
     match raw {
-        RawSource::Workspace(raw) => workspace(*raw, credentials, report),
+        RawSource::Workspace(raw) => workspace(*raw, secrets, report),
         RawSource::Unknown => None,
     }
 }
 
-fn workspace(raw: RawWorkspace, credentials: Option<&Path>, report: &mut Report) -> Option<Source> {
+fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option<Source> {
     let region = raw
         .region
         .map(region, report)
@@ -44,7 +44,7 @@ fn workspace(raw: RawWorkspace, credentials: Option<&Path>, report: &mut Report)
     let first_byte_timeout = timeout(raw.first_byte_timeout, 120, report);
     let stall_timeout = timeout(raw.stall_timeout, 60, report);
     let max_body = raw.max_body.map(max_body, report).or(ByteSize::SINGLE_PUT);
-    let credentials = credentials_of(raw.credentials, credentials, report);
+    let credentials = credentials_of(raw.credentials, secrets, report);
     let (region, endpoint_of_region) = region?;
     Some(Source {
         region,
@@ -71,11 +71,11 @@ fn region(text: String) -> Result<(Region, Endpoint), String> {
     Ok((region, endpoint))
 }
 
-fn credentials_of(raw: RawCredentials, directory: Option<&Path>, report: &mut Report) -> Option<Credentials> {
+fn credentials_of(raw: RawCredentials, secrets: Secrets, report: &mut Report) -> Option<Credentials> {
     match raw {
         RawCredentials::AkSk(raw) => {
             let keys = (raw.access_key_file, raw.secret_key_file);
-            ak_sk(keys, raw.security_token_file, directory, report).map(Credentials::AkSk)
+            ak_sk(keys, raw.security_token_file, secrets, report).map(Credentials::AkSk)
         }
         RawCredentials::Unknown => None,
     }

@@ -1,13 +1,13 @@
 //! `[stores.*]`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use jiff::SignedDuration;
 
 use super::super::error::ProblemKind;
 use super::super::model::{CreateOnlyMode, DirectoryStore, ObjectLock, ReadbackMode, S3Store, Sse, Store};
 use super::super::raw::{RawDirectory, RawObjectLock, RawS3, RawStore};
+use super::super::secret::Secrets;
 use super::super::setting::{Setting, UrlText};
 use super::super::text::{KmsKeyId, MOST_TAGS, Prefix, TagName, Tags};
 use super::super::tree::{Named, Report};
@@ -15,15 +15,15 @@ use super::super::units::LONGEST_DURATION;
 use super::{absolute, ak_sk, duration, readable};
 use crate::domain::lock::RetentionMode;
 
-pub(super) fn store(raw: RawStore, credentials: Option<&Path>, report: &mut Report) -> Option<Store> {
+pub(super) fn store(raw: RawStore, secrets: Secrets, report: &mut Report) -> Option<Store> {
     match raw {
-        RawStore::S3(raw) => s3(*raw, credentials, report).map(|store| Store::S3(Box::new(store))),
+        RawStore::S3(raw) => s3(*raw, secrets, report).map(|store| Store::S3(Box::new(store))),
         RawStore::Directory(raw) => directory(*raw, report).map(Store::Directory),
         RawStore::Unknown => None,
     }
 }
 
-fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3Store> {
+fn s3(raw: RawS3, secrets: Secrets, report: &mut Report) -> Option<S3Store> {
     let bucket = raw.bucket.map(|text| text.parse(), report).required("name the bucket", report);
     let region = raw.region.map(|text| text.parse(), report);
     let region = region.required("name the region that requests are signed for", report);
@@ -31,7 +31,7 @@ fn s3(raw: RawS3, credentials: Option<&Path>, report: &mut Report) -> Option<S3S
     let path_style = raw.path_style.or(false);
     let prefix = raw.prefix.map(|text| text.parse(), report).or(Prefix::default());
     let keys = (raw.access_key_file, raw.secret_key_file);
-    let credentials = ak_sk(keys, raw.security_token_file, credentials, report);
+    let credentials = ak_sk(keys, raw.security_token_file, secrets, report);
     let ca_file = raw.ca_file.map(readable, report).optional();
     let create_only = raw.create_only.one_of(CREATE_ONLY, report).or(CreateOnlyMode::Auto);
     let readback = readback(raw.readback, report);

@@ -68,6 +68,8 @@ fn a_wrong_variable_is_named_by_its_name() {
 fn the_environment_alone_does_not_make_up_for_the_file() {
     let files = Files::new();
     let gone = files.directory.path().join("gone.toml");
-    let error = super::Config::load(&gone, std::iter::empty(), None).unwrap_err().to_string();
+    let error = super::Config::load(&gone, std::iter::empty(), super::super::Secrets::all(None))
+        .unwrap_err()
+        .to_string();
     assert!(error.ends_with("gone.toml: cannot read it: No such file or directory (os error 2); name another file with --config"), "{error}");
 }

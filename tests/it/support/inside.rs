@@ -17,7 +17,7 @@ use connvault::app::start_error::StartError;
 use connvault::app::stream::Stream;
 use connvault::app::stream_log::StreamLog;
 use connvault::app::survey::{Judged, survey};
-use connvault::config::Config;
+use connvault::config::{Config, Secrets};
 use connvault::domain::lock::LockPolicy;
 use connvault::domain::log_entry::Writer;
 use connvault::domain::window::Window;
@@ -30,7 +30,7 @@ use super::faulty_store::FaultyStore;
 
 /// Begins a session by the configuration at `config`.
 pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
-    let config = Config::load(config, std::iter::empty(), None).unwrap();
+    let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
     let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
     Session::begin(&config, &injected).await
 }

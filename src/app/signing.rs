@@ -1,0 +1,129 @@
+//! The key that signs, and whose signatures count: both read from the files that the configuration names.
+
+use jiff::Timestamp;
+
+use super::start_error::StartError;
+use crate::adapters::signature::{AllowedSigners, SigningKey};
+use crate::config::Config;
+
+/// The key that log entries are signed with, where the configuration names one. Where it also says whose signatures
+/// count, those of this key must: a log that its own `verify` refuses would only be found out by the auditor.
+///
+/// # Errors
+/// When its file cannot be read, holds no key that can sign, or its signatures would not count `now`.
+pub fn signing_key(config: &Config, now: Timestamp) -> Result<Option<SigningKey>, StartError> {
+    let Some(signing) = &config.signing else { return Ok(None) };
+    let failed = |e: String| StartError::config(format!("signing.key_file: {e}"));
+    let text = signing.key.read().map_err(|e| failed(e.to_string()))?;
+    let key =
+        SigningKey::parse(&text).map_err(|e| failed(format!("{}: {e}", signing.key.path().display())))?;
+    if let (Some(signers), Some(file)) = (allowed_signers(config)?, &signing.allowed_signers_file) {
+        const MESSAGE: &[u8] = b"whether a signature of this key counts";
+        signers.verify(None, MESSAGE, &key.sign(MESSAGE), now).map_err(|error| {
+            let (own, file, line) = (signing.key.path().display(), file.display(), key.public_key_line());
+            failed(format!(
+                "{own}: what it signs would not count by {file}: {error}; add this line to {file}: connvault {line}"
+            ))
+        })?;
+    }
+    Ok(Some(key))
+}
+
+/// Whose signatures count, where the configuration says so.
+///
+/// # Errors
+/// When the file cannot be read, or a line of it is wrong.
+pub fn allowed_signers(config: &Config) -> Result<Option<AllowedSigners>, StartError> {
+    let Some(path) = config.signing.as_ref().and_then(|signing| signing.allowed_signers_file.as_ref()) else {
+        return Ok(None);
+    };
+    let failed =
+        |e: String| StartError::config(format!("signing.allowed_signers_file: {}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    AllowedSigners::parse(&text).map(Some).map_err(|e| failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::Secrets;
+
+    fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn config(folder: &Path, signing: &str) -> Config {
+        let key = file(folder, "access-key", "secret");
+        let text = format!(
+            "[sources.hq]\nkind = \"huaweicloud-workspace\"\nregion = \"r\"\nproject_id = \"0\"\n\
+             [sources.hq.credentials]\nkind = \"aksk\"\naccess_key_file = {key:?}\nsecret_key_file = {key:?}\n\
+             [stores.disk]\nkind = \"directory\"\npath = \"/srv/records\"\n\
+             [streams.logins]\nsource = \"hq\"\nstore = \"disk\"\nwindow = \"1d\"\ntimezone = \"UTC\"\nstart = \"2026-11-01\"\n\
+             {signing}"
+        );
+        let path = file(folder, "config.toml", &text);
+        Config::load(&path, std::iter::empty(), Secrets::all(None)).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_holds_no_signing_key_is_an_error_of_the_configuration_by_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(signing_key(&config(folder.path(), ""), now()).unwrap().is_none());
+        let key = file(folder.path(), "key", "hunter2");
+        let error = signing_key(&config(folder.path(), &format!("[signing]\nkey_file = {key:?}\n")), now())
+            .unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with(&format!("signing.key_file: {}: this is no private key", key.display())),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+        assert_eq!(error.exit(), crate::exit_code::Exit::Usage);
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-24T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_signing_key_whose_signatures_would_not_count_is_an_error_with_the_line_that_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let pem = |seed: u8| {
+            let pair = ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
+            let key = ssh_key::PrivateKey::from(pair);
+            key.to_openssh(ssh_key::LineEnding::LF).unwrap().to_string()
+        };
+        let key = file(folder.path(), "key", &pem(1));
+        let other = SigningKey::parse(&pem(2).into()).unwrap();
+        let own = SigningKey::parse(&pem(1).into()).unwrap();
+        let signers = folder.path().join("allowed");
+        let signing = format!("[signing]\nkey_file = {key:?}\nallowed_signers_file = {signers:?}\n");
+        let lines = [
+            format!("connvault {}", other.public_key_line()),
+            format!("connvault valid-before=\"20261123Z\" {}", own.public_key_line()),
+        ];
+        for line in lines {
+            std::fs::write(&signers, line).unwrap();
+            let said = signing_key(&config(folder.path(), &signing), now()).unwrap_err().to_string();
+            assert!(said.ends_with(&format!(": connvault {}", own.public_key_line())), "{said}");
+        }
+        std::fs::write(&signers, format!("connvault {}", own.public_key_line())).unwrap();
+        assert!(signing_key(&config(folder.path(), &signing), now()).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_bad_line_of_the_allowed_signers_is_an_error_by_key_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = file(folder.path(), "key", "secret");
+        let signers = file(folder.path(), "allowed", "# nobody\nconnvault\n");
+        let signing = format!("[signing]\nkey_file = {key:?}\nallowed_signers_file = {signers:?}\n");
+        let said = allowed_signers(&config(folder.path(), &signing)).unwrap_err().to_string();
+        let start = format!("signing.allowed_signers_file: {}: line 2: there is no key", signers.display());
+        assert!(said.starts_with(&start), "{said}");
+    }
+}
