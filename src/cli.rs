@@ -9,6 +9,7 @@ mod ledger_view;
 mod output;
 mod plan;
 mod progress;
+mod rebuild;
 mod reconcile;
 mod retry;
 mod signals;
@@ -84,6 +85,8 @@ enum Command {
     },
     /// Check archives against their logs; exit 3 if anything is wrong
     Verify(verify::Asked),
+    /// Make a lost or damaged ledger anew from the logs in the stores; exit 3 if one of them does not verify
+    Rebuild(rebuild::Asked),
     /// Show the configuration in force, secrets left out
     Config,
     /// Print a completion script
@@ -137,9 +140,10 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, injected: Inject
 
 async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
     let Cli { global, command } = cli;
-    let bars = matches!(command, Command::Once | Command::Backfill(_) | Command::Verify(_))
-        .then(|| progress::bars(global.json))
-        .flatten();
+    let bars =
+        matches!(command, Command::Once | Command::Backfill(_) | Command::Verify(_) | Command::Rebuild(_))
+            .then(|| progress::bars(global.json))
+            .flatten();
     let level =
         global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
@@ -161,6 +165,7 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Verify(asked) => {
             verify::run(|| load(&global, Secrets::of_stores), injected, &asked, global.json, bars).await
         }
+        Command::Rebuild(asked) => rebuild::run(&config()?, injected, &asked, global.json, bars).await,
         Command::Config => {
             let config = config()?;
             if global.json {

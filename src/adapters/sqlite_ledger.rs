@@ -17,9 +17,9 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 
 use crate::domain::failure::Failure;
-use crate::domain::log_entry::SealedEntry;
+use crate::domain::log_entry::{Definition, SealedEntry};
 use crate::domain::name::StreamName;
-use crate::domain::snapshot::{Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::ledger::{
     Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject, Purpose,
@@ -48,6 +48,30 @@ impl Ledger for SqliteLedger {
         for entry in entries {
             apply::apply(&mut transaction, stream, entry).await?;
         }
+        transaction.commit().await
+    }
+
+    async fn accept(
+        &self,
+        stream: &StreamName,
+        definition: &Definition,
+        entries: &[SealedEntry],
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        for entry in entries {
+            apply::accept(&mut transaction, stream, definition, entry).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn rebuilt(
+        &self,
+        stream: &StreamName,
+        as_of: Timestamp,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        apply::rebuilt(&mut transaction, stream, as_of, fingerprint).await?;
         transaction.commit().await
     }
 

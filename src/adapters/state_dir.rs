@@ -93,10 +93,50 @@ impl StateDir {
         self.path.join("scratch")
     }
 
+    /// The file in which a ledger is made that is to take the place of the one that is there. What an earlier try left of
+    /// it is removed.
+    ///
+    /// # Errors
+    /// When that cannot be removed.
+    pub fn new_ledger(&self) -> std::io::Result<PathBuf> {
+        let path = self.path.join(NEW_LEDGER);
+        remove_database(&path)?;
+        Ok(path)
+    }
+
+    /// Puts the new ledger, which must be closed, into the place of the old one.
+    ///
+    /// The old one goes first, file by file, its write-ahead log after it: SQLite would play the log of one database into
+    /// another that stands under its name, and throws it away where there is none. A crash in between leaves no ledger,
+    /// which is none the worse: one is made from the log at the next start.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn replace_ledger(&self) -> std::io::Result<()> {
+        remove_database(&self.ledger())?;
+        std::fs::rename(self.path.join(NEW_LEDGER), self.ledger())?;
+        File::open(&self.path)?.sync_all()
+    }
+
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         ledger_path(&self.path)
     }
+}
+
+const NEW_LEDGER: &str = "ledger.rebuilt.sqlite3";
+
+/// Removes a database with the files that SQLite keeps beside it.
+fn remove_database(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The ledger's file in the state directory at `path`.

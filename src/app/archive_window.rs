@@ -24,7 +24,7 @@ use crate::ports::checkpoint::Step;
 use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
 use crate::ports::record_source::ExportRequest;
 
-use super::attest_lost::attest_lost;
+use super::attest::{attest_lost, attest_parked};
 use super::counting::{compare, count};
 use super::data_object;
 use super::failure_policy::{consequence, of_ledger, of_source};
@@ -51,6 +51,7 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         Task::Archive { .. } | Task::AttestLost => (task, Purpose::Settle),
         Task::Revisit { .. } if expired => return Ending::AlreadyArchived,
         Task::Revisit { .. } => (task, Purpose::Revisit),
+        Task::AttestParked => return attest_parked(services, stream, window).await,
     };
     let lease = match take_lease(services, stream, window, purpose).await {
         Ok(Ok(lease)) => lease,
@@ -62,7 +63,7 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         match task {
             Task::Archive { .. } => archive(services, stream, &lease).await,
             Task::Revisit { .. } => revisit(services, stream, &lease).await,
-            Task::AttestLost => attest_lost(services, stream, &lease).await,
+            Task::AttestLost | Task::AttestParked => attest_lost(services, stream, &lease).await,
         }
     };
     let outcome = tokio::select! {

@@ -252,6 +252,12 @@ impl Parts<'_> {
     }
 }
 
+/// What the log of `stream` must say that it is.
+pub fn definition_of(config: &Config, stream: &StreamName) -> Option<Definition> {
+    let settings = config.streams.get(stream)?;
+    Some(definition(config.sources.get(&settings.source)?, settings))
+}
+
 /// What the stream's log must say that it is.
 fn definition(source: &Source, stream: &StreamConfig) -> Definition {
     Definition {

@@ -45,7 +45,7 @@ pub fn consequence(
 }
 
 /// What the failure holds up besides the window.
-fn shared(rules: &StreamRules, failure: &Failure) -> Option<Resource> {
+pub fn shared(rules: &StreamRules, failure: &Failure) -> Option<Resource> {
     match (failure.scope, failure.kind) {
         (Scope::Daemon, _) | (_, FailureKind::Local) => Some(Resource::Daemon),
         (Scope::Source, _) => Some(Resource::Source(rules.source.clone())),

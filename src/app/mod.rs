@@ -1,7 +1,7 @@
 //! What the daemon does, in terms of ports: open streams, archive windows, reconcile, report.
 
 pub mod archive_window;
-pub mod attest_lost;
+pub mod attest;
 pub mod compose;
 mod counting;
 pub mod daemon;
@@ -10,6 +10,7 @@ pub mod failure_policy;
 pub mod object_locks;
 pub mod observer;
 pub mod planning;
+pub mod rebuild;
 pub mod reconcile;
 pub mod report;
 pub mod revisit;

@@ -73,6 +73,11 @@ pub enum Ending {
         /// The head of the log, which says so now.
         head: Head,
     },
+    /// That it is parked is in the log.
+    Parked {
+        /// The head of the log, which says so now.
+        head: Head,
+    },
     /// Somebody else works on it.
     HeldElsewhere,
     /// It failed.

@@ -258,7 +258,8 @@ impl Run<'_> {
                 }
             }
             Ending::Unchanged => self.tally.unchanged += 1,
-            Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
+            Ending::AlreadyArchived | Ending::Parked { .. } | Ending::HeldElsewhere | Ending::Interrupted => {
+            }
         }
         self.stale |= self.queue.is_empty();
         self.reconciler.observer.on(&Event::Finished { stream, window, ending });

@@ -67,6 +67,9 @@ impl Report {
             Ending::Lost { head } => {
                 tracing::error!(%stream, %window, %head, "window lost: the provider no longer has it")
             }
+            Ending::Parked { head } => {
+                tracing::error!(%stream, %window, %head, "window parked until an operator looks: `status` says why and what to do");
+            }
             Ending::HeldElsewhere => tracing::info!(%stream, %window, "window is being worked on elsewhere"),
             Ending::Interrupted => tracing::info!(%stream, %window, "window abandoned, to be taken up again"),
             Ending::Failed(failure) => self.failure(stream, window, failure),

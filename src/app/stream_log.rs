@@ -236,7 +236,7 @@ impl StreamLog {
         Ok(match state {
             Some(WindowState::Archived { seq, .. }) => match body {
                 EntryBody::Archived(archived) => archived.supersedes.is_none_or(|follows| follows.seq != seq),
-                EntryBody::Stream(_) | EntryBody::Lost(_) => true,
+                EntryBody::Stream(_) | EntryBody::Lost(_) | EntryBody::Parked(_) => true,
             },
             // A lost window that was pulled all the same is archived after all.
             Some(WindowState::Lost { .. }) => matches!(body, EntryBody::Lost(_)),

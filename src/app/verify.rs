@@ -10,6 +10,8 @@ mod log;
 mod objects;
 pub mod targets;
 
+pub(in crate::app) use log::fetch;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -38,7 +38,11 @@ impl Observer for Bar {
             Event::Started { stream, window } => self.bar.set_message(format!("{stream} {window}")),
             Event::Finished {
                 ending:
-                    Ending::Archived { .. } | Ending::AlreadyArchived | Ending::Unchanged | Ending::Lost { .. },
+                    Ending::Archived { .. }
+                    | Ending::AlreadyArchived
+                    | Ending::Unchanged
+                    | Ending::Lost { .. }
+                    | Ending::Parked { .. },
                 ..
             } => {
                 self.bar.inc(1);

@@ -126,13 +126,13 @@ enum StreamDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct Told<'a, T> {
+pub(super) struct Told<'a, T> {
     #[serde(flatten)]
     what: &'a T,
     message: String,
 }
 
-fn tell<T: std::fmt::Display>(all: &[T]) -> Vec<Told<'_, T>> {
+pub(super) fn tell<T: std::fmt::Display>(all: &[T]) -> Vec<Told<'_, T>> {
     all.iter().map(|what| Told { what, message: what.to_string() }).collect()
 }
 

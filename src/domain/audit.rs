@@ -52,6 +52,12 @@ pub struct ExpectedHead {
     hash: String,
 }
 
+impl From<Head> for ExpectedHead {
+    fn from(head: Head) -> Self {
+        Self { seq: head.seq, hash: head.hash.to_string() }
+    }
+}
+
 /// A text is not a head.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -144,6 +150,8 @@ pub struct Audit {
     pub archived: BTreeSet<Window>,
     /// Windows that are attested as lost and not archived, in the stretch of time.
     pub lost: BTreeSet<Window>,
+    /// Windows that are parked, neither archived nor lost, in the stretch of time.
+    pub parked: BTreeSet<Window>,
     /// Every object that an entry names, orphans too.
     pub objects: Vec<Claimed>,
     /// Entries, in the stretch of time, that were put under a lock.

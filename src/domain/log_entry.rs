@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::count::Counted;
 use super::digest::{ContentDigest, Md5, Sha256};
 use super::export::{Bounds, ExportApi, Filters, Format};
+use super::failure::FailureKind;
 use super::lock::Lock;
 use super::name::StreamName;
 use super::object_key::{DataKey, Revision, Seq};
@@ -65,6 +66,8 @@ pub enum EntryBody {
     Archived(Box<Archived>),
     /// The provider no longer has a window.
     Lost(Lost),
+    /// A window cannot be had until an operator looks.
+    Parked(Parked),
 }
 
 impl EntryBody {
@@ -74,6 +77,7 @@ impl EntryBody {
             Self::Stream(_) => None,
             Self::Archived(archived) => Some(archived.window),
             Self::Lost(lost) => Some(lost.window),
+            Self::Parked(parked) => Some(parked.window),
         }
     }
 }
@@ -211,6 +215,19 @@ pub struct LastAttempt {
     pub outcome: String,
 }
 
+/// The body of a `parked` entry: not the last word on its window, which is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Which window.
+    pub window: Window,
+    /// How the last try failed.
+    pub failure: FailureKind,
+    /// In one line.
+    pub reason: String,
+    /// When.
+    pub since: Timestamp,
+}
+
 /// An entry with the very bytes that are (to be) stored, and their digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedEntry {
@@ -279,6 +296,19 @@ impl SealedEntry {
         }
         let hash = Sha256::of(&bytes);
         Ok(Self { entry, bytes, hash })
+    }
+
+    /// As [`Self::open`], of an entry whose predecessor may be any: for a log that is damaged and to be gone on with.
+    ///
+    /// # Errors
+    /// When it does not belong there for another reason.
+    pub fn open_unchained(bytes: Vec<u8>, stream: &StreamName, seq: Seq) -> Result<Self, BadEntry> {
+        #[derive(Deserialize)]
+        struct Claim {
+            previous: Sha256,
+        }
+        let Claim { previous } = serde_json::from_slice(&bytes)?;
+        Self::open(bytes, stream, seq, previous)
     }
 
     /// What the entry says.

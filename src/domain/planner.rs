@@ -47,6 +47,15 @@ pub enum Task {
     },
     /// It has expired: say so in the log (or archive it, if its export lies in the spool).
     AttestLost,
+    /// It is parked: say so in the log.
+    AttestParked,
+}
+
+impl Task {
+    /// Whether nothing is to be pulled, so that no expiry makes it urgent.
+    fn is_attest(self) -> bool {
+        matches!(self, Self::AttestLost | Self::AttestParked)
+    }
 }
 
 /// What is to be done.
@@ -69,7 +78,9 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                 todo => todo,
             };
             match (todo, held) {
-                (Now(Task::AttestLost | Task::Revisit { .. }), Some(until)) => plan.wake_at(until),
+                (Now(Task::AttestLost | Task::AttestParked | Task::Revisit { .. }), Some(until)) => {
+                    plan.wake_at(until);
+                }
                 (Now(task), _) => plan.actions.push(Action {
                     stream: rules.name.clone(),
                     window,
@@ -106,6 +117,7 @@ fn task_for(verdict: &Verdict) -> Todo {
     match verdict {
         Verdict::Lost { seq: None, .. } => Now(Task::AttestLost),
         Verdict::Archived { .. } | Verdict::Lost { seq: Some(_), .. } => Never,
+        Verdict::Parked { held_by: None, seq: None, .. } => Now(Task::AttestParked),
         Verdict::Parked { next, .. } => Later(*next),
         Verdict::Waiting { next, .. } => match verdict.due() {
             Some(reason) => Now(Task::Archive { reason }),
@@ -127,11 +139,11 @@ fn again(at: Option<Timestamp>, now: Timestamp) -> Todo {
 /// revisits after all else.
 fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
     // What can still be pulled goes before what can only be attested: attesting does not get more urgent.
-    actions.sort_by_key(|a| (a.task == Task::AttestLost, a.expires_at, a.window, a.stream.clone()));
+    actions.sort_by_key(|a| (a.task.is_attest(), a.expires_at, a.window, a.stream.clone()));
     let is_revisit = |action: &Action| matches!(action.task, Task::Revisit { .. });
     let (revisits, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_revisit);
     let mut newest: BTreeMap<&StreamName, Window> = BTreeMap::new();
-    for action in actions.iter().filter(|action| action.task != Task::AttestLost) {
+    for action in actions.iter().filter(|action| !action.task.is_attest()) {
         let entry = newest.entry(&action.stream).or_insert(action.window);
         *entry = (*entry).max(action.window);
     }

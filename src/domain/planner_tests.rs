@@ -130,7 +130,8 @@ fn a_parked_window_comes_back_when_the_config_changed_and_after_a_day() {
     let since = at("2026-11-02T02:00:00Z");
     let mut snapshot = Snapshot::default();
     let failure = note(FailureKind::Rejected, since);
-    let state = WindowState::Parked { since, failure, fingerprint: fingerprint("now") };
+    let state =
+        WindowState::Parked { since, failure, fingerprint: Some(fingerprint("now")), seq: Seq::new(7) };
     with(&mut snapshot, &rules, window, state);
     let soon = at("2026-11-02T03:00:00Z");
     let parked = plan(std::slice::from_ref(&rules), &snapshot, soon);
@@ -180,7 +181,8 @@ fn any_state(now: Timestamp) -> impl Strategy<Value = (Option<WindowState>, bool
     let parked = move |since, print: &str| WindowState::Parked {
         since,
         failure: note(FailureKind::Rejected, since),
-        fingerprint: fingerprint(print),
+        fingerprint: Some(fingerprint(print)),
+        seq: Seq::new(7),
     };
     let long_ago = now - SignedDuration::try_from(PARKED_RETRY).unwrap();
     prop::sample::select(vec![

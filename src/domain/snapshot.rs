@@ -35,8 +35,10 @@ pub enum WindowState {
         since: Timestamp,
         /// Why.
         failure: FailureNote,
-        /// What the config and credentials were when it was parked.
-        fingerprint: Fingerprint,
+        /// What the config and credentials were when it was parked; not known where only the log said that it is.
+        fingerprint: Option<Fingerprint>,
+        /// The entry that says so, once it is written.
+        seq: Option<Seq>,
     },
     /// In the log.
     Archived {

@@ -141,6 +141,8 @@ pub enum Verdict {
         since: Timestamp,
         /// When it is tried again all the same.
         next: Timestamp,
+        /// The entry that says so, once it is written; none where it is not the window alone.
+        seq: Option<Seq>,
     },
     /// The provider no longer has it.
     Lost {
@@ -272,14 +274,15 @@ fn judge_due(
     now: Timestamp,
 ) -> Verdict {
     let reason = match state {
-        Some(WindowState::Parked { since, failure, fingerprint }) => {
+        Some(WindowState::Parked { since, failure, fingerprint, seq }) => {
             let next = since.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
-            if *fingerprint != rules.fingerprints.stream {
+            if fingerprint.as_ref().is_some_and(|before| *before != rules.fingerprints.stream) {
                 DueReason::ConfigChanged
             } else if next <= now {
                 DueReason::ParkedForADay
             } else {
-                return Verdict::Parked { failure: failure.clone(), held_by: None, since: *since, next };
+                let failure = failure.clone();
+                return Verdict::Parked { failure, held_by: None, since: *since, next, seq: *seq };
             }
         }
         Some(WindowState::Open { retry_at: Some(at), last_failure: Some(failure), .. }) => {
@@ -297,6 +300,7 @@ fn judge_due(
             held_by: Some(resource.clone()),
             since: hold.since,
             next: hold.until,
+            seq: None,
         },
         Some((resource, hold)) => {
             let why = Waiting::Hold { resource: resource.clone(), failure: hold.failure.clone() };

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::log_entry::SealedEntry;
+use crate::domain::log_entry::{Definition, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
@@ -183,6 +183,24 @@ pub trait Ledger: Send + Sync {
     /// Takes over entries of the log, in order, from the one after the known head. Entries at or before the head are
     /// passed over. A window that one of them names is settled, whatever the ledger thought of it.
     async fn apply(&self, stream: &StreamName, entries: &[SealedEntry]) -> Result<(), LedgerError>;
+
+    /// As [`Self::apply`], of entries that need not follow one another: of a log that is damaged and to be gone on with.
+    /// `definition` is what the stream is until one of them says so.
+    async fn accept(
+        &self,
+        stream: &StreamName,
+        definition: &Definition,
+        entries: &[SealedEntry],
+    ) -> Result<(), LedgerError>;
+
+    /// Ends the taking over of a whole log into a ledger that knew nothing: pulls that were due before `as_of` count as
+    /// made, and what is parked was parked under `fingerprint`. Neither stands in a log.
+    async fn rebuilt(
+        &self,
+        stream: &StreamName,
+        as_of: Timestamp,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), LedgerError>;
 
     /// What is known of one window; `None` where nothing is.
     async fn window(&self, stream: &StreamName, window: Window) -> Result<Option<WindowState>, LedgerError>;

@@ -1,14 +1,16 @@
 //! Following the log: an entry settles what it names, whatever the ledger thought of it before.
 
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::connection::storage;
 use super::rows::{ms, number, to_json};
 use super::snapshot;
 use crate::domain::count::CountVerdict;
-use crate::domain::log_entry::{Archived, EntryBody, Lost, SealedEntry, StreamOpened, after};
+use crate::domain::log_entry::{Archived, Definition, EntryBody, Lost, Parked, SealedEntry, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
+use crate::domain::snapshot::Fingerprint;
 use crate::domain::window::Window;
 use crate::ports::ledger::LedgerError;
 
@@ -27,10 +29,33 @@ pub(super) async fn apply(
     if (entry.seq, entry.previous) != (next, previous) || (head.is_none() && !opens) {
         return Err(LedgerError::NotNext { stream: stream.clone(), seq: entry.seq });
     }
+    take_over(connection, stream, sealed).await
+}
+
+/// As [`apply`], whatever the entry follows.
+pub(super) async fn accept(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    definition: &Definition,
+    sealed: &SealedEntry,
+) -> Result<(), LedgerError> {
+    if snapshot::stream(&mut *connection, stream).await?.is_none() {
+        put_definition(connection, stream, definition, sealed).await?;
+    }
+    take_over(connection, stream, sealed).await
+}
+
+async fn take_over(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    sealed: &SealedEntry,
+) -> Result<(), LedgerError> {
+    let entry = sealed.entry();
     match &entry.body {
-        EntryBody::Stream(opened) => put_definition(connection, stream, opened, sealed).await?,
+        EntryBody::Stream(opened) => put_definition(connection, stream, &opened.definition, sealed).await?,
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
+        EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
     }
     sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
         .bind(number(entry.seq.get(), "a sequence number")?)
@@ -45,7 +70,7 @@ pub(super) async fn apply(
 async fn put_definition(
     connection: &mut SqliteConnection,
     stream: &StreamName,
-    opened: &StreamOpened,
+    definition: &Definition,
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     sqlx::query(
@@ -53,7 +78,7 @@ async fn put_definition(
          ON CONFLICT (stream) DO UPDATE SET definition = excluded.definition",
     )
     .bind(stream.as_str())
-    .bind(to_json(&opened.definition)?)
+    .bind(to_json(definition)?)
     .bind(number(sealed.entry().seq.get(), "a sequence number")?)
     .bind(sealed.hash().to_string())
     .execute(connection)
@@ -76,7 +101,7 @@ async fn put_archived(
              state = 'archived', seq = excluded.seq, revision = excluded.revision, settled_at_ms = NULL,
              count = excluded.count, pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
              failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
-             failed_at_ms = NULL, fingerprint = NULL",
+             failed_at_ms = NULL, fingerprint = NULL, parked_seq = NULL",
     )
     .bind(stream.as_str())
     .bind(ms(window.start()))
@@ -152,7 +177,7 @@ async fn put_lost(
         "INSERT INTO windows (stream, start_ms, end_ms, state, seq, settled_at_ms) VALUES (?, ?, ?, 'lost', ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
              state = 'lost', seq = excluded.seq, revision = NULL, settled_at_ms = excluded.settled_at_ms,
-             retry_at_ms = NULL
+             retry_at_ms = NULL, parked_seq = NULL
          WHERE state <> 'archived'",
     )
     .bind(stream.as_str())
@@ -163,5 +188,58 @@ async fn put_lost(
     .execute(connection)
     .await
     .map_err(storage)?;
+    Ok(())
+}
+
+/// A window that the log says is parked. What this machine found out itself counts more than what it reads: a window that it
+/// has worked on keeps its state, and learns only which entry says what it knows.
+async fn put_parked(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    seq: Seq,
+    parked: &Parked,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO windows (stream, start_ms, end_ms, state, failures, failure_kind, failure_message, failed_at_ms, parked_seq)
+         VALUES (?, ?, ?, 'parked', 1, ?, ?, ?, ?)
+         ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
+             state = 'parked', failure_kind = excluded.failure_kind, failure_message = excluded.failure_message,
+             failed_at_ms = excluded.failed_at_ms, parked_seq = excluded.parked_seq, retry_at_ms = NULL
+         WHERE (state = 'parked' AND failed_at_ms = excluded.failed_at_ms)
+            OR (state IN ('open', 'parked') AND lease_generation = 0)",
+    )
+    .bind(stream.as_str())
+    .bind(ms(parked.window.start()))
+    .bind(ms(parked.window.end()))
+    .bind(parked.failure.as_str())
+    .bind(&parked.reason)
+    .bind(ms(parked.since))
+    .bind(number(seq.get(), "a sequence number")?)
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+pub(super) async fn rebuilt(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    as_of: Timestamp,
+    fingerprint: &Fingerprint,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "UPDATE windows SET pulled_at_ms = max(pulled_at_ms, ?) WHERE stream = ? AND state = 'archived'",
+    )
+    .bind(ms(as_of))
+    .bind(stream.as_str())
+    .execute(&mut *connection)
+    .await
+    .map_err(storage)?;
+    sqlx::query("UPDATE windows SET fingerprint = ? WHERE stream = ? AND state = 'parked'")
+        .bind(&fingerprint.0)
+        .bind(stream.as_str())
+        .execute(connection)
+        .await
+        .map_err(storage)?;
     Ok(())
 }

@@ -159,7 +159,7 @@ pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerErr
     LedgerError::Unusable(format!("the ledger holds {what} that does not read back ({error}): {REBUILD}"))
 }
 
-const REBUILD: &str = "move the ledger away and start connvault again: it follows the log in the store, and nothing is uploaded twice";
+const REBUILD: &str = "stop the daemon and run: connvault rebuild (it makes the ledger anew from the log in the store, and nothing is uploaded twice)";
 
 fn words(error: &sqlx::Error) -> String {
     match primary_code(error) {

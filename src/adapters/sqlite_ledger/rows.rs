@@ -85,6 +85,11 @@ pub(super) fn seq(row: &SqliteRow, column: &'static str) -> Result<Seq, LedgerEr
     u64::try_from(number).ok().and_then(Seq::new).ok_or_else(|| unreadable(column, number))
 }
 
+pub(super) fn optional_seq(row: &SqliteRow, column: &'static str) -> Result<Option<Seq>, LedgerError> {
+    let number: Option<i64> = get(row, column)?;
+    number.map(|_| seq(row, column)).transpose()
+}
+
 pub(super) fn revision(row: &SqliteRow) -> Result<Revision, LedgerError> {
     let number: i64 = get(row, "revision")?;
     u32::try_from(number).ok().and_then(Revision::new).ok_or_else(|| unreadable("a revision", number))

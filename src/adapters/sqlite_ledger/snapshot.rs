@@ -10,8 +10,8 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::connection::{storage, unreadable};
 use super::rows::{
-    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed, parsed,
-    revision, seq, window,
+    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed,
+    optional_seq, parsed, revision, seq, window,
 };
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
@@ -66,7 +66,7 @@ pub(super) async fn window_state_of(
 ) -> Result<Option<WindowState>, LedgerError> {
     let row = sqlx::query(
         "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
-                failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms, count
+                failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count
          FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
     )
     .bind(stream.as_str())
@@ -81,7 +81,7 @@ pub(super) async fn window_state_of(
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
-                failure_kind, failure_message, failed_at_ms, fingerprint, leased_until_ms, pulled_at_ms, count
+                failure_kind, failure_message, failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count
          FROM windows",
     );
     // Row by row: as rows they take many times the memory of what is made of them, and there may be very many.
@@ -105,7 +105,8 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
         "parked" => Ok(WindowState::Parked {
             since: instant(row, "failed_at_ms")?,
             failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
-            fingerprint: Fingerprint(get(row, "fingerprint")?),
+            fingerprint: get::<Option<String>, _>(row, "fingerprint")?.map(Fingerprint),
+            seq: optional_seq(row, "parked_seq")?,
         }),
         "archived" => Ok(WindowState::Archived {
             seq: seq(row, "seq")?,

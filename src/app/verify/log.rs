@@ -81,7 +81,7 @@ pub(super) async fn gather(
 impl Reader {
     /// What stands in one place; `None` when it has gone since it was listed.
     async fn read(&self, place: Seq, key: ObjectKey) -> Result<Option<FoundEntry>, StoreError> {
-        let Some(bytes) = self.fetch(&key).await? else { return Ok(None) };
+        let Some(bytes) = fetch(&*self.store, &key).await? else { return Ok(None) };
         let hash = Sha256::of(&bytes);
         let reading = if bytes.len() as u64 > ENTRY_LIMIT {
             Reading::Unreadable(format!("it is larger than {ENTRY_LIMIT} bytes, which no entry is"))
@@ -108,7 +108,7 @@ impl Reader {
             return Ok(Signature::Absent);
         }
         let key = signature_key(&self.stream, entry.seq, hash);
-        let Some(armored) = self.fetch(&key).await? else { return Ok(Signature::Absent) };
+        let Some(armored) = fetch(&*self.store, &key).await? else { return Ok(Signature::Absent) };
         let checked = match &self.signers {
             Some(signers) => signers.verify(None, bytes, &armored, entry.recorded_at),
             None => signed_by(bytes, &armored),
@@ -124,18 +124,21 @@ impl Reader {
             Err(error) => Signature::Refused(error.to_string()),
         })
     }
+}
 
-    /// The bytes under `key`, and no more of them than it takes to see that they are too many.
-    async fn fetch(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(mut body) = self.store.get(key).await? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.bytes.next().await {
-            let chunk: Bytes = chunk?;
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > ENTRY_LIMIT {
-                break;
-            }
+/// The bytes under `key`, and no more of them than it takes to see that they are too many.
+pub(in crate::app) async fn fetch(
+    store: &dyn ObjectStore,
+    key: &ObjectKey,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(mut body) = store.get(key).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.bytes.next().await {
+        let chunk: Bytes = chunk?;
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > ENTRY_LIMIT {
+            break;
         }
-        Ok(Some(bytes))
     }
+    Ok(Some(bytes))
 }

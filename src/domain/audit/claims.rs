@@ -34,14 +34,23 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
                 windows.of_calendar(*seq, lost.window, audit);
                 windows.lost.insert(lost.window);
             }
+            EntryBody::Parked(parked) => {
+                windows.of_calendar(*seq, parked.window, audit);
+                windows.parked.insert(parked.window);
+            }
         }
     }
     windows.due(terms, &entries, audit);
-    let Windows { newest, lost, range, .. } = windows;
+    let Windows { newest, lost, parked, range, .. } = windows;
     audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
         lost.into_iter().filter(|window| !newest.contains_key(window) && range.takes(*window)).collect();
+    let settled = |window: &Window| newest.contains_key(window) || audit.lost.contains(window);
+    audit.parked = parked.into_iter().filter(|window| !settled(window) && range.takes(*window)).collect();
+    if !audit.parked.is_empty() {
+        audit.notes.push(Note::WindowsParked { windows: audit.parked.iter().copied().collect() });
+    }
     if !audit.lost.is_empty() {
         audit.notes.push(Note::WindowsLost { windows: audit.lost.iter().copied().collect() });
     }
@@ -138,6 +147,7 @@ struct Windows<'a> {
     newest: BTreeMap<Window, Seq>,
     revisions: BTreeMap<(Window, Revision), Seq>,
     lost: BTreeSet<Window>,
+    parked: BTreeSet<Window>,
 }
 
 impl Windows<'_> {
@@ -188,6 +198,10 @@ impl Windows<'_> {
         }));
     }
 
+    fn has_verdict(&self, window: &Window) -> bool {
+        self.newest.contains_key(window) || self.lost.contains(window) || self.parked.contains(window)
+    }
+
     fn of_calendar(&self, seq: Seq, window: Window, audit: &mut Audit) {
         if self.calendar.is_some_and(|calendar| calendar.window_at(window.start()) != Some(window)) {
             audit.findings.push(Finding::WindowNotOfCalendar { seq, window });
@@ -205,7 +219,7 @@ impl Windows<'_> {
         let mut last = None;
         for window in calendar.windows_from(definition.start).take_while(is_over) {
             last = Some(window);
-            if !self.range.takes(window) || self.newest.contains_key(&window) || self.lost.contains(&window) {
+            if !self.range.takes(window) || self.has_verdict(&window) {
                 continue;
             }
             match stretches.last_mut() {

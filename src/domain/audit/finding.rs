@@ -287,6 +287,8 @@ pub enum Note {
     LocksNotChecked { objects: u64 },
     /// Legal holds that the log says and that are no more.
     HoldsLifted { objects: u64, first: String },
+    /// Gaps that are known, and may still be filled.
+    WindowsParked { windows: Vec<Window> },
     /// When the archive was last written to.
     LastWritten { at: Timestamp },
 }
@@ -317,6 +319,10 @@ impl fmt::Display for Note {
                 f,
                 "{objects} objects were put under legal hold and are not any more, the first is {first}"
             ),
+            Self::WindowsParked { windows } => {
+                let names: Vec<_> = windows.iter().map(Window::to_string).collect();
+                write!(f, "not archived until an operator looks (parked): {}", names.join(", "))
+            }
             Self::LastWritten { at } => {
                 write!(f, "the last entry is of {at}: for a copy made then, say so with --to")
             }

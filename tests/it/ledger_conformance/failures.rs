@@ -73,7 +73,12 @@ pub async fn a_parked_window_that_is_leased_is_open_again<A: Adapter>() {
     let ledger = adapter.ledger();
     let park = Disposition::Park { fingerprint: fingerprint() };
     fail(&*ledger, day(1), 0, &failure(), &park).await;
-    let parked = WindowState::Parked { since: minute(1), failure: note(1), fingerprint: fingerprint() };
+    let parked = WindowState::Parked {
+        since: minute(1),
+        failure: note(1),
+        fingerprint: Some(fingerprint()),
+        seq: None,
+    };
     assert_eq!(state_of(&*ledger, day(1)).await, Some(parked));
     leased(&*ledger, day(1), "a", 2, 32).await;
     let open = WindowState::Open {

@@ -306,6 +306,7 @@ impl Audit {
             assert_eq!(entry.entry().writer.key_fingerprint.as_deref(), Some(signer.as_str()));
             match &entry.entry().body {
                 EntryBody::Stream(_) => {}
+                EntryBody::Parked(parked) => assert!(!audit.windows.contains(&parked.window)),
                 EntryBody::Lost(lost) => {
                     assert!(audit.lost.insert(lost.window), "{} lost twice", lost.window)
                 }

@@ -1,0 +1,91 @@
+//! What the log says of windows that it cannot name an object for: lost ones, and parked ones each time they are parked.
+//!
+//! That a window is lost is its last word, so it is said under a lease, like an object. That it is parked is not: its entry
+//! takes nothing from a window that somebody archives meanwhile, so it needs none.
+
+use crate::domain::failure::{Failure, Scope};
+use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
+use crate::domain::snapshot::{Resource, WindowState};
+use crate::domain::window::Window;
+use crate::ports::ledger::{AttemptOutcome, Lease};
+
+use super::archive_window::{commit, of_spool};
+use super::failure_policy::{hold_on, of_ledger, shared};
+use super::observer::Ending;
+use super::services::Services;
+use super::stream::Stream;
+use super::stream_log::Appended;
+
+/// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
+pub(super) async fn attest_lost(
+    services: &Services,
+    stream: &Stream,
+    lease: &Lease,
+) -> Result<Ending, Failure> {
+    let window = lease.window;
+    let found =
+        services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
+    if let Some(export) = found {
+        return commit(services, stream, lease, &export, None).await;
+    }
+    let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+    let last_attempt = attempts.iter().rev().find_map(|attempt| {
+        let at = attempt.ended_at?;
+        let outcome = attempt.outcome?.as_str();
+        let message = attempt.message.as_deref().unwrap_or_default();
+        Some(LastAttempt { at, outcome: format!("{outcome}: {message}") })
+    });
+    let days = stream.rules.horizon.as_hours() / 24;
+    let since = stream.rules.expires_at(window);
+    let reason =
+        format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
+    let body = EntryBody::Lost(Lost { window, reason, last_attempt });
+    match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
+        Appended::Committed(head) => Ok(Ending::Lost { head }),
+        // What the others wrote may have been this window: the next plan knows.
+        Appended::Overtaken => {
+            let now = services.clock.now();
+            services.ledger.release(lease, AttemptOutcome::Interrupted, now).await.map_err(of_ledger)?;
+            Ok(Ending::HeldElsewhere)
+        }
+    }
+}
+
+/// Says in the log that a window is parked, if it still is and no entry says so.
+pub(super) async fn attest_parked(services: &Services, stream: &Stream, window: Window) -> Ending {
+    let said = tokio::select! {
+        said = say_parked(services, stream, window) => said,
+        () = services.abandon.cancelled() => return Ending::Interrupted,
+    };
+    match said {
+        Ok(ending) => ending,
+        Err(failure) => Ending::Failed(match hold(services, stream, &failure).await {
+            Ok(()) => failure,
+            Err(worse) => worse,
+        }),
+    }
+}
+
+async fn say_parked(services: &Services, stream: &Stream, window: Window) -> Result<Ending, Failure> {
+    let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
+    let Some(WindowState::Parked { since, failure, seq: None, .. }) = state else {
+        return Ok(Ending::HeldElsewhere);
+    };
+    let (kind, reason) = (failure.kind, failure.message);
+    let body = EntryBody::Parked(Parked { window, failure: kind, reason, since });
+    Ok(match stream.log.append(body, None).await? {
+        Appended::Committed(head) => Ending::Parked { head },
+        Appended::Overtaken => Ending::HeldElsewhere,
+    })
+}
+
+/// Nothing can be charged to a window that only waits for its entry: whatever failed, the stream waits at least.
+async fn hold(services: &Services, stream: &Stream, failure: &Failure) -> Result<(), Failure> {
+    if failure.scope == Scope::Daemon {
+        return Ok(());
+    }
+    let resource = shared(&stream.rules, failure).unwrap_or_else(|| Resource::Stream(stream.name().clone()));
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let hold = hold_on(&stream.rules, &resource, failure, &snapshot, services.clock.now());
+    services.ledger.hold(&resource, &hold).await.map_err(of_ledger)
+}

@@ -1,0 +1,232 @@
+//! The ledger anew, from the logs in the stores alone.
+//!
+//! Why this is safe:
+//! - No daemon runs meanwhile: the state directory is locked.
+//! - Nothing is put into a store, and no source is asked for anything. Not even the create-only probe is put.
+//! - The logs are verified before anything is believed, and a log that does not verify is refused. Where the old ledger
+//!   can still be read, the last entry that it knows must be in the log: a store that was cut back, emptied or mistaken for
+//!   another is found out here. What is merely not there yet (windows that are due) is no reason to refuse.
+//! - The new ledger is made beside the old one and takes its place when it is whole. Until then the old one is as it was.
+//!
+//! What only the old ledger knew is gone with it: pauses after failures, what is held up, and the list of attempts. Pulls
+//! that found nothing new stand in no log either: those that were due before the log's last entry count as made, since
+//! the daemon that wrote it was at work until then.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+
+use crate::adapters::sqlite_ledger::SqliteLedger;
+use crate::adapters::state_dir::StateDir;
+use crate::config::Config;
+use crate::domain::audit::{ExpectedHead, Finding};
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::log_entry::{Definition, Head, SealedEntry, after};
+use crate::domain::name::StreamName;
+use crate::domain::object_key::{LogObject, log_prefix, read_log_key};
+use crate::domain::snapshot::WindowState;
+use crate::domain::verdict::StreamRules;
+use crate::ports::ledger::Ledger;
+
+use super::compose::{self, Injected};
+use super::failure_policy::{of_ledger, of_store};
+use super::signing;
+use super::start_error::StartError;
+use super::verify::{self, Level, Meter, Target, fetch, targets};
+
+/// Entries read at the same time.
+const READ_AHEAD: usize = 32;
+/// Entries taken over in one transaction.
+const BATCH: usize = 200;
+
+/// Whether a log that does not verify is gone on with all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is refused.
+    Verified,
+    /// What of it can be read is taken over.
+    Unverified,
+}
+
+/// What came of one stream.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// Which.
+    pub stream: StreamName,
+    /// What is wrong with its log.
+    pub findings: Vec<Finding>,
+    /// What the ledger knows of it now; `None` where nothing was taken over.
+    pub known: Option<Known>,
+}
+
+/// What a ledger knows of a stream, in numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// The last entry that was taken over; `None` where the store holds no log.
+    pub head: Option<Head>,
+    /// Windows that are archived.
+    pub archived: u64,
+    /// Windows that are attested as lost.
+    pub lost: u64,
+    /// Windows that are parked.
+    pub parked: u64,
+}
+
+/// Makes the ledger of `config` anew; where a log is refused, of all streams nothing is touched.
+///
+/// # Errors
+/// When a daemon runs, a store does not let itself be read, or the state directory cannot be written to.
+pub async fn rebuild(
+    config: &Config,
+    injected: &Injected,
+    trust: Trust,
+    meter: &Meter,
+) -> Result<Vec<Rebuilt>, StartError> {
+    let state_dir = StateDir::lock(&config.daemon.state_dir)?;
+    let signers = signing::allowed_signers(config)?.map(Arc::new);
+    let targets = targets::of_config(config)?;
+    let mut rebuilt = Vec::new();
+    for target in &targets {
+        let asked = verify::Asked {
+            level: Level::Log,
+            from: None,
+            to: None,
+            sample: None,
+            expected_head: old_head(&state_dir, &target.stream).await.map(ExpectedHead::from),
+            now: injected.clock.now(),
+            signers: signers.clone(),
+        };
+        let findings = verified(target, &asked, meter).await;
+        let findings =
+            findings.map_err(|failure| StartError::from_failure(target.stream.as_str(), &failure))?;
+        rebuilt.push(Rebuilt { stream: target.stream.clone(), findings, known: None });
+    }
+    if trust == Trust::Verified && rebuilt.iter().any(|stream| !stream.findings.is_empty()) {
+        return Ok(rebuilt);
+    }
+    let failed = |failure: &Failure| StartError::from_failure("ledger", failure);
+    let beside = state_dir.new_ledger().map_err(|error| failed(&of_disk(&error)))?;
+    let ledger = SqliteLedger::open(&beside).await.map_err(|e| failed(&of_ledger(e)))?;
+    let rules = compose::rules(config);
+    for (stream, target) in rebuilt.iter_mut().zip(&targets) {
+        let of_stream = |failure: Failure| StartError::from_failure(target.stream.as_str(), &failure);
+        // The configuration is checked: it has the rules and the definition of each of its streams.
+        let Some(rules) = rules.iter().find(|rules| rules.name == target.stream) else { continue };
+        let Some(definition) = compose::definition_of(config, &target.stream) else { continue };
+        let known = restore(target, &ledger, rules, &definition, trust).await.map_err(of_stream)?;
+        stream.known = Some(known);
+    }
+    ledger.close().await;
+    state_dir.replace_ledger().map_err(|error| failed(&of_disk(&error)))?;
+    Ok(rebuilt)
+}
+
+/// The last entry that the old ledger knows, if there is one that can be read.
+async fn old_head(state_dir: &StateDir, stream: &StreamName) -> Option<Head> {
+    let old = SqliteLedger::open_beside(&state_dir.ledger()).await.ok()??;
+    let known = old.stream(stream).await;
+    old.close().await;
+    Some(known.ok()??.head)
+}
+
+/// What is wrong with the log itself.
+async fn verified(target: &Target, asked: &verify::Asked, meter: &Meter) -> Result<Vec<Finding>, Failure> {
+    let report = verify::verify(target, asked, meter).await?;
+    // Nothing at all is a stream that was never begun, or whose store has been emptied: either way there is nothing to
+    // take over. And windows without a verdict are what the daemon is there for.
+    let of_log = |finding: &Finding| {
+        !matches!(finding, Finding::NoEntries | Finding::NotSigned | Finding::WindowsWithoutVerdict { .. })
+            || (matches!(finding, Finding::NotSigned) && report.head.is_some())
+    };
+    Ok(report.findings.iter().filter(|finding| of_log(finding)).cloned().collect())
+}
+
+/// Takes over the log of one stream.
+async fn restore(
+    target: &Target,
+    ledger: &dyn Ledger,
+    rules: &StreamRules,
+    definition: &Definition,
+    trust: Trust,
+) -> Result<Known, Failure> {
+    let stream = &target.stream;
+    let prefix = log_prefix(stream);
+    let entries = target.store.list(&prefix, None).map_err(of_store).try_filter_map(|key| {
+        ready(Ok(match read_log_key(stream, &key) {
+            LogObject::Entry(seq) => Some((seq, key)),
+            LogObject::Signature { .. } | LogObject::Other => None,
+        }))
+    });
+    let fetched = entries
+        .map_ok(|(seq, key)| async move {
+            let bytes = fetch(&*target.store, &key).await.map_err(of_store)?;
+            Ok::<_, Failure>((seq, key, bytes.unwrap_or_default()))
+        })
+        .try_buffered(READ_AHEAD);
+    let mut fetched = std::pin::pin!(fetched);
+    let (mut last, mut last_written, mut batch) = (None, Timestamp::MIN, Vec::new());
+    while let Some((seq, key, bytes)) = fetched.try_next().await? {
+        let (next, previous) = after(last);
+        let opened = match trust {
+            Trust::Verified if seq == next => SealedEntry::open(bytes, stream, seq, previous),
+            Trust::Verified => return Err(changed(&format!("entry {next} is missing"))),
+            Trust::Unverified => SealedEntry::open_unchained(bytes, stream, seq),
+        };
+        match (opened, trust) {
+            (Ok(entry), _) => {
+                last = Some(entry.head());
+                last_written = last_written.max(entry.entry().recorded_at);
+                batch.push(entry);
+            }
+            (Err(error), Trust::Verified) => return Err(changed(&format!("{key}: {error}"))),
+            (Err(error), Trust::Unverified) => tracing::warn!(%stream, %key, "entry passed over: {error}"),
+        }
+        if batch.len() == BATCH {
+            take_over(ledger, stream, definition, &mut batch, trust).await?;
+        }
+    }
+    take_over(ledger, stream, definition, &mut batch, trust).await?;
+    ledger.rebuilt(stream, last_written, &rules.fingerprints.stream).await.map_err(of_ledger)?;
+    known(ledger, stream, last).await
+}
+
+async fn take_over(
+    ledger: &dyn Ledger,
+    stream: &StreamName,
+    definition: &Definition,
+    batch: &mut Vec<SealedEntry>,
+    trust: Trust,
+) -> Result<(), Failure> {
+    let taken = match trust {
+        Trust::Verified => ledger.apply(stream, batch).await,
+        Trust::Unverified => ledger.accept(stream, definition, batch).await,
+    };
+    batch.clear();
+    taken.map_err(of_ledger)
+}
+
+async fn known(ledger: &dyn Ledger, stream: &StreamName, head: Option<Head>) -> Result<Known, Failure> {
+    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let mut known = Known { head, ..Known::default() };
+    for state in snapshot.windows.get(stream).into_iter().flat_map(|windows| windows.values()) {
+        match state {
+            WindowState::Archived { .. } => known.archived += 1,
+            WindowState::Lost { .. } => known.lost += 1,
+            WindowState::Parked { .. } => known.parked += 1,
+            WindowState::Open { .. } => {}
+        }
+    }
+    Ok(known)
+}
+
+fn changed(what: &str) -> Failure {
+    let message =
+        format!("the log is another one than a moment ago, when it was verified ({what}): run it again");
+    Failure::new(FailureKind::Transient, Scope::Stream, message)
+}
+
+fn of_disk(error: &std::io::Error) -> Failure {
+    Failure::new(FailureKind::Local, Scope::Daemon, format!("the new ledger cannot be written: {error}"))
+}
