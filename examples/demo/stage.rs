@@ -149,11 +149,14 @@ impl Stage {
              \x20 jq . {stream}/{entry}\n\
              \x20 {connvault} {config} status\n\
              \x20 {connvault} {config} gaps && echo no gaps\n\
-             Check it as an auditor would, from the files alone (docs/auditor.md has every step, and those without connvault):\n\
-             \x20 {verify} --dir {stream} --level bytes --allowed-signers {signers} --expect-head {head}\n",
+             Check it as an auditor would, from the files alone; docs/auditor.md has every step, with connvault and without:\n\
+             \x20 archive={stream}\n\
+             \x20 signers={signers}\n\
+             \x20 head={head}\n\
+             \x20 {verify} --dir \"$archive\" --level bytes --allowed-signers \"$signers\" --expect-head \"$head\"\n",
+            stream = stream.display(),
             signers = self.allowed_signers().display(),
             head = checked.head(),
-            stream = stream.display(),
             object = checked.last_object(),
             entry = checked.last_entry(),
             config = config.display(),

@@ -1,6 +1,7 @@
 //! Every integration test, in one binary, so that the crate is linked once.
 
 mod architecture;
+mod auditor;
 mod cli;
 mod counts;
 mod crash;
