@@ -13,13 +13,22 @@ use crate::demo::{STREAM_FOLDER, finished_demo, text};
 const ENTRIES: usize = 31;
 
 /// What stands on the page between the lines ```` ```kind ```` and ```` ``` ````, as one script.
-fn commands(kind: &str) -> String {
+pub fn commands(kind: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/auditor.md");
     let page = fs::read_to_string(page).unwrap();
     let open = format!("```{kind}\n");
     let script: String = page.split(&open).skip(1).map(|rest| rest.split_once("```\n").unwrap().0).collect();
     assert!(script.lines().count() > 3, "docs/auditor.md has no commands of kind {kind}");
     script
+}
+
+/// Runs a script with what the page says that is said first, as somebody does who pastes it.
+pub fn run(script: &str, folder: &Path, archive: &Path, signers: &Path, head: &str) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_connvault")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["-uc", script]).current_dir(folder).env("PATH", path);
+    bash.env("archive", archive).env("signers", signers).env("head", head).output().unwrap()
 }
 
 /// The demo's archive, and what an auditor has of it.
@@ -55,14 +64,9 @@ impl Case {
         self.path(entry["object"]["key"].as_str().unwrap())
     }
 
-    /// Runs a script with what the page says that is said first, as somebody does who pastes it.
     fn run(&self, script: &str) -> Output {
-        let program = Path::new(env!("CARGO_BIN_EXE_connvault")).parent().unwrap();
-        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-        let mut bash = Command::new("bash");
-        bash.args(["-uc", script]).current_dir(self.demo.path()).env("PATH", path);
-        bash.env("archive", self.path("")).env("signers", self.demo.path().join("allowed_signers"));
-        bash.env("head", &self.head).output().unwrap()
+        let (archive, signers) = (self.path(""), self.demo.path().join("allowed_signers"));
+        run(script, self.demo.path(), &archive, &signers, &self.head)
     }
 
     /// The lines that say that something is wrong.

@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod documents;
 mod errors;
+mod fixtures;
 mod ledger_conformance;
 mod protocol;
 mod revisions;
