@@ -112,6 +112,7 @@ fn an_auditors_steps_without_connvault_find_a_whole_archive_whole_and_each_damag
     assert_eq!((complained.as_str(), said.contains("WRONG")), ("", false), "{said}{complained}");
     for good in [
         "31 entries read",
+        "256 SHA256:",
         &format!("the head is {}", case.head),
         "the head that was written down is there: entry 31",
         "31 entries say that they are signed; 0 before them are not",
