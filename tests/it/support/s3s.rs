@@ -82,6 +82,8 @@ impl Drop for S3sServer {
 async fn accept(listener: TcpListener, service: S3Service, dialect: Dialect, root: PathBuf) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
+        // Without it each answer to a put is held back for 40 ms, and the demo waits for a hundred of them.
+        let _ = socket.set_nodelay(true);
         let service = service.clone();
         let root = root.clone();
         let answer = hyper::service::service_fn(move |request| {
