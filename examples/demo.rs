@@ -77,12 +77,12 @@ async fn demo() -> Result<(), Error> {
     told?;
     stage.check_that_all_was_met()?;
 
-    let checked = check::archive(&stage.stream_folder())?;
+    let checked = check::archive(&stage.stream_folder(), &stage.allowed_signers())?;
     checked.compare(DAYS, stage.records)?;
     print!("{}", checked.table());
     println!(
-        "\n{DAYS} windows archived, each once, without a gap; {} rows; every SHA-256 and the chain of the log agree \
-         with the bytes on disk. {:.1} s",
+        "\n{DAYS} windows archived, each once, without a gap; {} rows; every SHA-256, every signature and the chain of \
+         the log agree with the bytes on disk. {:.1} s",
         checked.rows(),
         began.elapsed().as_secs_f64()
     );

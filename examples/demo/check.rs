@@ -7,6 +7,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use ssh_key::{HashAlg, PublicKey, SshSig};
 
 use super::Error;
 
@@ -15,9 +16,15 @@ use super::Error;
 struct Entry {
     seq: u64,
     previous: String,
+    writer: Writer,
     kind: String,
     window: Option<Window>,
     object: Option<Object>,
+}
+
+#[derive(Deserialize)]
+struct Writer {
+    key_fingerprint: Option<String>,
 }
 
 #[derive(Deserialize, PartialEq)]
@@ -38,11 +45,15 @@ struct Object {
 pub struct Checked {
     objects: Vec<Object>,
     entries: u64,
+    /// The SHA-256 of the last entry.
+    last: String,
 }
 
-/// Reads the log in the stream's `folder` from its first entry to its last, and every object that it names.
-pub fn archive(folder: &Path) -> Result<Checked, Error> {
-    let mut checked = Checked { objects: Vec::new(), entries: 0 };
+/// Reads the log in the stream's `folder` from its first entry to its last, each signed by the key in the file
+/// `signers`, and every object that it names.
+pub fn archive(folder: &Path, signers: &Path) -> Result<Checked, Error> {
+    let signer = signer(signers)?;
+    let mut checked = Checked { objects: Vec::new(), entries: 0, last: String::new() };
     let mut previous = "0".repeat(64);
     let mut end = None;
     loop {
@@ -58,6 +69,7 @@ pub fn archive(folder: &Path) -> Result<Checked, Error> {
             return Err(format!("{} does not belong where it stands", path.display()).into());
         }
         previous = sha256(&bytes);
+        check_signature(&path, &bytes, &previous, &entry, &signer)?;
         checked.entries = seq;
         let (Some(window), Some(object)) = (entry.window, entry.object) else {
             continue;
@@ -70,14 +82,43 @@ pub fn archive(folder: &Path) -> Result<Checked, Error> {
         checked.objects.push(object);
     }
     let files = fs::read_dir(folder.join("log"))?.count() as u64;
-    if files != checked.entries {
-        return Err(format!("{files} files in the log, of which {} hang together", checked.entries).into());
+    // Each entry is a file, and its signature another.
+    if files != 2 * checked.entries {
+        return Err(
+            format!("{files} files in the log, of which {} hang together", 2 * checked.entries).into()
+        );
     }
+    checked.last = previous;
     Ok(checked)
 }
 
 fn entry_key(seq: u64) -> String {
     format!("log/{seq:012}.json")
+}
+
+/// The one key in a file of allowed signers: what follows its holder's name.
+fn signer(file: &Path) -> Result<PublicKey, Error> {
+    let text = fs::read_to_string(file)?;
+    let (_, key) = text.trim_end().split_once(' ').ok_or("allowed_signers holds no key")?;
+    Ok(PublicKey::from_openssh(key)?)
+}
+
+fn check_signature(
+    path: &Path,
+    bytes: &[u8],
+    hash: &str,
+    entry: &Entry,
+    signer: &PublicKey,
+) -> Result<(), Error> {
+    let path = path.with_extension(format!("{}.sig", &hash[..16]));
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let signature = SshSig::from_pem(fs::read(&path).map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
+    signer.verify("connvault-log", bytes, &signature).map_err(|e| failed(&e))?;
+    let fingerprint = signer.fingerprint(HashAlg::Sha256).to_string();
+    if entry.writer.key_fingerprint.as_ref() != Some(&fingerprint) {
+        return Err(failed(&"its entry names another key").into());
+    }
+    Ok(())
 }
 
 fn check_object(folder: &Path, object: &Object) -> Result<(), Error> {
@@ -138,6 +179,11 @@ impl Checked {
     /// The key of the last object.
     pub fn last_object(&self) -> &str {
         self.objects.last().map_or("", |object| &object.key)
+    }
+
+    /// The head of the log, as an auditor would write it down.
+    pub fn head(&self) -> String {
+        format!("{}:{}", self.entries, self.last)
     }
 
     /// The key of the last entry.

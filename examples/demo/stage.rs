@@ -1,6 +1,7 @@
 //! What the demo plays on: its folder, the configuration, the two servers and the clock.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,8 @@ use connvault_sim::{Endpoint, Fault, Key, Records, RetryAfter, Rule, Simulator};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::{LineEnding, PrivateKey};
 
 use super::Error;
 use super::check::Checked;
@@ -27,6 +30,7 @@ const PREFIX: &str = "workspace";
 const STREAM: &str = "logins";
 /// The day with the hiccup, counted from 0.
 const BAD_DAY: i64 = 11;
+const ALLOWED_SIGNERS: &str = "allowed_signers";
 /// In every folder that the demo made: only such a folder is ever taken away.
 const MARK: &str = ".made-by-the-connvault-demo";
 
@@ -100,6 +104,7 @@ impl Stage {
         for (name, secret) in secrets {
             write_secret(&folder.join("secrets").join(name), secret)?;
         }
+        make_the_signing_key(&folder)?;
         let path = folder.join("config.toml");
         fs::write(&path, config(&folder, &provider, &store, first))?;
         Ok(Self {
@@ -118,6 +123,11 @@ impl Stage {
         bucket.join(PREFIX).join(STREAM)
     }
 
+    /// The file that says whose signatures count.
+    pub fn allowed_signers(&self) -> PathBuf {
+        self.folder.join(ALLOWED_SIGNERS)
+    }
+
     /// Whether the hiccup took place.
     pub fn check_that_all_was_met(&self) -> Result<(), Error> {
         if self.provider.faults().is_spent() {
@@ -132,14 +142,21 @@ impl Stage {
         let stream = self.stream_folder();
         let config = self.folder.join("config.toml");
         let connvault = "cargo run --release --quiet -- --config";
+        let verify = "cargo run --release --quiet -- verify";
         format!(
             "\nThe archive lies in {stream}. Look at it:\n\
              \x20 sha256sum {stream}/{object}\n\
              \x20 jq . {stream}/{entry}\n\
              \x20 {connvault} {config} status\n\
              \x20 {connvault} {config} gaps && echo no gaps\n\
-             docs/archive-format.md checks all of it with jq and sha256sum alone.\n",
+             Check it as an auditor would, from the files alone; docs/auditor.md has every step, with connvault and without:\n\
+             \x20 archive={stream}\n\
+             \x20 signers={signers}\n\
+             \x20 head={head}\n\
+             \x20 {verify} --dir \"$archive\" --level bytes --allowed-signers \"$signers\" --expect-head \"$head\"\n",
             stream = stream.display(),
+            signers = self.allowed_signers().display(),
+            head = checked.head(),
             object = checked.last_object(),
             entry = checked.last_entry(),
             config = config.display(),
@@ -196,6 +213,10 @@ prefix = "{PREFIX}"
 access_key_file = "{store_access_key}"
 secret_key_file = "{store_secret_key}"
 
+[signing]
+key_file = "{signing_key}"
+allowed_signers_file = "{allowed_signers}"
+
 [streams.{STREAM}]
 source = "hq"
 store = "archive"
@@ -211,7 +232,19 @@ start = "{first}"
         store_endpoint = store.endpoint(),
         store_access_key = secret("store-access-key"),
         store_secret_key = secret("store-secret-key"),
+        signing_key = secret("signing-key"),
+        allowed_signers = folder.join(ALLOWED_SIGNERS).display(),
     )
+}
+
+/// A fresh key, as `ssh-keygen -t ed25519` would write it, and beside the secrets its public half: what an auditor gets.
+fn make_the_signing_key(folder: &Path) -> Result<(), Error> {
+    let mut seed = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+    write_secret(&folder.join("secrets/signing-key"), &key.to_openssh(LineEnding::LF)?)?;
+    let line = format!("connvault {}\n", key.public_key().to_openssh()?);
+    Ok(fs::write(folder.join(ALLOWED_SIGNERS), line)?)
 }
 
 fn write_secret(path: &Path, secret: &str) -> Result<(), Error> {

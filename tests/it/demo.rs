@@ -1,4 +1,4 @@
-//! The demo as a person runs it, and the walk through its archive that docs/archive-format.md describes.
+//! The demo as a person runs it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use sha2::{Digest, Sha256};
 
-const STREAM_FOLDER: &str = "store/connection-records/workspace/logins";
+/// Where its archive lies.
+pub const STREAM_FOLDER: &str = "store/connection-records/workspace/logins";
 
 /// `cargo test` builds every example beside the tests; `cargo test --test it` alone does not.
 fn demo() -> PathBuf {
@@ -20,12 +21,12 @@ fn run_demo(folder: &Path) -> Output {
     Command::new(demo()).arg(folder).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A finished demo in a folder of its own.
-fn finished_demo() -> tempfile::TempDir {
+pub fn finished_demo() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let output = run_demo(folder.path());
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -65,76 +66,4 @@ fn the_demo_takes_away_no_folder_but_its_own() {
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("not made by the demo"), "{}", text(&output.stderr));
     assert!(precious.exists());
-}
-
-/// The commands of docs/archive-format.md, those between ```sh and ```, as one script.
-fn walk() -> String {
-    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/archive-format.md");
-    let document = std::fs::read_to_string(document).unwrap();
-    let blocks = document.split("```sh\n").skip(1);
-    let script: String = blocks.map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert!(script.contains("sha256sum") && script.contains("jq"), "{script}");
-    script
-}
-
-fn run_walk(stream_folder: &Path) -> Output {
-    let jq = Command::new("jq").arg("--version").output();
-    assert!(jq.is_ok(), "jq is missing: install it (Debian: apt-get install jq)");
-    let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &walk()]);
-    bash.current_dir(stream_folder).output().unwrap()
-}
-
-#[test]
-fn the_documented_walk_finds_a_whole_archive_whole_and_each_damage_to_it() {
-    let folder = finished_demo();
-    let stream = folder.path().join(STREAM_FOLDER);
-    let walked = run_walk(&stream);
-    let said = text(&walked.stdout);
-    assert!(walked.status.success(), "{said}{}", text(&walked.stderr));
-    assert!(said.contains("30 windows, without a gap"), "{said}");
-
-    let entry = stream.join("log/000000000017.json");
-    let whole = std::fs::read_to_string(&entry).unwrap();
-    let object = serde_json::from_str::<serde_json::Value>(&whole).unwrap()["object"]["key"].clone();
-    let object = stream.join(object.as_str().unwrap());
-    let last = stream.join("log/000000000031.json");
-
-    for (what, path, damage) in [
-        ("a changed object", &object, Damage::Changed),
-        ("a missing object", &object, Damage::Gone),
-        ("a changed entry", &entry, Damage::Changed),
-        ("a missing entry", &entry, Damage::Gone),
-        ("an entry that is not JSON", &last, Damage::Emptied),
-    ] {
-        let before = std::fs::read(path).unwrap();
-        damage.to(path);
-        let walked = run_walk(&stream);
-        assert!(!walked.status.success(), "{what} was not found: {}", text(&walked.stdout));
-        std::fs::write(path, before).unwrap();
-    }
-    assert!(run_walk(&stream).status.success(), "the damage was not mended as it should be");
-}
-
-#[derive(Clone, Copy)]
-enum Damage {
-    Changed,
-    Gone,
-    Emptied,
-}
-
-impl Damage {
-    fn to(self, path: &Path) {
-        match self {
-            // An entry stays readable JSON: one digit of a size or a version is another one.
-            Self::Changed => {
-                let mut bytes = std::fs::read(path).unwrap();
-                let digit = bytes.iter().rposition(u8::is_ascii_digit).unwrap();
-                bytes[digit] = if bytes[digit] == b'0' { b'1' } else { b'0' };
-                std::fs::write(path, bytes).unwrap();
-            }
-            Self::Gone => std::fs::remove_file(path).unwrap(),
-            Self::Emptied => std::fs::write(path, "").unwrap(),
-        }
-    }
 }

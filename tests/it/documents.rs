@@ -129,3 +129,21 @@ fn the_configuration_in_the_readme_loads() {
     let config = Config::load(&path, std::iter::empty(), Secrets::all(Some(folder.path())));
     assert!(config.is_ok(), "{}", config.unwrap_err());
 }
+
+#[test]
+fn the_auditors_page_explains_every_finding_and_every_note() {
+    let page = read("docs/auditor.md");
+    let code = read("src/domain/audit/finding.rs");
+    let mut kinds = 0;
+    for declared in between(&code, "pub enum ", "\n}") {
+        let variants = declared.lines().skip(1).filter_map(|line| line.strip_prefix("    "));
+        for variant in variants.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase())) {
+            let name: String = variant.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let spread = name.chars().flat_map(|c| [c.is_ascii_uppercase().then_some('_'), Some(c)]);
+            let kind = spread.flatten().collect::<String>().trim_start_matches('_').to_lowercase();
+            assert!(page.contains(&format!("`{kind}`")), "docs/auditor.md does not explain `{kind}`");
+            kinds += 1;
+        }
+    }
+    assert!(kinds > 30, "only {kinds} kinds were looked for");
+}

@@ -1,6 +1,7 @@
 //! Every integration test, in one binary, so that the crate is linked once.
 
 mod architecture;
+mod auditor;
 mod cli;
 mod counts;
 mod crash;
@@ -8,8 +9,10 @@ mod daemon;
 mod demo;
 mod documents;
 mod errors;
+mod fixtures;
 mod ledger_conformance;
 mod protocol;
+mod rebuild;
 mod revisions;
 mod secrets;
 mod signatures;

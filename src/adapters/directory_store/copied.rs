@@ -10,6 +10,8 @@ use crate::domain::name::StreamName;
 
 /// How many folders a bucket's prefix may have.
 const DEPTH: usize = 8;
+/// How many entries are asked whose log it is.
+const ASKED: usize = 9;
 /// As large as no entry is.
 const ENTRY_LIMIT: u64 = 1 << 20;
 
@@ -85,18 +87,40 @@ fn name_of(folder: &Path) -> Option<StreamName> {
     whole.file_name()?.to_str()?.parse().ok()
 }
 
-/// The stream that the first entry which reads says that it is of.
+/// The stream that most of the first entries say that they are of: one of them may have been changed, and the others are not
+/// to blame for it.
 fn name_in_log(folder: &Path) -> Option<StreamName> {
+    let files = std::fs::read_dir(folder.join("log")).ok()?.flatten().map(|file| file.path());
+    let mut entries: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    entries.sort();
+    let names: Vec<_> = entries.iter().filter_map(|path| name_in(path)).take(ASKED).collect();
+    let votes = |name: &StreamName| names.iter().filter(|other| *other == name).count();
+    // Of names that are said as often, a later entry's counts.
+    names.iter().max_by_key(|name| votes(name)).cloned()
+}
+
+fn name_in(entry: &Path) -> Option<StreamName> {
     #[derive(Deserialize)]
     struct StreamOnly {
         stream: StreamName,
     }
-    let files = std::fs::read_dir(folder.join("log")).ok()?.flatten().map(|file| file.path());
-    let mut entries: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
-    entries.sort();
-    entries.iter().find_map(|path| {
-        std::fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.len() <= ENTRY_LIMIT)?;
-        let says: StreamOnly = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        Some(says.stream)
-    })
+    std::fs::symlink_metadata(entry).ok().filter(|m| m.is_file() && m.len() <= ENTRY_LIMIT)?;
+    let says: StreamOnly = serde_json::from_slice(&std::fs::read(entry).ok()?).ok()?;
+    Some(says.stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_of_the_stream_that_most_of_its_entries_name() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("log")).unwrap();
+        for (n, name) in ["mogins", "logins", "logins"].into_iter().enumerate() {
+            let entry = folder.path().join(format!("log/{:012}.json", n + 1));
+            std::fs::write(entry, format!("{{\"stream\": \"{name}\"}}")).unwrap();
+        }
+        assert_eq!(name_in_log(folder.path()).unwrap().as_str(), "logins");
+    }
 }

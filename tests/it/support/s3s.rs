@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -39,6 +40,8 @@ pub enum Dialect {
 pub struct S3sServer {
     address: SocketAddr,
     root: PathBuf,
+    /// Method and path of each request.
+    requests: Arc<Mutex<Vec<(http::Method, String)>>>,
     task: JoinHandle<()>,
 }
 
@@ -59,13 +62,21 @@ impl S3sServer {
         let service = builder.build();
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned()));
-        Ok(Self { address, root: root.to_owned(), task })
+        let requests = Arc::default();
+        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), Arc::clone(&requests)));
+        Ok(Self { address, root: root.to_owned(), requests, task })
     }
 
     /// Makes a bucket.
     pub fn make_bucket(&self, name: &str) -> std::io::Result<()> {
         std::fs::create_dir(self.root.join(name))
+    }
+
+    /// Every request that would change something, so far.
+    pub fn writes(&self) -> Vec<(http::Method, String)> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let reads = |method: &http::Method| *method == http::Method::GET || *method == http::Method::HEAD;
+        requests.iter().filter(|(method, _)| !reads(method)).cloned().collect()
     }
 
     pub fn endpoint(&self) -> String {
@@ -79,12 +90,22 @@ impl Drop for S3sServer {
     }
 }
 
-async fn accept(listener: TcpListener, service: S3Service, dialect: Dialect, root: PathBuf) {
+async fn accept(
+    listener: TcpListener,
+    service: S3Service,
+    dialect: Dialect,
+    root: PathBuf,
+    requests: Arc<Mutex<Vec<(http::Method, String)>>>,
+) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
+        // Without it each answer to a put is held back for 40 ms, and the demo waits for a hundred of them.
+        let _ = socket.set_nodelay(true);
         let service = service.clone();
-        let root = root.clone();
-        let answer = hyper::service::service_fn(move |request| {
+        let (root, requests) = (root.clone(), Arc::clone(&requests));
+        let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let asked = (request.method().clone(), request.uri().path().to_owned());
+            requests.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let there = bucket_is_there(&root, &request);
             let service = service.clone();
             async move { if there { answer(service, dialect, request).await } else { Ok(no_bucket()) } }

@@ -1,0 +1,129 @@
+//! Archives as released versions left them, in tests/fixtures/: whatever is changed, they read as they did.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::auditor;
+use crate::demo::text;
+
+/// One archive, and all that `verify` must say of it. A new one gets a folder and its place in [`ALL`].
+struct Fixture {
+    /// Below tests/fixtures/.
+    folder: &'static str,
+    /// Of its log, as it was when the archive was made.
+    head: (u64, &'static str),
+    /// The day after its last window.
+    to: &'static str,
+    windows: u64,
+    objects: u64,
+    bytes: u64,
+    /// The kinds of notes.
+    notes: &'static [&'static str],
+    /// Lines that the steps without connvault must print.
+    said: &'static [&'static str],
+}
+
+const ALL: &[Fixture] = &[Fixture {
+    folder: "archive-format-1",
+    head: (10, "419ecd5900c6292e7c3dd5716c90348a8d5178bf17ac86310858c2f0e10c0d9d"),
+    to: "2026-03-09",
+    windows: 6,
+    objects: 8,
+    bytes: 17_975,
+    notes: &["unsigned_before", "windows_lost"],
+    said: &[
+        "8 entries say that they are signed; 2 before them are not",
+        "8 objects held against the log",
+        "known gap: from 2026-03-01T16:00:00Z to 2026-03-02T16:00:00Z, lost: the provider keeps records for 5 days",
+        "the windows go from 2026-03-01T16:00:00Z to 2026-03-08T16:00:00Z",
+        "6 windows archived, 1 known gaps",
+        "note: entry 9 names what a crash left: data/2026/03/06/20260306T160000Z_20260307T160000Z.r1.csv",
+        "note: entry 6 is revision 2 of the window from 2026-03-03T16:00:00Z, after entry 3: 1 rows added, 0 removed",
+        "note: entry 4, window from 2026-03-04T16:00:00Z: not counted: ",
+        "note: entry 5, window from 2026-03-05T16:00:00Z: the export has 4 rows, and the provider counted 6 before",
+        "7 exports, 6 of them counted by the provider too",
+    ],
+}];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+impl Fixture {
+    fn path(&self, name: &str) -> PathBuf {
+        fixtures().join(self.folder).join(name)
+    }
+
+    fn head(&self) -> String {
+        format!("{}:{}", self.head.0, self.head.1)
+    }
+}
+
+#[test]
+fn every_archive_that_a_released_version_left_is_still_whole_to_its_last_byte() {
+    for fixture in ALL {
+        let mut verify = Command::new(env!("CARGO_BIN_EXE_connvault"));
+        verify.env_clear().args(["verify", "--json", "--level", "bytes", "--to", fixture.to]);
+        verify.arg("--dir").arg(fixture.path("archive"));
+        verify.arg("--allowed-signers").arg(fixture.path("allowed_signers"));
+        let output = verify.args(["--expect-head", &fixture.head()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}: {output:?}", fixture.folder);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut stream = said["streams"][0].clone();
+        let notes: Vec<_> = stream["notes"].as_array().unwrap().iter().map(|n| n["kind"].clone()).collect();
+        stream["notes"] = notes.into();
+        let wanted = json!({
+            "stream": "logins",
+            "head": {"seq": fixture.head.0, "hash": fixture.head.1},
+            "entries": fixture.head.0,
+            "windows": fixture.windows,
+            "objects_checked": fixture.objects,
+            "bytes_hashed": fixture.bytes,
+            "findings": [],
+            "notes": fixture.notes,
+        });
+        assert_eq!(stream, wanted, "{}", fixture.folder);
+    }
+}
+
+#[test]
+#[ignore = "needs ssh-keygen and jq: run scripts/test"]
+fn stock_tools_find_every_archive_that_a_released_version_left_whole() {
+    for fixture in ALL {
+        let (archive, signers) = (fixture.path("archive/logins"), fixture.path("allowed_signers"));
+        let folder = tempfile::tempdir().unwrap();
+        let steps = auditor::commands("sh");
+        let output = auditor::run(&steps, folder.path(), &archive, &signers, &fixture.head());
+        let said = text(&output.stdout);
+        assert_eq!((text(&output.stderr).as_str(), said.contains("WRONG")), ("", false), "{said}");
+        for wanted in fixture.said {
+            assert!(said.lines().any(|line| line.starts_with(wanted)), "{wanted:?} is not in {said}");
+        }
+        // The key that was replaced does not count for what was written after that.
+        let text = std::fs::read_to_string(&signers).unwrap();
+        let replaced = folder.path().join("replaced");
+        std::fs::write(&replaced, text.lines().next().unwrap()).unwrap();
+        let output = auditor::run(&steps, folder.path(), &archive, &replaced, &fixture.head());
+        let said = String::from_utf8(output.stdout).unwrap();
+        let refused = said.lines().filter(|line| line.starts_with("WRONG: the signature of"));
+        assert_eq!(refused.count(), 2, "{said}");
+    }
+}
+
+#[test]
+fn no_fixture_archive_is_left_out_and_none_holds_a_private_key() {
+    let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut there: Vec<_> = folders.filter_map(|name| name.into_string().ok()).collect();
+    there.retain(|name| name.starts_with("archive-format-"));
+    there.sort_unstable();
+    assert_eq!(there, ALL.iter().map(|fixture| fixture.folder).collect::<Vec<_>>());
+    for fixture in ALL {
+        let mut names: Vec<_> =
+            std::fs::read_dir(fixture.path("")).unwrap().collect::<Result<_, _>>().unwrap();
+        names.sort_by_key(std::fs::DirEntry::file_name);
+        let names: Vec<_> = names.iter().map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["README.md", "allowed_signers", "archive"], "{}", fixture.folder);
+    }
+}
