@@ -124,6 +124,38 @@ fn what_has_expired_is_attested_once_and_never_pulled() {
 }
 
 #[test]
+fn that_a_window_is_parked_is_attested_once_and_not_while_the_stream_is_held_up() {
+    let rules = rules("logins", "2026-11-01T00:00:00Z");
+    let now = at("2026-11-02T03:00:00Z");
+    let window = rules.completed(now).next().unwrap();
+    let since = at("2026-11-02T02:00:00Z");
+    let parked = |seq| WindowState::Parked {
+        since,
+        failure: note(FailureKind::Rejected, since),
+        fingerprint: Some(fingerprint("now")),
+        seq,
+    };
+    let mut snapshot = Snapshot::default();
+    with(&mut snapshot, &rules, window, parked(None));
+    let unsaid = plan(std::slice::from_ref(&rules), &snapshot, now);
+    assert_eq!(unsaid.actions.iter().map(|a| a.task).collect::<Vec<_>>(), [Task::AttestParked]);
+    let hold = Hold {
+        until: at("2026-11-02T04:00:00Z"),
+        since,
+        failures: 1,
+        failure: note(FailureKind::Transient, since),
+        fingerprint: fingerprint("now"),
+    };
+    snapshot.holds.insert(Resource::Stream(rules.name.clone()), hold);
+    let held = plan(std::slice::from_ref(&rules), &snapshot, now);
+    assert_eq!((held.actions, held.next_wake), (vec![], Some(at("2026-11-02T04:00:00Z"))));
+    snapshot.holds.clear();
+    with(&mut snapshot, &rules, window, parked(Seq::new(2)));
+    let said = plan(&[rules], &snapshot, now);
+    assert_eq!((said.actions, said.next_wake), (vec![], Some(at("2026-11-03T02:00:00Z"))));
+}
+
+#[test]
 fn a_parked_window_comes_back_when_the_config_changed_and_after_a_day() {
     let mut rules = rules("logins", "2026-11-01T00:00:00Z");
     let window = rules.completed(at("2026-11-02T00:00:00Z")).next().unwrap();

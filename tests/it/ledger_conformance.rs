@@ -6,6 +6,7 @@ mod chain;
 mod failures;
 mod following;
 mod leases;
+mod rebuilding;
 mod revisits;
 mod sqlite;
 
@@ -69,6 +70,10 @@ conformance! { Sqlite:
     failures::retry_makes_due_what_is_asked_for_and_nothing_else,
     failures::a_hold_is_put_replaced_and_lifted,
     failures::every_attempt_is_kept_with_how_it_ended,
+    rebuilding::a_window_that_the_log_says_is_parked_is_and_what_settles_it_is_the_last_word,
+    rebuilding::what_this_machine_found_out_counts_more_than_what_it_reads_of_a_parked_window,
+    rebuilding::entries_that_do_not_follow_one_another_are_taken_over_where_that_is_asked_for,
+    rebuilding::a_rebuilt_ledger_takes_what_was_due_before_the_last_entry_as_done,
     revisits::an_archived_window_is_leased_to_be_pulled_again_and_stays_archived,
     revisits::a_revisit_that_found_nothing_new_is_remembered,
     revisits::a_revision_ends_the_revisit_and_says_when_it_was_pulled,

@@ -28,7 +28,7 @@ async fn status(vault: &Vault) -> Value {
 /// Has the source refuse the window that starts so many days ago, for good.
 fn refuse(vault: &Vault, days: i64) {
     let asked = days_ago(days) - SignedDuration::from_mins(1);
-    let start = asked.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let start = asked.strftime("%Y-%m-%dT%H:%MZ").to_string();
     let rule = Rule::new(Fault::status(400)).on(Endpoint::Export);
     vault.sim.faults().add(rule.for_start_time(start));
 }

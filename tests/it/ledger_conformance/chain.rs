@@ -2,9 +2,10 @@
 
 use connvault::domain::digest::Sha256;
 use connvault::domain::export::{Bounds, ExportApi, Filters, Format};
+use connvault::domain::failure::FailureKind;
 use connvault::domain::lock::Lock;
 use connvault::domain::log_entry::{
-    Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, SealedEntry,
+    Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, Parked, SealedEntry,
     StoredObject, StreamOpened, Writer, after,
 };
 use connvault::domain::object_key::{DataKey, Revision};
@@ -101,6 +102,12 @@ impl Chain {
             supersedes: None,
             orphans: orphans.iter().map(orphan).collect(),
         })))
+    }
+
+    /// Parked since a minute.
+    pub fn parks(&mut self, window: Window, since: i64) -> SealedEntry {
+        let (failure, reason) = (FailureKind::Rejected, "no such user".to_owned());
+        self.next(EntryBody::Parked(Parked { window, failure, reason, since: minute(since) }))
     }
 
     pub fn loses(&mut self, window: Window) -> SealedEntry {

@@ -130,7 +130,7 @@ async fn a_file_that_is_no_database_is_called_damaged_in_one_line() {
     {
         let refused = line(error);
         assert!(refused.contains("damaged"), "{refused}");
-        assert!(refused.contains("move the ledger away"), "{refused}");
+        assert!(refused.contains("connvault rebuild"), "{refused}");
     }
 }
 

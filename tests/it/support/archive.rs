@@ -92,7 +92,8 @@ impl Archive {
         assert_eq!(self.archived(), windows, "archived windows");
         assert_eq!(self.data.len(), windows.len(), "{:?}", self.data.keys());
         assert_eq!(self.orphans(), BTreeSet::new());
-        assert_eq!(self.entries.len(), windows.len() + self.of_kind("stream").len());
+        let others = self.of_kind("stream").len() + self.of_kind("parked").len();
+        assert_eq!(self.entries.len(), windows.len() + others);
     }
 }
 

@@ -1,0 +1,105 @@
+//! What a ledger learns from a log alone: parked windows, and logs that are damaged.
+
+use std::slice::from_ref;
+
+use connvault::domain::failure::{Failure, FailureKind, Scope};
+use connvault::domain::log_entry::{EntryBody, SealedEntry};
+use connvault::domain::object_key::Seq;
+use connvault::domain::snapshot::{FailureNote, Fingerprint, WindowState};
+use connvault::ports::ledger::{Disposition, LedgerError};
+
+use super::chain::Chain;
+use super::{Adapter, day, leased, minute, state_of, stream};
+
+/// As [`Chain::parks`] says it.
+fn parked(since: i64, fingerprint: Option<&str>, seq: Option<u64>) -> Option<WindowState> {
+    let failure =
+        FailureNote { kind: FailureKind::Rejected, message: "no such user".to_owned(), at: minute(since) };
+    let fingerprint = fingerprint.map(|text| Fingerprint(text.to_owned()));
+    Some(WindowState::Parked { since: minute(since), failure, fingerprint, seq: seq.and_then(Seq::new) })
+}
+
+pub async fn a_window_that_the_log_says_is_parked_is_and_what_settles_it_is_the_last_word<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [first, chain.parks(day(1), 5), chain.parks(day(2), 6), chain.parks(day(1), 1500)];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(1)).await, parked(1500, None, Some(4)));
+    assert_eq!(state_of(&*ledger, day(2)).await, parked(6, None, Some(3)));
+    let settled = [chain.archives(day(1), 1, &[]), chain.loses(day(2))];
+    ledger.apply(&stream(), &settled).await.unwrap();
+    // Said too late, by one who had not read on.
+    let late = [chain.parks(day(1), 5), chain.parks(day(2), 6)];
+    ledger.apply(&stream(), &late).await.unwrap();
+    assert!(matches!(state_of(&*ledger, day(1)).await, Some(WindowState::Archived { .. })));
+    assert!(matches!(state_of(&*ledger, day(2)).await, Some(WindowState::Lost { .. })));
+}
+
+pub async fn what_this_machine_found_out_counts_more_than_what_it_reads_of_a_parked_window<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    ledger.apply(&stream(), &[first]).await.unwrap();
+    let park = async |at: i64| {
+        let lease = leased(&*ledger, day(1), "a", at, at + 30).await;
+        let failure = Failure::new(FailureKind::Rejected, Scope::Window, "no such user");
+        let disposition = Disposition::Park { fingerprint: Fingerprint("own".to_owned()) };
+        ledger.fail(&lease, &failure, &disposition, minute(at + 1)).await.unwrap();
+    };
+    park(0).await;
+    assert_eq!(state_of(&*ledger, day(1)).await, parked(1, Some("own"), None));
+    let said = chain.parks(day(1), 1);
+    ledger.apply(&stream(), from_ref(&said)).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(1)).await, parked(1, Some("own"), Some(2)));
+    // Parked anew, which no entry says yet; an entry about the time before says nothing of it.
+    park(1500).await;
+    assert_eq!(state_of(&*ledger, day(1)).await, parked(1501, Some("own"), None));
+    let before = chain.parks(day(1), 1);
+    ledger.apply(&stream(), from_ref(&before)).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(1)).await, parked(1501, Some("own"), None));
+    // An operator asked for it: it stays due.
+    ledger.retry(None, None).await.unwrap();
+    let late = chain.parks(day(1), 1501);
+    ledger.apply(&stream(), from_ref(&late)).await.unwrap();
+    assert!(matches!(state_of(&*ledger, day(1)).await, Some(WindowState::Open { .. })));
+}
+
+pub async fn entries_that_do_not_follow_one_another_are_taken_over_where_that_is_asked_for<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let EntryBody::Stream(opened) = &first.entry().body else { unreachable!("it opens the stream") };
+    let entries: Vec<SealedEntry> = (1..=5).map(|number| chain.archives(day(number), 1, &[])).collect();
+    // Without the first entry, and without the fourth.
+    let left = [entries[0].clone(), entries[1].clone(), entries[3].clone(), entries[4].clone()];
+    assert!(matches!(ledger.apply(&stream(), &left).await, Err(LedgerError::NotNext { .. })));
+    ledger.accept(&stream(), &opened.definition, &left).await.unwrap();
+    let known = ledger.stream(&stream()).await.unwrap().unwrap();
+    assert_eq!((known.head, &known.definition), (entries[4].head(), &opened.definition));
+    assert_eq!(state_of(&*ledger, day(3)).await, None);
+    assert!(matches!(state_of(&*ledger, day(5)).await, Some(WindowState::Archived { .. })));
+    // From there on the log is followed as any other.
+    let next = chain.loses(day(6));
+    ledger.apply(&stream(), &[next]).await.unwrap();
+}
+
+pub async fn a_rebuilt_ledger_takes_what_was_due_before_the_last_entry_as_done<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let entries = [
+        first,
+        chain.archives_at(3, day(1), 1, &[]),
+        chain.archives_at(99, day(2), 1, &[]),
+        chain.parks(day(3), 5),
+    ];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    ledger.rebuilt(&stream(), minute(50), &Fingerprint("now".to_owned())).await.unwrap();
+    let pulled_at = async |window| match state_of(&*ledger, window).await {
+        Some(WindowState::Archived { last_pulled_at, .. }) => last_pulled_at,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((pulled_at(day(1)).await, pulled_at(day(2)).await), (minute(50), minute(99)));
+    assert_eq!(state_of(&*ledger, day(3)).await, parked(5, Some("now"), Some(4)));
+}
