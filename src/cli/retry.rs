@@ -56,7 +56,7 @@ pub(super) async fn run(
     output::text(&format!("{} {are} due again; {next}", output::count(windows, "window")))
 }
 
-/// What the plan would take up. The end of a hold makes windows due of which the ledger knows nothing by itself, so
+/// What the plan would pull. The end of a hold makes windows due of which the ledger knows nothing by itself, so
 /// what a retry frees is the difference between two plans.
 async fn due(
     rules: &[StreamRules],
@@ -65,7 +65,10 @@ async fn due(
 ) -> Result<BTreeSet<(StreamName, Window)>, CliError> {
     let snapshot = ledger.snapshot().await.map_err(failed)?;
     let actions = plan(rules, &snapshot, now).actions.into_iter();
-    Ok(actions.map(|action| (action.stream, action.window)).collect())
+    Ok(actions
+        .filter(|action| !action.task.is_attest())
+        .map(|action| (action.stream, action.window))
+        .collect())
 }
 
 /// A window that the stream's calendar does not cut was mistyped, and trying it again would do nothing.

@@ -53,7 +53,7 @@ pub enum Task {
 
 impl Task {
     /// Whether nothing is to be pulled, so that no expiry makes it urgent.
-    fn is_attest(self) -> bool {
+    pub fn is_attest(self) -> bool {
         matches!(self, Self::AttestLost | Self::AttestParked)
     }
 }
