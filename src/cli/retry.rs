@@ -9,10 +9,11 @@ use super::ledger_view::{failed, lift_holds, open};
 use super::{CliError, output};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::app::compose::{self, Injected};
+use crate::app::survey::survey;
 use crate::config::{Config, nearest};
 use crate::domain::name::StreamName;
 use crate::domain::planner::plan;
-use crate::domain::verdict::StreamRules;
+use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
 use crate::ports::ledger::Ledger;
@@ -56,19 +57,20 @@ pub(super) async fn run(
     output::text(&format!("{} {are} due again; {next}", output::count(windows, "window")))
 }
 
-/// What the plan would pull. The end of a hold makes windows due of which the ledger knows nothing by itself, so
-/// what a retry frees is the difference between two plans.
+/// What the plan would pull, and what a running daemon has taken up already. The end of a hold makes windows due of which
+/// the ledger knows nothing by itself, so what a retry frees is the difference between two looks.
 async fn due(
     rules: &[StreamRules],
     ledger: &SqliteLedger,
     now: Timestamp,
 ) -> Result<BTreeSet<(StreamName, Window)>, CliError> {
     let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let actions = plan(rules, &snapshot, now).actions.into_iter();
-    Ok(actions
-        .filter(|action| !action.task.is_attest())
-        .map(|action| (action.stream, action.window))
-        .collect())
+    let planned = plan(rules, &snapshot, now).actions.into_iter().filter(|action| !action.task.is_attest());
+    let taken_up = survey(rules, &snapshot, now)
+        .into_iter()
+        .filter(|judged| matches!(judged.verdict, Verdict::Waiting { why: Waiting::Attempt, .. }));
+    let planned = planned.map(|action| (action.stream, action.window));
+    Ok(planned.chain(taken_up.map(|judged| (judged.stream, judged.window))).collect())
 }
 
 /// A window that the stream's calendar does not cut was mistyped, and trying it again would do nothing.

@@ -10,6 +10,7 @@ use connvault::app::daemon::Controls;
 use connvault::app::object_locks::ObjectLocks;
 use connvault::app::observer::{Ending, Event, Observer};
 use connvault::app::planning::Look;
+use connvault::app::rebuild::{self, Trust};
 use connvault::app::reconcile::{Reconciler, Tally, Until};
 use connvault::app::selection::Selection;
 use connvault::app::session::Session;
@@ -17,6 +18,7 @@ use connvault::app::start_error::StartError;
 use connvault::app::stream::Stream;
 use connvault::app::stream_log::StreamLog;
 use connvault::app::survey::{Judged, survey};
+use connvault::app::verify::Meter;
 use connvault::config::{Config, Secrets};
 use connvault::domain::lock::LockPolicy;
 use connvault::domain::log_entry::Writer;
@@ -33,6 +35,14 @@ pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartErr
     let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
     let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
     Session::begin(&config, &injected).await
+}
+
+/// Makes the ledger anew.
+pub async fn rebuild(config: &Path, clock: &TestClock) {
+    let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
+    let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
+    let rebuilt = rebuild::rebuild(&config, &injected, Trust::Verified, &Meter::default()).await.unwrap();
+    assert!(rebuilt.iter().all(|stream| stream.known.is_some()), "{rebuilt:?}");
 }
 
 /// Puts a store that fails when told to in front of the store of the session's only stream.
