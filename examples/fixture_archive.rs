@@ -80,6 +80,10 @@ async fn make(folder: &Path) -> Result<(), Error> {
     stage.provider = provider(&stage.clock, &stage.records, Format::Xlsx).await?;
     stage.run(stage.after(5), Some(Step::SignaturePut), &["once"]).await?;
     stage.run(stage.after(5) + SignedDuration::from_hours(1), None, &["once"]).await?;
+    // A window that the provider refuses is parked, which `once` ends with an error for.
+    if stage.rule(Rule::new(Fault::status(400)).on(Endpoint::Export), 6).await.is_ok() {
+        return Err("nothing was parked".into());
+    }
     stage.clear_up()
 }
 

@@ -114,6 +114,9 @@ impl DirectoryStore {
 
     /// What stands at `path`; `None` where no file does.
     fn look(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        if self.is_behind_a_link(path) {
+            return Ok(None);
+        }
         match std::fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => {
                 Ok(Some(ObjectMeta { bytes: meta.len(), md5: None, version_id: None, lock: None }))
@@ -125,6 +128,12 @@ impl DirectoryStore {
             }
             Err(error) => Err(self.error("look at", path, &error)),
         }
+    }
+
+    /// Whether a folder on the way from the root to `path` is a link: what lies behind it is not in the store.
+    fn is_behind_a_link(&self, path: &Path) -> bool {
+        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        folders.into_iter().any(Path::is_symlink)
     }
 
     /// Fails where the root is gone, so that a disk that is not mounted is not taken for an empty store.

@@ -25,7 +25,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
 use crate::ports::record_source::ExportRequest;
 
 use super::attest::{attest_lost, attest_parked};
-use super::counting::{compare, count};
+use super::counting::{Terms, compare, count};
 use super::data_object;
 use super::failure_policy::{consequence, of_ledger, of_source};
 use super::observer::Ending;
@@ -123,7 +123,10 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
             tracing::info!(stream = %stream.name(), window = %lease.window, "export of an earlier run found in the spool");
             export
         }
-        None => pull(services, stream, lease.window).await?,
+        None => {
+            let terms = Terms::of_pull(stream, lease.window, services.clock.now());
+            pull(services, stream, lease.window, terms).await?
+        }
     };
     commit(services, stream, lease, &export, None).await
 }
@@ -133,15 +136,16 @@ pub(super) async fn pull(
     services: &Services,
     stream: &Stream,
     window: Window,
+    terms: Terms,
 ) -> Result<SpooledExport, Failure> {
     let bounds = Bounds::around(window, stream.rules.margin);
     let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
-    let before = count(stream, &request).await?;
+    let before = count(stream, &request, terms).await?;
     let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);
     let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
     let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
-    let after = count(stream, &request).await?;
+    let after = count(stream, &request, terms).await?;
     services.checkpoint.reached(Step::Pulled);
     let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
         request_ids: receipt.request_ids.clone(),
@@ -156,7 +160,7 @@ pub(super) async fn pull(
         )
     })?;
     let what = format!("window {window} of stream {}: the export", stream.name());
-    let compared = compare(stream, before, after, inspection.rows, &what)
+    let compared = compare(stream, terms, (before, after), inspection.rows, &what)
         .map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
     let facts = SpoolFacts {
         export: ExportFacts {

@@ -38,7 +38,7 @@ pub(super) async fn attest_lost(
     let days = stream.rules.horizon.as_hours() / 24;
     let since = stream.rules.expires_at(window);
     let reason =
-        format!("the provider keeps records for {days} days, and the window was not pulled before {since}");
+        format!("the provider keeps records for {days} days, and the window was not archived before {since}");
     let body = EntryBody::Lost(Lost { window, reason, last_attempt });
     match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
         Appended::Committed(head) => Ok(Ending::Lost { head }),

@@ -1,11 +1,17 @@
 //! Holding an export against the provider's own count: asked for before and after it, so that records which arrive
 //! meanwhile make a range.
 //!
-//! What the key may not ask is recorded as uncounted, with the reason, and never taken for a match. A count that only
-//! fails for now fails the attempt, as an export would: better pulled again than archived without a count.
+//! What the key may not ask, or what comes back without a number, is recorded as uncounted, with the reason, and never taken
+//! for a match. A count that only fails for now fails the attempt, as an export would: better pulled again than archived
+//! without a count. On a window's last day with the provider that turns round: an export that nobody counted, or whose count
+//! is another one, is archived and says so, for the next try may come too late for any.
 
+use jiff::Timestamp;
+
+use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::count::{CountVerdict, Counted, OnCountMismatch};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::window::Window;
 use crate::ports::record_source::ExportRequest;
 
 use super::failure_policy::of_source;
@@ -14,14 +20,42 @@ use super::stream::Stream;
 /// What was counted, or why nothing was.
 pub(super) type Count = Result<u64, String>;
 
+/// What a pull asks of the count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    on_mismatch: OnCountMismatch,
+    /// Whether a count that fails for now fails the pull.
+    required: bool,
+}
+
+impl Terms {
+    /// Of a first pull of `window` at `now`.
+    pub(super) fn of_pull(stream: &Stream, window: Window, now: Timestamp) -> Self {
+        let next_day = now.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
+        let is_last = stream.rules.expires_at(window) <= next_day;
+        match (Self::of_revisit(stream), is_last) {
+            (Self { on_mismatch: OnCountMismatch::Park, .. }, true) => {
+                Self { on_mismatch: OnCountMismatch::Flag, required: false }
+            }
+            (terms, is_last) => Self { required: terms.required && !is_last, ..terms },
+        }
+    }
+
+    /// Of a pull of a window that is archived already: there is no hurry.
+    pub(super) fn of_revisit(stream: &Stream) -> Self {
+        let on_mismatch = stream.on_count_mismatch;
+        Self { on_mismatch, required: on_mismatch != OnCountMismatch::Ignore }
+    }
+}
+
 /// Asks the source for its count; the inner error is the reason why it cannot be had at all.
-pub(super) async fn count(stream: &Stream, request: &ExportRequest) -> Result<Count, Failure> {
+pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms) -> Result<Count, Failure> {
     match stream.source.count(request).await.map_err(of_source) {
         Ok(count) => Ok(Ok(count)),
         // Whether it is the key or this one permission shows at the export, which needs the key as well.
-        Err(failure) if failure.kind.needs_operator() || failure.kind == FailureKind::Gone => {
-            Ok(Err(failure.message))
-        }
+        Err(failure) if failure.kind.needs_operator() || !terms.required => Ok(Err(failure.message)),
+        // Asking again brings the same answer.
+        Err(failure) if failure.kind == FailureKind::Corrupt => Ok(Err(failure.message)),
         Err(failure) => Err(failure),
     }
 }
@@ -39,8 +73,8 @@ pub(super) struct Compared {
 /// When it does not fit and the stream parks what does not fit.
 pub(super) fn compare(
     stream: &Stream,
-    before: Count,
-    after: Count,
+    terms: Terms,
+    (before, after): (Count, Count),
     rows: u64,
     what: &str,
 ) -> Result<Compared, Failure> {
@@ -49,7 +83,7 @@ pub(super) fn compare(
         (Err(reason), _) | (_, Err(reason)) => (None, Some(reason)),
     };
     let mismatched = CountVerdict::of(counted, rows) == CountVerdict::Mismatched;
-    match (counted, stream.on_count_mismatch) {
+    match (counted, terms.on_mismatch) {
         (Some(Counted { before, after }), OnCountMismatch::Park) if mismatched => {
             let message = format!(
                 "{what} holds {rows} records, and the provider counts {before} before it and {after} after it; where that \

@@ -23,7 +23,8 @@ use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
-use crate::ports::object_store::ObjectStore;
+use crate::domain::object_key::ObjectKey;
+use crate::ports::object_store::{ObjectStore, StoreError};
 
 use super::failure_policy::of_store;
 
@@ -94,6 +95,10 @@ pub struct Report {
     pub entries: u64,
     /// Windows that are archived, in the stretch of time.
     pub windows: u64,
+    /// Windows that are attested as lost, in the stretch of time.
+    pub lost: u64,
+    /// Windows that are parked, in the stretch of time.
+    pub parked: u64,
     /// Objects that the store was asked for.
     pub objects_checked: u64,
     /// Bytes that were read and hashed.
@@ -102,6 +107,30 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What is worth knowing.
     pub notes: Vec<Note>,
+    /// What could not be read, so that nothing can be said of it.
+    pub unread: Vec<Unread>,
+}
+
+/// One object that the store would not show or send. It keeps nobody from hearing of the others.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which.
+    pub key: ObjectKey,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// So many that cannot be read are no longer single ones: the store is out of reach.
+const MOST_UNREAD: usize = 100;
+
+impl Unread {
+    fn add(all: &mut Vec<Self>, key: ObjectKey, error: StoreError) -> Result<(), StoreError> {
+        if all.len() == MOST_UNREAD {
+            return Err(error);
+        }
+        all.push(Self { key, error });
+        Ok(())
+    }
 }
 
 /// How far it is, for whoever looks on.
@@ -145,26 +174,43 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         expected_head: asked.expected_head.clone(),
         signers_known: asked.signers.is_some(),
     };
-    let Audit { mut findings, mut notes, head, entries, archived, objects, locked, .. } =
+    let Audit { mut findings, mut notes, head, entries, archived, lost, parked, objects, locked, .. } =
         audit(&terms, &gathered.found);
     notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
-    let (mut objects_checked, mut bytes_hashed) = (0, 0);
+    let (mut objects_checked, mut bytes_hashed, mut unread) = (0, 0, Vec::new());
     if asked.level >= Level::Objects {
         let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();
         let mut locks = locks::Locks::at(asked.now);
-        let there = objects::look(target, wanted, meter, &mut locks).await.map_err(of_store)?;
-        locks::look(target, &locked, meter, &mut locks).await.map_err(of_store)?;
-        objects_checked = there.looked_at;
-        findings.extend(there.findings);
+        let looked = objects::look(target, wanted, meter, &mut locks).await.map_err(of_store)?;
+        unread.extend(locks::look(target, &locked, meter, &mut locks).await.map_err(of_store)?);
+        objects_checked = looked.looked_at;
+        findings.extend(looked.findings);
+        unread.extend(looked.unread);
         notes.extend(locks.notes());
-        findings.extend(locks.findings);
         notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
         if asked.level >= Level::Bytes {
-            let hashed = objects::hash(target, there.whole, asked.sample, meter).await.map_err(of_store)?;
+            let hashed = objects::hash(target, looked.there, asked.sample, meter).await.map_err(of_store)?;
             bytes_hashed = hashed.bytes;
             findings.extend(hashed.findings);
+            notes.extend(hashed.notes);
+            unread.extend(hashed.unread);
+        } else {
+            findings.extend(looked.there.into_iter().filter_map(|(_, suspicion)| suspicion));
         }
+        findings.extend(locks.findings);
     }
     let windows = archived.len() as u64;
-    Ok(Report { head, entries, windows, objects_checked, bytes_hashed, findings, notes })
+    let (lost, parked) = (lost.len() as u64, parked.len() as u64);
+    Ok(Report {
+        head,
+        entries,
+        windows,
+        lost,
+        parked,
+        objects_checked,
+        bytes_hashed,
+        findings,
+        notes,
+        unread,
+    })
 }

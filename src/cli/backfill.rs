@@ -75,6 +75,15 @@ impl std::str::FromStr for When {
 }
 
 impl When {
+    /// Whether nothing lies between the two; of a date and an instant only a stream's time zone could tell.
+    pub(super) fn is_not_before(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Date(from), Self::Date(to)) => from >= to,
+            (Self::Instant(from), Self::Instant(to)) => from >= to,
+            _ => false,
+        }
+    }
+
     fn instant(self, stream: &Stream) -> Result<Timestamp, CliError> {
         match self {
             Self::Instant(instant) => Ok(instant),

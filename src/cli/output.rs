@@ -34,7 +34,25 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<Exit, CliError> {
 
 /// Says one line on standard error. Where nobody reads it any more there is nobody to be told.
 pub(super) fn say(line: &str) {
-    _ = writeln!(io::stderr().lock(), "connvault: {line}");
+    _ = writeln!(io::stderr().lock(), "connvault: {}", printable(line));
+}
+
+/// A text that may come from anywhere, an archive for one, as one line that a terminal only shows: what would move the
+/// cursor, colour, or turn the reading round is spelled out.
+pub(super) fn printable(text: &str) -> String {
+    let is_plain = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        !c.is_control() && !turns
+    };
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) {
+            plain.push(c);
+        } else {
+            plain.extend(c.escape_unicode());
+        }
+    }
+    plain
 }
 
 /// `n` of a thing, in words: `1 window`, `2 windows`.
@@ -55,4 +73,19 @@ pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
 /// A table as text, without blanks at the ends of lines.
 pub(super) fn lines(table: &Table) -> String {
     table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        assert_eq!(
+            printable("log/\u{1b}[2J\nlogins: nothing is wrong"),
+            "log/\\u{1b}[2J\\u{a}logins: nothing is wrong"
+        );
+        assert_eq!(printable("\u{9b}31m \u{202e}dne"), "\\u{9b}31m \\u{202e}dne");
+        assert_eq!(printable("Überwachung 记录 …"), "Überwachung 记录 …");
+    }
 }

@@ -17,6 +17,7 @@ use crate::app::start_error::StartError;
 use crate::app::verify::{self, Meter, Report, Sample, Target, targets};
 use crate::config::Config;
 use crate::domain::audit::{Bound, ExpectedHead, Finding, Note};
+use crate::domain::failure::FailureKind;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
 use crate::exit_code::Exit;
@@ -113,16 +114,31 @@ enum StreamDocument<'a> {
         head: Option<Head>,
         entries: u64,
         windows: u64,
+        lost: u64,
+        parked: u64,
         objects_checked: u64,
         bytes_hashed: u64,
         findings: Vec<Told<'a, Finding>>,
         notes: Vec<Told<'a, Note>>,
+        unread: Vec<UnreadDocument<'a>>,
     },
     Unread {
         stream: &'a StreamName,
         /// Why nothing can be said of it.
         error: String,
     },
+}
+
+#[derive(Serialize)]
+struct UnreadDocument<'a> {
+    key: &'a str,
+    error: String,
+}
+
+impl<'a> UnreadDocument<'a> {
+    fn of(unread: &'a verify::Unread) -> Self {
+        Self { key: unread.key.as_str(), error: output::printable(&unread.error.to_string()) }
+    }
 }
 
 #[derive(Serialize)]
@@ -133,7 +149,7 @@ pub(super) struct Told<'a, T> {
 }
 
 pub(super) fn tell<T: std::fmt::Display>(all: &[T]) -> Vec<Told<'_, T>> {
-    all.iter().map(|what| Told { what, message: what.to_string() }).collect()
+    all.iter().map(|what| Told { what, message: output::printable(&what.to_string()) }).collect()
 }
 
 type Outcome = (StreamName, Result<Report, StartError>);
@@ -163,6 +179,11 @@ pub(super) async fn run(
     if let Some(stream) = &asked.stream {
         choose(&mut targets, stream)?;
     }
+    if let (Some(from), Some(to)) = (asked.from, asked.to)
+        && from.is_not_before(to)
+    {
+        return Err(usage("--from is not before --to, so there is nothing between them"));
+    }
     if asked.expect_head.is_some() && targets.len() > 1 {
         return Err(usage("--expect-head is of one stream: name it with --stream"));
     }
@@ -189,9 +210,14 @@ pub(super) async fn run(
     } else {
         output::text(&text(&outcomes))?;
     }
-    for (_, outcome) in &outcomes {
-        if let Err(error) = outcome {
-            output::say(&error.to_string());
+    for (stream, outcome) in &outcomes {
+        match outcome {
+            Err(error) => output::say(&error.to_string()),
+            Ok(report) => {
+                for verify::Unread { error, .. } in &report.unread {
+                    output::say(&format!("{stream}: not read, so nothing is said of it: {error}"));
+                }
+            }
         }
     }
     Ok(exit(&outcomes))
@@ -217,10 +243,13 @@ fn document(outcomes: &[Outcome]) -> Document<'_> {
             head: report.head,
             entries: report.entries,
             windows: report.windows,
+            lost: report.lost,
+            parked: report.parked,
             objects_checked: report.objects_checked,
             bytes_hashed: report.bytes_hashed,
             findings: tell(&report.findings),
             notes: tell(&report.notes),
+            unread: report.unread.iter().map(UnreadDocument::of).collect(),
         },
         Err(error) => StreamDocument::Unread { stream, error: error.to_string() },
     });
@@ -233,13 +262,13 @@ fn text(outcomes: &[Outcome]) -> String {
     let mut table = output::table(["stream", "what is wrong"]);
     for (stream, report) in read() {
         for finding in &report.findings {
-            table.add_row([stream.to_string(), finding.to_string()]);
+            table.add_row([stream.to_string(), output::printable(&finding.to_string())]);
         }
     }
     let mut text = if table.is_empty() { String::new() } else { output::lines(&table) + "\n" };
     for (stream, report) in read() {
         for note in &report.notes {
-            text += &format!("{stream}: note: {note}\n");
+            text += &format!("{stream}: note: {}\n", output::printable(&note.to_string()));
         }
     }
     for (stream, report) in read() {
@@ -254,13 +283,22 @@ fn summary(stream: &StreamName, report: &Report) -> String {
         entries => format!("{entries} entries"),
     };
     let mut text = format!("{stream}: {entries}, {} archived", output::count(report.windows, "window"));
+    for (number, word) in [(report.lost, "lost"), (report.parked, "parked")] {
+        if number > 0 {
+            text += &format!(", {number} {word}");
+        }
+    }
     if report.objects_checked > 0 {
         text += &format!(", {} looked at", output::count(report.objects_checked, "object"));
     }
     if report.bytes_hashed > 0 {
         text += &format!(", {} hashed", HumanBytes(report.bytes_hashed));
     }
+    if !report.unread.is_empty() {
+        text += &format!(", {} not read", output::count(report.unread.len() as u64, "object"));
+    }
     text += &match report.findings.len() as u64 {
+        0 if !report.unread.is_empty() => "; nothing is wrong with the rest".to_owned(),
         0 => "; nothing is wrong".to_owned(),
         findings => format!("; {}", output::count(findings, "finding")),
     };
@@ -273,10 +311,12 @@ fn summary(stream: &StreamName, report: &Report) -> String {
 /// Damage weighs more than a store that could not be read.
 fn exit(outcomes: &[Outcome]) -> Exit {
     let found = outcomes.iter().any(|(_, o)| o.as_ref().is_ok_and(|report| !report.findings.is_empty()));
-    let unread = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err());
-    match unread {
-        _ if found => Exit::Found,
-        Some(error) => error.exit(),
-        None => Exit::Done,
-    }
+    let unread = outcomes.iter().find_map(|(_, outcome)| match outcome {
+        Ok(report) => report.unread.first().map(|unread| match unread.error.kind() {
+            FailureKind::Transient | FailureKind::Throttled => Exit::Temporary,
+            _ => Exit::Failed,
+        }),
+        Err(error) => Some(error.exit()),
+    });
+    if found { Exit::Found } else { unread.unwrap_or(Exit::Done) }
 }

@@ -23,3 +23,4 @@ mod store_lock;
 mod store_wire;
 mod support;
 mod verify;
+mod verify_hostile;

@@ -306,6 +306,7 @@ async fn with_a_configuration_every_store_is_read_without_a_state_directory_and_
         &["verify", "--sample", "0%", "--level", "bytes"],
         &["verify", "--stream", "login"],
         &["verify", "--expect-head", "7"],
+        &["verify", "--from", "2027-01-01", "--to", "2026-01-01"],
     ] {
         assert_eq!(vault.connvault(bad).await.status.code(), Some(2), "{bad:?}");
     }

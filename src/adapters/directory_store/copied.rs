@@ -32,6 +32,12 @@ pub enum NoArchive {
         path = .0.display()
     )]
     Nothing(PathBuf),
+    /// A stream's folder from which nobody can tell whose it is.
+    #[error(
+        "{path} holds a log or data, and nobody can tell of which stream: no entry in it says so, and its own name is no stream's; give it back its name",
+        path = .0.display()
+    )]
+    Nameless(PathBuf),
 }
 
 /// Every stream whose folder is `folder` or lies below it, by name. Nothing is written, ever.
@@ -46,7 +52,8 @@ pub fn streams_in(folder: &Path) -> Result<Vec<(StreamName, DirectoryStore)>, No
     std::fs::read_dir(folder).map_err(unreadable)?;
     let mut found = Vec::new();
     if is_stream(folder) {
-        found.extend(name_in_log(folder).or_else(|| name_of(folder)).map(|name| (name, folder.to_owned())));
+        let name = name_in_log(folder).or_else(|| name_of(folder));
+        found.push((name.ok_or_else(|| NoArchive::Nameless(folder.to_owned()))?, folder.to_owned()));
     } else {
         walk(folder, DEPTH, &mut found)?;
     }
@@ -70,7 +77,9 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<(StreamName, PathBuf)>) -> 
             continue;
         }
         if is_stream(&path) {
-            found.extend(name_of(&path).or_else(|| name_in_log(&path)).map(|name| (name, path)));
+            // Passed over, it would be a stream that nobody misses.
+            let name = name_of(&path).or_else(|| name_in_log(&path));
+            found.push((name.ok_or_else(|| NoArchive::Nameless(path.clone()))?, path));
         } else if depth > 0 {
             walk(&path, depth - 1, found)?;
         }
@@ -78,8 +87,12 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<(StreamName, PathBuf)>) -> 
     Ok(())
 }
 
+/// Also of a stream whose log is gone as a whole: its data, by the years in it, shows that there was one.
 fn is_stream(folder: &Path) -> bool {
+    let is_year = |name: &str| name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit());
+    let years = std::fs::read_dir(folder.join("data")).into_iter().flatten().flatten();
     folder.join("log").is_dir()
+        || years.into_iter().any(|year| year.file_name().to_str().is_some_and(is_year))
 }
 
 fn name_of(folder: &Path) -> Option<StreamName> {

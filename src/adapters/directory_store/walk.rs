@@ -75,13 +75,28 @@ impl Wanted {
 /// What is wanted of a folder, last first. A folder that is gone is an empty one; the root has to be there.
 fn read_folder(store: &DirectoryStore, folder: &str, wanted: &Wanted) -> Result<Pending, StoreError> {
     let path = store.located(folder);
-    let read = read_names(&path, folder);
-    let mut names = match read {
+    let mut names = match read_twice(&path, folder) {
         Err(error) if !folder.is_empty() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read.map_err(|error| store.error("list", &path, &error))?,
     };
     names.retain(|name| wanted.takes(name));
     names.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(names)
+}
+
+/// The files and folders in `path`, as of one instant as far as order goes: whatever was there before another name that is
+/// listed is listed too.
+///
+/// A folder that is read while it grows may show the newer of two files without the older. The older was there before the
+/// newer was seen, so a second reading shows it; what that one shows beyond the first is left for the next listing.
+fn read_twice(path: &Path, folder: &str) -> io::Result<Vec<String>> {
+    let mut names = read_names(path, folder)?;
+    if let Some(last) = names.iter().max().cloned() {
+        let again = read_names(path, folder)?;
+        names.extend(again.into_iter().filter(|name| *name < last));
+        names.sort_unstable();
+        names.dedup();
+    }
     Ok(names)
 }
 

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::objects::{LOOKS, broken_off};
-use super::{Meter, Target};
+use super::{Meter, Target, Unread};
 use crate::domain::audit::{Finding, LockedEntry, Note};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key};
@@ -66,7 +66,7 @@ pub(super) async fn look(
     entries: &[LockedEntry],
     meter: &Meter,
     locks: &mut Locks,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Unread>, StoreError> {
     let keys = entries.iter().flat_map(|entry| {
         let signature = entry.signed.then(|| signature_key(&target.stream, entry.seq, &entry.hash));
         let of_entry = move |key| (key, entry.seq, entry.lock);
@@ -78,15 +78,18 @@ pub(super) async fn look(
         .map(|(key, seq, lock)| {
             let (store, asked) = (Arc::clone(&target.store), key.clone());
             let head = tokio::spawn(async move { store.head(&asked).await });
-            async move { Ok::<_, StoreError>((key, seq, lock, head.await.map_err(broken_off)??)) }
+            async move { Ok::<_, StoreError>((key, seq, lock, head.await.map_err(broken_off)?)) }
         })
         .buffered(LOOKS);
-    while let Some((key, seq, lock, meta)) = heads.try_next().await? {
-        // That it is not there is told where the log is read.
-        if let Some(meta) = meta {
-            locks.compare(key, seq, &lock, &meta);
+    let mut unread = Vec::new();
+    while let Some((key, seq, lock, head)) = heads.try_next().await? {
+        match head {
+            Ok(Some(meta)) => locks.compare(key, seq, &lock, &meta),
+            // That it is not there is told where the log is read.
+            Ok(None) => {}
+            Err(error) => Unread::add(&mut unread, key, error)?,
         }
         done.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(())
+    Ok(unread)
 }

@@ -1,6 +1,6 @@
 //! Fetching a log: every entry, and the check of its signature, many at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,12 +15,14 @@ use crate::domain::failure::FailureKind;
 use crate::domain::log_entry::LogEntry;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{
-    HashPrefix, LogObject, ObjectKey, Seq, log_prefix, read_log_key, signature_key,
+    HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
 };
 use crate::ports::object_store::{ObjectStore, StoreError};
 
 /// Entries fetched at the same time.
 const READ_AHEAD: usize = 32;
+/// Entries that a listing lacks and that are asked for by name.
+const MOST_LACKING: usize = 64;
 /// The largest entry that is read; ours are a few kilobytes.
 const ENTRY_LIMIT: u64 = 1 << 20;
 
@@ -56,6 +58,9 @@ pub(super) async fn gather(
     }
     drop(keys);
     places.sort_unstable_by_key(|(seq, _)| *seq);
+    let lacking = lacking(&places).map(|seq| (seq, log_key(&target.stream, seq)));
+    places.extend(lacking.collect::<Vec<_>>());
+    places.sort_unstable_by_key(|(seq, _)| *seq);
     let reader = Arc::new(Reader {
         stream: target.stream.clone(),
         store: Arc::clone(&target.store),
@@ -76,6 +81,14 @@ pub(super) async fn gather(
         done.fetch_add(1, Ordering::Relaxed);
     }
     Ok(Gathered { found: Found { entries, signatures: reader.signatures.clone() }, foreign })
+}
+
+/// Places that the listing passed over, the first of them. A listing of what is being written to need not be of one
+/// instant; what is not there when it is asked for by its name is missing.
+fn lacking(places: &[(Seq, ObjectKey)]) -> impl Iterator<Item = Seq> {
+    let there: BTreeSet<u64> = places.iter().map(|(seq, _)| seq.get()).collect();
+    let last = there.last().copied().unwrap_or(0);
+    (1..last).filter(move |seq| !there.contains(seq)).filter_map(Seq::new).take(MOST_LACKING)
 }
 
 impl Reader {

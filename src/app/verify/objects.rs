@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::locks::Locks;
-use super::{Meter, Sample, Target};
+use super::{Meter, Sample, Target, Unread};
 use crate::domain::audit::{Claimed, Finding, Note};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
-use crate::domain::object_key::{ObjectKey, data_prefix};
+use crate::domain::object_key::{DataKey, ObjectKey, data_prefix};
 use crate::ports::object_store::{ObjectMeta, ObjectStore, StoreError};
 
 /// Objects that a store is asked about at the same time.
@@ -19,11 +19,13 @@ pub(super) const LOOKS: usize = 32;
 /// How often an object's bytes are asked for before it counts as out of reach.
 const TRIES: u32 = 3;
 
+/// Objects and what is wrong with them.
 pub(super) struct Looked {
     pub looked_at: u64,
     pub findings: Vec<Finding>,
-    /// Those that nothing is wrong with as yet.
-    pub whole: Vec<Claimed>,
+    pub unread: Vec<Unread>,
+    /// Those that are there, each with what the store's word makes suspicious of it: its bytes may tell.
+    pub there: Vec<(Claimed, Option<Finding>)>,
 }
 
 /// Asks the store about each of `claimed`.
@@ -39,17 +41,28 @@ pub(super) async fn look(
         .map(|claimed| {
             let (key, store) = (claimed.key.in_stream(&target.stream), Arc::clone(&target.store));
             let head = tokio::spawn(async move { store.head(&key).await });
-            async move { Ok((claimed, head.await.map_err(broken_off)??)) }
+            async move { Ok::<_, StoreError>((claimed, head.await.map_err(broken_off)?)) }
         })
         .buffered(LOOKS);
-    let mut looked = Looked { looked_at, findings: Vec::new(), whole: Vec::new() };
-    while let Some((claimed, meta)) = heads.try_next().await? {
-        if let Some(meta) = &meta {
-            locks.compare(claimed.key.in_stream(&target.stream), claimed.seq, &claimed.lock, meta);
-        }
-        match compare(&claimed, meta.as_ref()) {
-            Some(finding) => looked.findings.push(finding),
-            None => looked.whole.push(claimed),
+    let mut looked = Looked { looked_at, findings: Vec::new(), unread: Vec::new(), there: Vec::new() };
+    while let Some((claimed, head)) = heads.try_next().await? {
+        match head {
+            Err(error) => Unread::add(&mut looked.unread, claimed.key.in_stream(&target.stream), error)?,
+            Ok(None) => {
+                looked.findings.push(Finding::ObjectMissing { key: claimed.key, seq: claimed.seq });
+            }
+            Ok(Some(meta)) => {
+                let suspicion = compare(&claimed, &meta);
+                // Another version has a lock of its own, or none.
+                if !matches!(suspicion, Some(Finding::ObjectReplaced { .. })) {
+                    let key = claimed.key.in_stream(&target.stream);
+                    locks.compare(key, claimed.seq, &claimed.lock, &meta);
+                }
+                match suspicion {
+                    Some(size @ Finding::ObjectSize { .. }) => looked.findings.push(size),
+                    suspicion => looked.there.push((claimed, suspicion)),
+                }
+            }
         }
         done.fetch_add(1, Ordering::Relaxed);
     }
@@ -57,9 +70,8 @@ pub(super) async fn look(
 }
 
 /// What is wrong with an object by what the store says of it.
-fn compare(claimed: &Claimed, meta: Option<&ObjectMeta>) -> Option<Finding> {
+fn compare(claimed: &Claimed, meta: &ObjectMeta) -> Option<Finding> {
     let (key, seq) = (claimed.key.clone(), claimed.seq);
-    let Some(meta) = meta else { return Some(Finding::ObjectMissing { key, seq }) };
     if meta.bytes != claimed.bytes {
         return Some(Finding::ObjectSize { key, seq, bytes: meta.bytes, expected: claimed.bytes });
     }
@@ -84,41 +96,58 @@ pub(super) async fn unnamed(target: &Target, claimed: &[Claimed]) -> Result<Vec<
 pub(super) struct Hashed {
     pub bytes: u64,
     pub findings: Vec<Finding>,
+    pub notes: Vec<Note>,
+    pub unread: Vec<Unread>,
 }
 
-/// Reads every byte of those that are in the sample, several objects at a time.
+/// Reads every byte of those that are in the sample, several objects at a time. Of the others what is suspected stands.
 pub(super) async fn hash(
     target: &Target,
-    mut claimed: Vec<Claimed>,
+    there: Vec<(Claimed, Option<Finding>)>,
     sample: Option<Sample>,
     meter: &Meter,
 ) -> Result<Hashed, StoreError> {
-    claimed.retain(|claimed| sample.is_none_or(|sample| sample.takes(&claimed.key.to_string())));
-    let total = claimed.iter().map(|claimed| claimed.bytes).sum();
+    let is_taken = |(claimed, _): &(Claimed, _)| sample.is_none_or(|s| s.takes(&claimed.key.to_string()));
+    let (taken, left): (Vec<_>, Vec<_>) = there.into_iter().partition(is_taken);
+    let total = taken.iter().map(|(claimed, _)| claimed.bytes).sum();
     let read = meter.begin(format!("{}: bytes", target.stream), total);
-    let mut hashes = stream::iter(claimed)
-        .map(|claimed| {
+    let mut hashes = stream::iter(taken)
+        .map(|(claimed, suspicion)| {
             let (key, store) = (claimed.key.in_stream(&target.stream), Arc::clone(&target.store));
             let read = Arc::clone(&read);
             let hash = tokio::spawn(async move { hash_one(&*store, &key, &read).await });
-            async move { Ok::<_, StoreError>((claimed, hash.await.map_err(broken_off)??)) }
+            async move { Ok::<_, StoreError>((claimed, suspicion, hash.await.map_err(broken_off)?)) }
         })
         .buffer_unordered(target.readers);
-    let mut findings = Vec::new();
-    while let Some((claimed, hash)) = hashes.try_next().await? {
+    let (mut findings, mut unread) = (Vec::new(), Vec::new());
+    let (mut others, mut first_other) = (0, None);
+    while let Some((claimed, suspicion, hash)) = hashes.try_next().await? {
         let (key, seq, expected) = (claimed.key, claimed.seq, claimed.sha256);
         match hash {
-            Some(sha256) if sha256 == expected => {}
-            Some(sha256) => findings.push(Finding::ObjectChanged { key, seq, sha256, expected }),
-            None => findings.push(Finding::ObjectMissing { key, seq }),
+            Ok(Some(sha256)) if sha256 == expected => {
+                // The bytes are the archived ones, whatever the store calls them.
+                if matches!(suspicion, Some(Finding::ObjectReplaced { .. })) {
+                    others += 1;
+                    first_other.get_or_insert(key);
+                }
+            }
+            Ok(Some(sha256)) => findings.push(Finding::ObjectChanged { key, seq, sha256, expected }),
+            Ok(None) => findings.push(Finding::ObjectMissing { key, seq }),
+            Err(error) => Unread::add(&mut unread, key.in_stream(&target.stream), error)?,
         }
     }
+    findings.extend(left.into_iter().filter_map(|(_, suspicion)| suspicion));
     // They came as they were done.
     findings.sort_by_key(|finding| match finding {
-        Finding::ObjectChanged { seq, .. } | Finding::ObjectMissing { seq, .. } => Some(*seq),
+        Finding::ObjectChanged { seq, .. }
+        | Finding::ObjectMissing { seq, .. }
+        | Finding::ObjectMd5 { seq, .. }
+        | Finding::ObjectReplaced { seq, .. } => Some(*seq),
         _ => None,
     });
-    Ok(Hashed { bytes: read.load(Ordering::Relaxed), findings })
+    let note = |first: DataKey| Note::OtherVersions { objects: others, first: first.to_string() };
+    let notes = first_other.map(note).into_iter().collect();
+    Ok(Hashed { bytes: read.load(Ordering::Relaxed), findings, notes, unread })
 }
 
 /// An object's hash. A connection that breaks in the middle of gigabytes is no reason to begin with everything again.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signature, Terms};
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::count::CountVerdict;
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Archived, Definition, EntryBody, LogEntry};
 use crate::domain::object_key::{Revision, Seq};
@@ -16,10 +17,12 @@ use crate::domain::window_length::WindowLength;
 pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     let entries = in_order(terms, found);
     define(&entries, audit);
+    dates(found, audit);
     let zone = audit.definition.as_ref().and_then(|definition| zones().get(&definition.timezone).ok());
     let length = audit.definition.as_ref().and_then(|d| d.window.parse::<WindowLength>().ok());
     let range = Range::of(terms, zone.as_ref());
     let calendar = zone.zip(length).map(|(zone, length)| Calendar::new(zone, length));
+    let calendar = calendar.filter(|_| is_countable(audit.definition.as_ref(), length, terms.now));
     if let (None, Some(definition)) = (&calendar, &audit.definition) {
         let (window, timezone) = (definition.window.clone(), definition.timezone.clone());
         audit.findings.push(Finding::DefinitionUnusable { window, timezone });
@@ -41,18 +44,39 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
         }
     }
     windows.due(terms, &entries, audit);
-    let Windows { newest, lost, parked, range, .. } = windows;
+    let Windows { newest, lost, parked, counts, range, .. } = windows;
     audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
         lost.into_iter().filter(|window| !newest.contains_key(window) && range.takes(*window)).collect();
+    counted(&counts, range, audit);
     let settled = |window: &Window| newest.contains_key(window) || audit.lost.contains(window);
     audit.parked = parked.into_iter().filter(|window| !settled(window) && range.takes(*window)).collect();
     if !audit.parked.is_empty() {
         audit.notes.push(Note::WindowsParked { windows: audit.parked.iter().copied().collect() });
     }
+    let nothing = audit.archived.is_empty() && audit.lost.is_empty() && audit.parked.is_empty();
+    if nothing && (terms.from.is_some() || terms.to.is_some()) {
+        audit.notes.push(Note::NothingInRange);
+    }
     if !audit.lost.is_empty() {
         audit.notes.push(Note::WindowsLost { windows: audit.lost.iter().copied().collect() });
+    }
+}
+
+/// What the provider's own counts say of the windows in `range`.
+fn counted(counts: &BTreeMap<Window, (Seq, CountVerdict)>, range: Range, audit: &mut Audit) {
+    let of = |wanted: CountVerdict| {
+        let taken =
+            counts.iter().filter(move |(window, (_, count))| range.takes(**window) && *count == wanted);
+        taken.map(|(_, (seq, _))| *seq).collect::<Vec<_>>()
+    };
+    let (seqs, uncounted) = (of(CountVerdict::Mismatched), of(CountVerdict::Uncounted));
+    if !seqs.is_empty() {
+        audit.notes.push(Note::CountsDiffer { seqs });
+    }
+    if !uncounted.is_empty() {
+        audit.notes.push(Note::NotCounted { windows: uncounted.len() as u64 });
     }
 }
 
@@ -80,6 +104,45 @@ fn in_order<'f>(terms: &Terms, found: &'f Found) -> Vec<(Seq, &'f LogEntry)> {
         }
     }
     by_seq.into_iter().filter_map(|(seq, entry)| Some((seq, entry.entry()?))).collect()
+}
+
+/// More windows than any stream has: whoever wrote such a start wants the audit never to end.
+const MOST_WINDOWS: i64 = 20_000_000;
+
+fn is_countable(definition: Option<&Definition>, length: Option<WindowLength>, now: Timestamp) -> bool {
+    let minutes = match length {
+        Some(WindowLength::Minutes(minutes)) => i64::from(minutes.get()),
+        Some(WindowLength::Day) => 24 * 60,
+        None => 1,
+    };
+    definition.is_none_or(|d| now.duration_since(d.start).as_secs() / 60 / minutes <= MOST_WINDOWS)
+}
+
+/// How far the clocks of two writers may be apart: the provider refuses requests beyond it.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// Entries are dated in their order. Else a key that counts no more could go on signing, with dates of its time. Neighbours
+/// that do not hang together are told elsewhere: the one that was changed may have another date too.
+fn dates(found: &Found, audit: &mut Audit) {
+    let mut before: Option<&FoundEntry> = None;
+    for here in &found.entries {
+        let Some(entry) = here.entry() else { continue };
+        let (seq, recorded_at) = (here.place, entry.recorded_at);
+        let is_before = |instant: Timestamp| instant.duration_since(recorded_at) > SKEW;
+        let linked = before.filter(|before| before.hash == entry.previous);
+        let linked = linked.and_then(|before| Some((before.place, before.entry()?.recorded_at)));
+        match (linked, &entry.body) {
+            (Some((after, after_at)), _) if is_before(after_at) => {
+                audit.findings.push(Finding::DatedBack { seq, recorded_at, after, after_at });
+            }
+            (_, EntryBody::Archived(archived)) if is_before(archived.window.end()) => {
+                let window = archived.window;
+                audit.findings.push(Finding::DatedBeforeItsWindow { seq, recorded_at, window });
+            }
+            _ => {}
+        }
+        before = Some(here);
+    }
 }
 
 /// What the stream is: fixed by the first `stream` entry, but for a `start` that moves back.
@@ -145,6 +208,8 @@ struct Windows<'a> {
     range: Range,
     /// The entry of each archived window's newest revision.
     newest: BTreeMap<Window, Seq>,
+    /// What the provider's own count says of it.
+    counts: BTreeMap<Window, (Seq, CountVerdict)>,
     revisions: BTreeMap<(Window, Revision), Seq>,
     lost: BTreeSet<Window>,
     parked: BTreeSet<Window>,
@@ -159,6 +224,7 @@ impl Windows<'_> {
             twice = true;
             audit.findings.push(Finding::RevisionTwice { seq, first, window: *window, revision: *revision });
         }
+        self.counts.insert(*window, (seq, CountVerdict::of(archived.export.counted, object.rows)));
         let newest = self.newest.insert(*window, seq);
         let says = archived.supersedes.map(|supersedes| supersedes.seq);
         // An entry that is missing may be what was meant; that it is missing is said already.

@@ -50,6 +50,10 @@ pub enum Finding {
     SupersedesWrong { seq: Seq, window: Window, says: Option<Seq>, newest: Option<Seq> },
     /// A window that the stream does not have.
     WindowNotOfCalendar { seq: Seq, window: Window },
+    /// It is dated before the entry that it follows.
+    DatedBack { seq: Seq, recorded_at: Timestamp, after: Seq, after_at: Timestamp },
+    /// It is dated before the window was over that it says is archived.
+    DatedBeforeItsWindow { seq: Seq, recorded_at: Timestamp, window: Window },
     /// An object of another window or revision.
     KeyOfAnother { seq: Seq, key: DataKey, window: Window, revision: Revision },
     /// Windows that nothing is said of.
@@ -115,6 +119,8 @@ impl fmt::Display for Finding {
             | Self::RevisionTwice { .. }
             | Self::SupersedesWrong { .. }
             | Self::WindowNotOfCalendar { .. }
+            | Self::DatedBack { .. }
+            | Self::DatedBeforeItsWindow { .. }
             | Self::KeyOfAnother { .. }
             | Self::WindowsWithoutVerdict { .. } => self.of_claims(f),
             _ => self.of_chain(f),
@@ -204,6 +210,13 @@ impl Finding {
             Self::WindowNotOfCalendar { seq, window } => {
                 write!(f, "entry {seq} is about window {window}, which the stream's calendar does not have")
             }
+            Self::DatedBack { seq, recorded_at, after, after_at } => write!(
+                f,
+                "entry {seq} is dated back: it says {recorded_at}, and entry {after} before it {after_at}"
+            ),
+            Self::DatedBeforeItsWindow { seq, recorded_at, window } => {
+                write!(f, "entry {seq} is dated back: it says {recorded_at}, before window {window} was over")
+            }
             Self::KeyOfAnother { seq, key, window, revision } => {
                 write!(f, "entry {seq} is about {revision} of window {window}, and names {key}")
             }
@@ -254,10 +267,18 @@ impl Finding {
                 f,
                 "{key} was changed: its MD5 is {md5} by the store's ETag, and {expected} by entry {seq}"
             ),
-            Self::LockWeaker { key, seq, found, expected } => write!(
-                f,
-                "{key} is not locked as it was: the store shows it with {found}, and entry {seq} says {expected}"
-            ),
+            Self::LockWeaker { key, seq, found, expected } => {
+                write!(
+                    f,
+                    "{key} is not locked as it was: the store shows it with {found}, and entry {seq} says {expected}"
+                )?;
+                if found.is_none() {
+                    f.write_str(
+                        " (or these keys may not read locks: s3:GetObjectRetention, s3:GetObjectLegalHold)",
+                    )?;
+                }
+                Ok(())
+            }
             Self::ObjectChanged { key, seq, sha256, expected } => {
                 write!(f, "{key} was changed: its SHA-256 is {sha256}, and {expected} by entry {seq}")
             }
@@ -283,6 +304,14 @@ pub enum Note {
     Foreign { key: String },
     /// Gaps that are known.
     WindowsLost { windows: Vec<Window> },
+    /// Exports that hold another number of records than the provider counted, by their entries.
+    CountsDiffer { seqs: Vec<Seq> },
+    /// Exports that nobody counted.
+    NotCounted { windows: u64 },
+    /// Objects whose bytes are those of the log under another version than it says: restored, or copied.
+    OtherVersions { objects: u64, first: String },
+    /// The stretch of time that was asked for holds nothing.
+    NothingInRange,
     /// Locks that the log says, in a place that knows of none.
     LocksNotChecked { objects: u64 },
     /// Legal holds that the log says and that are no more.
@@ -318,6 +347,24 @@ impl fmt::Display for Note {
             Self::HoldsLifted { objects, first } => write!(
                 f,
                 "{objects} objects were put under legal hold and are not any more, the first is {first}"
+            ),
+            Self::CountsDiffer { seqs } => {
+                let seqs: Vec<_> = seqs.iter().map(Seq::to_string).collect();
+                write!(
+                    f,
+                    "the provider counted another number of records than it exported, by entries {}",
+                    seqs.join(", ")
+                )
+            }
+            Self::NotCounted { windows } => {
+                write!(f, "{windows} windows are archived without the provider's own count")
+            }
+            Self::OtherVersions { objects, first } => write!(
+                f,
+                "{objects} objects have the right bytes under another version than their entries say, the first is {first}: they were restored, or this is a copy"
+            ),
+            Self::NothingInRange => f.write_str(
+                "no window that the log says anything of lies in the stretch of time that was asked for",
             ),
             Self::WindowsParked { windows } => {
                 let names: Vec<_> = windows.iter().map(Window::to_string).collect();
