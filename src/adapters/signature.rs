@@ -13,7 +13,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use ssh_key::{Algorithm, Error, HashAlg, LineEnding, PrivateKey, PublicKey};
 
-pub use allowed_signers::{AllowedSigners, BadAllowedSigners, SignatureError, signed_by};
+pub use allowed_signers::{AllowedSigners, BadAllowedSigners, SignatureError, is_signature, signed_by};
 pub use signer_line::{BadSigner, Validity};
 
 /// What signatures are bound to: one made for anything else, a mail or a commit, is none on a log.
@@ -83,6 +83,10 @@ pub enum BadSigningKey {
     )]
     NotAKey(String),
 }
+
+/// Whose signatures count on a log: the name at the head of a line of `allowed_signers`, and what `ssh-keygen -Y verify -I` is
+/// given. One for all, so that both come to the same answer.
+pub const PRINCIPAL: &str = "connvault";
 
 impl SigningKey {
     /// The key in `openssh_pem`, what `ssh-keygen -t ed25519 -N ''` writes.

@@ -205,7 +205,7 @@ pub struct Parts<'a> {
     pub sources: &'a BTreeMap<SourceName, Arc<dyn RecordSource>>,
     /// From [`stores`].
     pub stores: &'a BTreeMap<StoreName, OpenStore>,
-    /// From [`signing_key`].
+    /// From [`signing_key`](super::signing::signing_key).
     pub signing_key: Option<&'a Arc<SigningKey>>,
     /// What this machine knows.
     pub ledger: &'a Arc<dyn Ledger>,

@@ -172,7 +172,7 @@ impl ObjectLocks {
     fn does_not_hold(&self, key: &ObjectKey, asked: &Lock, found: &Lock) -> Failure {
         let name = &self.name;
         let message = format!(
-            "object {key} was put with {asked}, and store {name} shows it with {found}: nothing more is written to this \
+            "object {key} is to have {asked}, and store {name} shows it with {found}: nothing more is written to this \
              stream; enable Object Lock on the bucket and lock that object, let the keys read locks \
              (s3:GetObjectRetention, s3:GetObjectLegalHold), or remove object_lock and legal_hold from stores.{name}"
         );

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::start_error::StartError;
-use crate::adapters::signature::{AllowedSigners, SigningKey};
+use crate::adapters::signature::{AllowedSigners, PRINCIPAL, SigningKey};
 use crate::config::Config;
 
 /// The key that log entries are signed with, where the configuration names one. Where it also says whose signatures
@@ -19,7 +19,7 @@ pub fn signing_key(config: &Config, now: Timestamp) -> Result<Option<SigningKey>
         SigningKey::parse(&text).map_err(|e| failed(format!("{}: {e}", signing.key.path().display())))?;
     if let (Some(signers), Some(file)) = (allowed_signers(config)?, &signing.allowed_signers_file) {
         const MESSAGE: &[u8] = b"whether a signature of this key counts";
-        signers.verify(None, MESSAGE, &key.sign(MESSAGE), now).map_err(|error| {
+        signers.verify(Some(PRINCIPAL), MESSAGE, &key.sign(MESSAGE), now).map_err(|error| {
             let (own, file, line) = (signing.key.path().display(), file.display(), key.public_key_line());
             failed(format!(
                 "{own}: what it signs would not count by {file}: {error}; add this line to {file}: connvault {line}"

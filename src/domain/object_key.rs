@@ -261,7 +261,8 @@ pub fn signature_key(stream: &StreamName, seq: Seq, entry_hash: &Sha256) -> Obje
     signature_key_of(stream, seq, HashPrefix::of(entry_hash))
 }
 
-fn signature_key_of(stream: &StreamName, seq: Seq, hash_prefix: HashPrefix) -> ObjectKey {
+/// As [`signature_key`], of a hash of which only the beginning is known.
+pub fn signature_key_of(stream: &StreamName, seq: Seq, hash_prefix: HashPrefix) -> ObjectKey {
     ObjectKey(format!("{stream}/log/{seq:012}.{hash_prefix}.sig", seq = seq.get()))
 }
 

@@ -154,6 +154,11 @@ fn read(armored_sig: &[u8]) -> Result<SshSig, SignatureError> {
     Ok(signature)
 }
 
+/// Whether these bytes are a signature on some log entry, of anybody's.
+pub fn is_signature(armored_sig: &[u8]) -> bool {
+    read(armored_sig).is_ok()
+}
+
 /// Which key signed `message`, whether or not it may: for those who were not told whose signatures count, and want to know
 /// at least that none was damaged.
 ///

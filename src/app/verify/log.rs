@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Meter, Target};
-use crate::adapters::signature::{AllowedSigners, signed_by};
+use crate::adapters::signature::{AllowedSigners, PRINCIPAL, is_signature, signed_by};
 use crate::domain::audit::{Found, FoundEntry, Reading, Signature};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
 use crate::domain::log_entry::LogEntry;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{
-    HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
+    HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key, signature_key_of,
 };
 use crate::ports::object_store::{ObjectStore, StoreError};
 
@@ -58,6 +58,7 @@ pub(super) async fn gather(
     }
     drop(keys);
     places.sort_unstable_by_key(|(seq, _)| *seq);
+    drop_false_signatures(target, &places, &mut signatures, &mut foreign).await?;
     let lacking = lacking(&places).map(|seq| (seq, log_key(&target.stream, seq)));
     places.extend(lacking.collect::<Vec<_>>());
     places.sort_unstable_by_key(|(seq, _)| *seq);
@@ -81,6 +82,33 @@ pub(super) async fn gather(
         done.fetch_add(1, Ordering::Relaxed);
     }
     Ok(Gathered { found: Found { entries, signatures: reader.signatures.clone() }, foreign })
+}
+
+/// Signatures beyond the last entry say that the log went on: files that only have such a name must not.
+async fn drop_false_signatures(
+    target: &Target,
+    places: &[(Seq, ObjectKey)],
+    signatures: &mut BTreeMap<Seq, Vec<HashPrefix>>,
+    foreign: &mut Vec<String>,
+) -> Result<(), StoreError> {
+    let last = places.last().map(|(seq, _)| *seq);
+    // What comes last is what counts; one that is true is enough.
+    while let Some((seq, prefixes)) = signatures.last_key_value() {
+        if last.is_some_and(|last| *seq <= last) {
+            break;
+        }
+        let seq = *seq;
+        let keys: Vec<_> =
+            prefixes.iter().map(|prefix| signature_key_of(&target.stream, seq, *prefix)).collect();
+        for key in &keys {
+            if fetch(&*target.store, key).await?.is_some_and(|bytes| is_signature(&bytes)) {
+                return Ok(());
+            }
+        }
+        foreign.extend(keys.iter().map(ToString::to_string));
+        signatures.remove(&seq);
+    }
+    Ok(())
 }
 
 /// Places that the listing passed over, the first of them. A listing of what is being written to need not be of one
@@ -123,7 +151,7 @@ impl Reader {
         let key = signature_key(&self.stream, entry.seq, hash);
         let Some(armored) = fetch(&*self.store, &key).await? else { return Ok(Signature::Absent) };
         let checked = match &self.signers {
-            Some(signers) => signers.verify(None, bytes, &armored, entry.recorded_at),
+            Some(signers) => signers.verify(Some(PRINCIPAL), bytes, &armored, entry.recorded_at),
             None => signed_by(bytes, &armored),
         };
         Ok(match checked {

@@ -240,6 +240,10 @@ impl Windows<'_> {
                 revision: *revision,
             });
         }
+        for orphan in archived.orphans.iter().filter(|orphan| orphan.key.window() != *window) {
+            let (key, revision) = (orphan.key.clone(), orphan.key.revision());
+            audit.findings.push(Finding::KeyOfAnother { seq, key, window: *window, revision });
+        }
         let in_range = self.range.takes(*window);
         audit.objects.push(Claimed {
             seq,
