@@ -39,17 +39,22 @@ pub enum Level {
     Bytes,
 }
 
-/// Which objects have their bytes read: a part of them, the same one every time.
+/// Which objects have their bytes read: a part of them, drawn by a seed.
+///
+/// Whoever may have changed something must not know beforehand which objects will not be read; whoever checks must be able to
+/// read the same ones again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// Objects in a million.
     pub in_a_million: u32,
+    /// By what they are drawn.
+    pub seed: u64,
 }
 
 impl Sample {
-    /// Whether the object called `key` is in it: by the key's hash, so that one who checks twice checks the same.
+    /// Whether the object called `key` is in it.
     pub fn takes(self, key: &str) -> bool {
-        let [a, b, c, d, e, f, g, h, ..] = *Sha256::of(key.as_bytes()).as_bytes();
+        let [a, b, c, d, e, f, g, h, ..] = *Sha256::of(format!("{} {key}", self.seed).as_bytes()).as_bytes();
         let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 1_000_000;
         drawn < u64::from(self.in_a_million)
     }
@@ -101,6 +106,8 @@ pub struct Report {
     pub parked: u64,
     /// Objects that the store was asked for.
     pub objects_checked: u64,
+    /// Objects that were read and hashed.
+    pub objects_hashed: u64,
     /// Bytes that were read and hashed.
     pub bytes_hashed: u64,
     /// What is wrong.
@@ -177,7 +184,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
     let Audit { mut findings, mut notes, head, entries, archived, lost, parked, objects, locked, .. } =
         audit(&terms, &gathered.found);
     notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
-    let (mut objects_checked, mut bytes_hashed, mut unread) = (0, 0, Vec::new());
+    let (mut objects_checked, mut objects_hashed, mut bytes_hashed, mut unread) = (0, 0, 0, Vec::new());
     if asked.level >= Level::Objects {
         let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();
         let mut locks = locks::Locks::at(asked.now);
@@ -190,7 +197,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
         if asked.level >= Level::Bytes {
             let hashed = objects::hash(target, looked.there, asked.sample, meter).await.map_err(of_store)?;
-            bytes_hashed = hashed.bytes;
+            (objects_hashed, bytes_hashed) = (hashed.objects, hashed.bytes);
             findings.extend(hashed.findings);
             notes.extend(hashed.notes);
             unread.extend(hashed.unread);
@@ -208,9 +215,29 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         lost,
         parked,
         objects_checked,
+        objects_hashed,
         bytes_hashed,
         findings,
         notes,
         unread,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_part_again_and_another_one_another() {
+        let keys: Vec<_> = (0..1000).map(|n| format!("data/{n}")).collect();
+        let drawn = |seed| {
+            let sample = Sample { in_a_million: 200_000, seed };
+            keys.iter().filter(|key| sample.takes(key)).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+        assert!((100..300).contains(&drawn(3).len()), "{}", drawn(3).len());
+        let all = Sample { in_a_million: 1_000_000, seed: 4 };
+        assert!(keys.iter().all(|key| all.takes(key)));
+    }
 }

@@ -40,6 +40,9 @@ pub(super) struct Asked {
     /// Read the bytes of a part of the objects only, such as 5%
     #[arg(long, value_name = "PERCENT")]
     sample: Option<Percent>,
+    /// Draw the part that another run read, by the seed that it printed [default: another part each time]
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    sample_seed: Option<u64>,
     /// A copied archive, or one stream's folder of it: no network and no configuration are needed
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
@@ -83,7 +86,9 @@ impl From<When> for Bound {
 
 /// A part of a hundred.
 #[derive(Debug, Clone, Copy)]
-struct Percent(Sample);
+struct Percent {
+    in_a_million: u32,
+}
 
 impl FromStr for Percent {
     type Err = String;
@@ -92,7 +97,7 @@ impl FromStr for Percent {
         match number.filter(|number| *number > 0.0 && *number <= 100.0) {
             // Between 0 and a million, as just seen.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            Some(number) => Ok(Self(Sample { in_a_million: (number * 10_000.0).ceil() as u32 })),
+            Some(number) => Ok(Self { in_a_million: (number * 10_000.0).ceil() as u32 }),
             None => Err("write a percentage above 0 and up to 100, such as 5%".to_owned()),
         }
     }
@@ -101,6 +106,9 @@ impl FromStr for Percent {
 /// All that was found, for programs.
 #[derive(Serialize)]
 struct Document<'a> {
+    /// By what the part was drawn whose bytes were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_seed: Option<u64>,
     streams: Vec<StreamDocument<'a>>,
     /// Whether every stream could be read, and nothing is wrong.
     ok: bool,
@@ -117,6 +125,7 @@ enum StreamDocument<'a> {
         lost: u64,
         parked: u64,
         objects_checked: u64,
+        objects_hashed: u64,
         bytes_hashed: u64,
         findings: Vec<Told<'a, Finding>>,
         notes: Vec<Told<'a, Note>>,
@@ -187,11 +196,15 @@ pub(super) async fn run(
     if asked.expect_head.is_some() && targets.len() > 1 {
         return Err(usage("--expect-head is of one stream: name it with --stream"));
     }
+    let sample = asked.sample.map(|Percent { in_a_million }| Sample {
+        in_a_million,
+        seed: asked.sample_seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1),
+    });
     let wanted = verify::Asked {
         level: asked.level.into(),
         from: asked.from.map(Bound::from),
         to: asked.to.map(Bound::from),
-        sample: asked.sample.map(|Percent(sample)| sample),
+        sample,
         expected_head: asked.expect_head.clone(),
         now: injected.clock.now(),
         signers: signers.map(Arc::new),
@@ -206,9 +219,11 @@ pub(super) async fn run(
     }
     drop(bar);
     if json {
-        output::json(&document(&outcomes))?;
+        output::json(&document(&outcomes, sample))?;
     } else {
-        output::text(&text(&outcomes))?;
+        let again = sample
+            .map(|sample| format!("the same objects are read again with --sample-seed {}\n", sample.seed));
+        output::text(&(text(&outcomes) + &again.unwrap_or_default()))?;
     }
     for (stream, outcome) in &outcomes {
         match outcome {
@@ -236,7 +251,7 @@ fn choose(targets: &mut Vec<Target>, stream: &StreamName) -> Result<(), CliError
     Ok(())
 }
 
-fn document(outcomes: &[Outcome]) -> Document<'_> {
+fn document(outcomes: &[Outcome], sample: Option<Sample>) -> Document<'_> {
     let streams = outcomes.iter().map(|(stream, outcome)| match outcome {
         Ok(report) => StreamDocument::Read {
             stream,
@@ -246,6 +261,7 @@ fn document(outcomes: &[Outcome]) -> Document<'_> {
             lost: report.lost,
             parked: report.parked,
             objects_checked: report.objects_checked,
+            objects_hashed: report.objects_hashed,
             bytes_hashed: report.bytes_hashed,
             findings: tell(&report.findings),
             notes: tell(&report.notes),
@@ -253,7 +269,11 @@ fn document(outcomes: &[Outcome]) -> Document<'_> {
         },
         Err(error) => StreamDocument::Unread { stream, error: error.to_string() },
     });
-    Document { streams: streams.collect(), ok: exit(outcomes) == Exit::Done }
+    Document {
+        sample_seed: sample.map(|sample| sample.seed),
+        streams: streams.collect(),
+        ok: exit(outcomes) == Exit::Done,
+    }
 }
 
 /// Findings first, one a line; then what is worth knowing; then each stream in one line.
@@ -292,7 +312,8 @@ fn summary(stream: &StreamName, report: &Report) -> String {
         text += &format!(", {} looked at", output::count(report.objects_checked, "object"));
     }
     if report.bytes_hashed > 0 {
-        text += &format!(", {} hashed", HumanBytes(report.bytes_hashed));
+        let objects = output::count(report.objects_hashed, "object");
+        text += &format!(", {objects} with {} hashed", HumanBytes(report.bytes_hashed));
     }
     if !report.unread.is_empty() {
         text += &format!(", {} not read", output::count(report.unread.len() as u64, "object"));

@@ -88,6 +88,7 @@ fn every_archive_that_a_released_version_left_is_still_whole_to_its_last_byte() 
             "parked": fixture.parked,
             "unread": [],
             "objects_checked": fixture.objects,
+            "objects_hashed": fixture.objects,
             "bytes_hashed": fixture.bytes,
             "findings": [],
             "notes": fixture.notes,

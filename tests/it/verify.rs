@@ -208,6 +208,12 @@ async fn a_changed_byte_is_named_wherever_it_is() {
     assert!(case.passes(&[]).contains("nothing is wrong"), "its size is the same");
     case.finds(&["--level", "bytes"], &[format!("{key} was changed: its SHA-256 is ")]);
     case.finds(&["--level", "bytes", "--sample", "100%"], &[format!("{key} was changed: its SHA-256 is ")]);
+    let part = |more: &[&str]| -> Value {
+        let asked = [&["--level", "bytes", "--sample", "50%", "--json"], more].concat();
+        serde_json::from_slice(&case.verify(&asked).stdout).unwrap()
+    };
+    let drawn = part(&[]);
+    assert_eq!(part(&["--sample-seed", &drawn["sample_seed"].to_string()]), drawn);
     let bytes = fs::read(&object).unwrap();
     write(&object, &bytes[1..]);
     case.finds(&[], &[format!("{key} was changed: it has {} bytes", bytes.len() - 1)]);

@@ -94,6 +94,7 @@ pub(super) async fn unnamed(target: &Target, claimed: &[Claimed]) -> Result<Vec<
 }
 
 pub(super) struct Hashed {
+    pub objects: u64,
     pub bytes: u64,
     pub findings: Vec<Finding>,
     pub notes: Vec<Note>,
@@ -109,6 +110,7 @@ pub(super) async fn hash(
 ) -> Result<Hashed, StoreError> {
     let is_taken = |(claimed, _): &(Claimed, _)| sample.is_none_or(|s| s.takes(&claimed.key.to_string()));
     let (taken, left): (Vec<_>, Vec<_>) = there.into_iter().partition(is_taken);
+    let objects = taken.len() as u64;
     let total = taken.iter().map(|(claimed, _)| claimed.bytes).sum();
     let read = meter.begin(format!("{}: bytes", target.stream), total);
     let mut hashes = stream::iter(taken)
@@ -147,7 +149,7 @@ pub(super) async fn hash(
     });
     let note = |first: DataKey| Note::OtherVersions { objects: others, first: first.to_string() };
     let notes = first_other.map(note).into_iter().collect();
-    Ok(Hashed { bytes: read.load(Ordering::Relaxed), findings, notes, unread })
+    Ok(Hashed { objects, bytes: read.load(Ordering::Relaxed), findings, notes, unread })
 }
 
 /// An object's hash. A connection that breaks in the middle of gigabytes is no reason to begin with everything again.
