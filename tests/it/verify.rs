@@ -184,12 +184,13 @@ async fn missing_entries_are_named_one_or_two_of_them() {
 async fn a_changed_byte_is_named_wherever_it_is() {
     let case = Case::new().await;
     let (entry, whole) = (case.entry(3), fs::read(case.entry(3)).unwrap());
-    let host = text(&whole).find("\"host\": \"").unwrap() + 9;
-    flip(&entry, host);
+    // Where it stands differs from entry to entry: sizes and counts before it have not equally many digits.
+    let host = |bytes: &[u8]| text(bytes).find("\"host\": \"").unwrap() + 9;
+    flip(&entry, host(&whole));
     case.finds(&[], &["entry 3 was changed: its SHA-256 is ".to_owned()]);
     write(&entry, &whole);
     let last = fs::read(case.entry(ENTRIES)).unwrap();
-    flip(&case.entry(ENTRIES), host);
+    flip(&case.entry(ENTRIES), host(&last));
     case.finds(&[], &[format!("entry {ENTRIES} was changed: its signature is on other bytes")]);
     write(&case.entry(ENTRIES), last);
 
