@@ -189,6 +189,7 @@ fn config(folder: &Path, provider: &Simulator, store: &S3sServer, first: Date) -
     format!(
         r#"# Written by the demo. Its two servers are gone; commands that only look work without them.
 [daemon]
+listen = ""
 state_dir = "{state_dir}"
 
 [sources.hq]

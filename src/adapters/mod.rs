@@ -2,8 +2,11 @@
 
 pub mod cron;
 pub mod directory_store;
+pub mod heartbeat;
+pub mod http;
 pub mod inspect;
 mod local_content;
+mod loopback;
 mod remote_text;
 pub mod s3_store;
 pub mod signature;

@@ -4,19 +4,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
 
-use super::compose::Injected;
+use super::compose::{Injected, rules};
+use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
 use super::planning::Look;
+use super::pulse::Pulse;
 use super::reconcile::{Reconciler, Until};
 use super::selection::Selection;
 use super::session::Session;
 use super::start_error::StartError;
+use super::status_page::StatusPage;
 
 /// How often the reconciler shows itself where no watchdog asks for more.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -51,6 +55,8 @@ pub async fn run(
     let cron = cron.map_err(|error| StartError::config(format!("daemon.schedule {schedule:?}: {error}")))?;
     manager.ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), streams = session.streams.len(), "ready");
+    let pulse = Arc::new(Pulse::default());
+    let onlookers = onlookers(config, &session, &pulse);
     let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
     let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let reconciler = Reconciler {
@@ -58,21 +64,43 @@ pub async fn run(
         concurrency: config.daemon.concurrency.into(),
         wake: Arc::clone(&controls.wake),
         stop: controls.stop.clone(),
-        observer: Arc::new(Supervised { manager, inner: observer, seen: Mutex::default() }),
+        observer: Arc::new(Supervised { manager, inner: observer, pulse, seen: Mutex::default() }),
         alive_every,
     };
     let tally = reconciler.run(Until::Stopped).await;
     manager.stopping();
+    drop(onlookers);
     cron.stop().await;
     session.end().await;
     tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
     Ok(())
 }
 
+/// Who is shown, and who is told, how it goes. They only read, and end when they are dropped.
+fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let (ledger, clock) = (&session.services.ledger, &session.services.clock);
+    if let Some(address) = config.daemon.listen {
+        let page = StatusPage {
+            ledger: Arc::clone(ledger),
+            rules: rules(config),
+            clock: Arc::clone(clock),
+            pulse: Arc::clone(pulse),
+        };
+        tasks.spawn(page.run(address));
+    }
+    if let Some(url) = config.alerts.heartbeat_url.clone() {
+        let beats = Beats { url, ledger: Arc::clone(ledger), rules: rules(config), clock: Arc::clone(clock) };
+        tasks.spawn(beats.run(pulse.looks()));
+    }
+    tasks
+}
+
 /// Tells systemd what the reconciler does, and feeds its watchdog with the reconciler's own rounds.
 struct Supervised {
     manager: ServiceManager,
     inner: Arc<dyn Observer>,
+    pulse: Arc<Pulse>,
     seen: Mutex<Seen>,
 }
 
@@ -92,8 +120,14 @@ impl Observer for Supervised {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut until = None;
         match event {
-            Event::Alive => return self.manager.alive(),
-            Event::Planned { queued, in_flight } => (seen.queued, seen.in_flight) = (*queued, *in_flight),
+            Event::Alive => {
+                self.pulse.alive();
+                return self.manager.alive();
+            }
+            Event::Planned { queued, in_flight } => {
+                self.pulse.looked();
+                (seen.queued, seen.in_flight) = (*queued, *in_flight);
+            }
             Event::Started { .. } => {
                 seen.queued = seen.queued.saturating_sub(1);
                 seen.in_flight += 1;

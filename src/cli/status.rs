@@ -3,42 +3,24 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::CliError;
-use super::ledger_view::{View, look};
+use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::survey::{Judged, StreamSummary, summarize, survey};
+use crate::app::status::{HeldUp, Status};
+use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
-use crate::domain::snapshot::{FailureNote, Resource};
+use crate::domain::snapshot::Resource;
 use crate::domain::verdict::{Verdict, Waiting};
 use crate::exit_code::Exit;
 
 /// Windows listed for people; `--json` lists them all.
 const SHOWN: usize = 40;
 
-#[derive(Serialize)]
-struct Status {
-    now: Timestamp,
-    streams: Vec<StreamSummary>,
-    /// Completed windows that are not archived.
-    windows: Vec<Judged>,
-    holds: Vec<HeldUp>,
-}
-
-#[derive(Serialize)]
-struct HeldUp {
-    resource: Resource,
-    since: Timestamp,
-    until: Timestamp,
-    failures: u32,
-    failure: FailureNote,
-}
-
 pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
     let view = look(config, injected).await?;
-    let status = status(&view);
+    let status = Status::of(&view.rules, &view.snapshot, view.now);
     if json {
         return output::json(&status);
     }
@@ -53,26 +35,6 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
         text += &windows(&status.windows);
     }
     output::text(&text)
-}
-
-fn status(view: &View) -> Status {
-    let View { rules, snapshot, now, .. } = view;
-    let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
-    let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > *now);
-    Status {
-        now: *now,
-        streams: summarize(rules, snapshot, *now),
-        windows: survey(rules, snapshot, *now).into_iter().filter(open).collect(),
-        holds: holds
-            .map(|(resource, hold)| HeldUp {
-                resource: resource.clone(),
-                since: hold.since,
-                until: hold.until,
-                failures: hold.failures,
-                failure: hold.failure.clone(),
-            })
-            .collect(),
-    }
 }
 
 fn streams(streams: &[StreamSummary]) -> String {
@@ -130,21 +92,12 @@ fn held_up(holds: &BTreeMap<Resource, (Timestamp, String)>) -> String {
     output::lines(&table) + "when mended: connvault retry\n"
 }
 
-/// What holds a window up, where that is something shared.
-fn held_by(judged: &Judged) -> Option<&Resource> {
-    match &judged.verdict {
-        Verdict::Parked { held_by, .. } => held_by.as_ref(),
-        Verdict::Waiting { why: Waiting::Hold { resource, .. }, .. } => Some(resource),
-        _ => None,
-    }
-}
-
 /// Windows for people, after what holds them up.
 pub(super) fn windows_and_holds(judged: &[Judged]) -> String {
     let held = judged.iter().filter_map(|judged| match &judged.verdict {
         Verdict::Parked { failure, next, .. }
         | Verdict::Waiting { why: Waiting::Hold { failure, .. }, next } => {
-            Some((held_by(judged)?.clone(), (*next, failure.message.clone())))
+            Some((judged.held_by()?.clone(), (*next, failure.message.clone())))
         }
         _ => None,
     });
@@ -159,8 +112,8 @@ pub(super) fn windows_and_holds(judged: &[Judged]) -> String {
 fn windows(windows: &[Judged]) -> String {
     let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
     for judged in windows.iter().take(SHOWN) {
-        let (when, why) = words(judged);
-        let why = held_by(judged).map_or(why, |resource| format!("{resource} is held up, see above"));
+        let (when, why) = judged.words();
+        let why = judged.held_by().map_or(why, |resource| format!("{resource} is held up, see above"));
         let late = if judged.late { " (late)" } else { "" };
         table.add_row([
             judged.stream.to_string(),
@@ -177,37 +130,9 @@ fn windows(windows: &[Judged]) -> String {
 
 /// The verdict, why, and what to do, in one line that is equal for windows with one cause.
 pub(super) fn cause(judged: &Judged) -> String {
-    let (when, why) = words(judged);
+    let (when, why) = judged.words();
     match &judged.verdict {
         Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
         verdict => format!("{}, {why}", verdict.word()),
-    }
-}
-
-fn words(judged: &Judged) -> (String, String) {
-    match &judged.verdict {
-        Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
-        Verdict::Lost { since, seq } => {
-            let attested = if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
-            (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
-        }
-        Verdict::Parked { failure, since, held_by, .. } => {
-            let command = match held_by {
-                Some(_) => "connvault retry".to_owned(),
-                None => format!("connvault retry {} {}", judged.stream, judged.window),
-            };
-            (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
-        }
-        Verdict::Waiting { why, next } => {
-            let why = match why {
-                Waiting::End => "it is not over yet".to_owned(),
-                Waiting::Settle => "records may still arrive".to_owned(),
-                Waiting::Turn { .. } => "it is due".to_owned(),
-                Waiting::Attempt => "it is being worked on".to_owned(),
-                Waiting::Pause { failure } => format!("failed, to be tried again: {}", failure.message),
-                Waiting::Hold { resource, failure } => format!("{resource}: {}", failure.message),
-            };
-            (format!("until {next:.0}"), why)
-        }
     }
 }

@@ -56,12 +56,12 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let url = Url::parse(text).map_err(|_| BadEndpoint::NotAUrl)?;
-        let host = match (url.scheme(), url.host()) {
-            ("http" | "https", Some(host)) => host,
+        match (url.scheme(), url.host()) {
+            ("http" | "https", Some(_)) => {}
             ("http" | "https", None) => return Err(BadEndpoint::NotAUrl),
             _ => return Err(BadEndpoint::Scheme),
-        };
-        if url.scheme() == "http" && !is_loopback(&host) {
+        }
+        if !is_private(&url) {
             return Err(BadEndpoint::Cleartext);
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -71,6 +71,15 @@ impl FromStr for Endpoint {
             return Err(BadEndpoint::More);
         }
         Ok(Self(url))
+    }
+}
+
+/// Whether nobody on the way reads what is sent there.
+pub(super) fn is_private(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.host().is_some(),
+        "http" => url.host().is_some_and(|host| is_loopback(&host)),
+        _ => false,
     }
 }
 

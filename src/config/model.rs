@@ -1,6 +1,7 @@
 //! The configuration as the program uses it: nothing in here is unchecked, nothing has to be checked again.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Config {
     pub streams: BTreeMap<StreamName, Stream>,
     /// `[signing]`; absent where logs are chained and not signed.
     pub signing: Option<Signing>,
+    /// `[alerts]`
+    pub alerts: Alerts,
 }
 
 /// What holds for the whole process.
@@ -43,6 +46,15 @@ pub struct Daemon {
     pub schedule: Schedule,
     /// Windows in flight at most, 1 to 64.
     pub concurrency: NonZeroU8,
+    /// Where `run` shows the status page; absent where it is turned off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Who is told how it goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alerts {
+    /// Holds the URL that is posted to while all is well.
+    pub heartbeat_url: Option<SecretFile>,
 }
 
 /// How log entries are signed.

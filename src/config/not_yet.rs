@@ -21,11 +21,6 @@ struct NotYet(&'static str, Refused, &'static str);
 
 const NOT_YET: &[NotYet] = &[
     NotYet(
-        "daemon.listen",
-        Refused::NonEmpty,
-        "the status page comes in a later version; leave it out or set it to \"\"",
-    ),
-    NotYet(
         "sources.*.api",
         Refused::Values(&["auto", "v3"]),
         "the v3 export API comes in a later version; leave it out or set it to \"v2\"",
@@ -35,7 +30,11 @@ const NOT_YET: &[NotYet] = &[
         Refused::Values(&["token", "ecs-agency"]),
         "IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
     ),
-    NotYet("alerts", Refused::NonEmpty, "alerts come in a later version; leave the section out"),
+    NotYet(
+        "alerts.webhook_url_file",
+        Refused::NonEmpty,
+        "alerts by webhook come in a later version; leave it out (heartbeat_url_file is there)",
+    ),
 ];
 
 impl NotYet {

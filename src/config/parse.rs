@@ -7,6 +7,7 @@ mod store;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,8 +16,8 @@ use config::Value;
 use jiff::SignedDuration;
 
 use super::error::ProblemKind;
-use super::model::{AkSk, Config, Daemon, Signing};
-use super::raw::{RawConfig, RawDaemon, RawSigning};
+use super::model::{AkSk, Alerts, Config, Daemon, Signing};
+use super::raw::{RawAlerts, RawConfig, RawDaemon, RawSigning};
 use super::secret::{SecretFile, Secrets};
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
@@ -44,7 +45,11 @@ pub(super) fn config(root: Value, secrets: Secrets, report: &mut Report) -> Opti
         Some(raw) => signing(raw, secrets.unless_of_stores(), report).map(Some),
         None => Some(None),
     };
-    Some(Config { daemon: daemon?, sources, stores, streams, signing: signing? })
+    let alerts = match raw.alerts {
+        Some(raw) => alerts(raw, secrets.unless_of_stores(), report),
+        None => Some(Alerts::default()),
+    };
+    Some(Config { daemon: daemon?, sources, stores, streams, signing: signing?, alerts: alerts? })
 }
 
 /// Sections by their names. Those with problems are left out; the report has them.
@@ -70,7 +75,30 @@ fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
     let state_dir = raw.state_dir.map(absolute, report).or(PathBuf::from("/var/lib/connvault"));
     let schedule = raw.schedule.map(|text| text.parse(), report).or(Schedule::default());
     let concurrency = raw.concurrency.map(concurrency, report).or(DEFAULT_CONCURRENCY);
-    Some(Daemon { state_dir: state_dir?, schedule: schedule?, concurrency: concurrency? })
+    let listen = raw.listen.map(listen, report).or(Some(DEFAULT_LISTEN));
+    Some(Daemon { state_dir: state_dir?, schedule: schedule?, concurrency: concurrency?, listen: listen? })
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+fn listen(text: String) -> Result<Option<SocketAddr>, &'static str> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(
+        |_| "must be an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", or \"\" for none",
+    )
+}
+
+fn alerts(raw: RawAlerts, secrets: Secrets, report: &mut Report) -> Option<Alerts> {
+    let url = raw.heartbeat_url_file.map(|SecretText(text)| secrets.file(&text), report);
+    let usable = |file: SecretFile| {
+        if secrets.are_read() {
+            file.read_url()?;
+        }
+        Ok(file)
+    };
+    Some(Alerts { heartbeat_url: url.try_map(usable, report).optional()? })
 }
 
 /// Without a key the section would sign nothing, and so may not stand there.

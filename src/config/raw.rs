@@ -11,6 +11,7 @@ section! {
         stores: Named<RawStore>,
         streams: Named<RawStream>,
         signing: Option<RawSigning>,
+        alerts: Option<RawAlerts>,
     }
 }
 
@@ -20,6 +21,14 @@ section! {
         state_dir: Setting<String>,
         schedule: Setting<String>,
         concurrency: Setting<i64>,
+        listen: Setting<String>,
+    }
+}
+
+section! {
+    /// `[alerts]`
+    RawAlerts {
+        heartbeat_url_file: Setting<SecretText>,
     }
 }
 

@@ -8,8 +8,11 @@ use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::endpoint::is_private;
 
 /// More than any key or token has.
 const LARGEST: u64 = 64 * 1024;
@@ -102,6 +105,9 @@ pub enum SecretError {
     /// Far more in it than a secret has.
     #[error("{} is larger than 64 KiB, which no secret is; name the right file", .0.display())]
     TooLarge(PathBuf),
+    /// Something else than a URL that may be posted to.
+    #[error("{} holds no URL that begins with https:// (http:// to this machine only); put one into it", .0.display())]
+    NotAUrl(PathBuf),
     /// Not text.
     #[error("{} is not UTF-8 text; name the right file", .0.display())]
     NotUtf8(PathBuf),
@@ -179,12 +185,21 @@ impl SecretFile {
         }
         Ok(SecretString::from(text))
     }
+
+    /// The secret, where it is to be a URL: https, or http to this machine.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when it is none. The URL is in no message: whoever knows it may post there.
+    pub fn read_url(&self) -> Result<SecretString, SecretError> {
+        let text = self.read()?;
+        let url = Url::parse(text.expose_secret()).ok().filter(is_private);
+        url.map(|_| text).ok_or_else(|| SecretError::NotAUrl(self.path.clone()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
     use std::fs;
 
     fn file(directory: &Path, content: &[u8], mode: u32) -> PathBuf {

@@ -20,11 +20,13 @@ impl Config {
                 "state_dir": self.daemon.state_dir,
                 "schedule": self.daemon.schedule.as_str(),
                 "concurrency": self.daemon.concurrency,
+                "listen": self.daemon.listen.map_or_else(String::new, |address| address.to_string()),
             },
             "sources": sources.collect::<Map<_, _>>(),
             "stores": stores.collect::<Map<_, _>>(),
             "streams": streams.collect::<Map<_, _>>(),
             "signing": self.signing.as_ref().map(show_signing),
+            "alerts": self.alerts.heartbeat_url.as_ref().map(|file| json!({ "heartbeat_url_file": file.path() })),
         }))
     }
 

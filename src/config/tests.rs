@@ -37,6 +37,7 @@ impl Files {
         for name in SECRETS {
             files.secret(name, &format!("content of {name}\n"));
         }
+        files.secret("heartbeat-url", "https://watch.example/ping/of-this-daemon\n");
         files
     }
 

@@ -11,6 +11,7 @@ mod documents;
 mod errors;
 mod fixtures;
 mod ledger_conformance;
+mod onlookers;
 mod protocol;
 mod rebuild;
 mod revisions;

@@ -15,13 +15,14 @@ use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Response, StatusCode, redirect, retry};
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use super::credentials::{AccessKeys, Credentials, CredentialsError};
 use super::errors::{Operation, Refusal, no_answer, no_keys};
 use super::pacer::Pacer;
 use super::said::request_id;
 use super::signer::{Request, encode, query_text, sign};
+use crate::adapters::loopback::is_loopback;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::clock::Clock;
@@ -263,15 +264,6 @@ fn usable_host(endpoint: &Url) -> Option<String> {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     })
-}
-
-fn is_loopback(endpoint: &Url) -> bool {
-    match endpoint.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// For messages: a password in an address is a secret.

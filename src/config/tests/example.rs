@@ -4,8 +4,8 @@ use std::fs;
 
 use super::super::not_yet::keys_below;
 use super::super::raw::{
-    RawAkSk, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawObjectLock, RawS3, RawSigning,
-    RawStream, RawWorkspace,
+    RawAkSk, RawAlerts, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawObjectLock, RawS3,
+    RawSigning, RawStream, RawWorkspace,
 };
 use super::super::tree::KeyPath;
 use super::{Files, example_file};
@@ -60,7 +60,7 @@ fn every_default_in_the_example_is_the_default() {
         }
         comment.clear();
     }
-    assert_eq!(defaults, 23);
+    assert_eq!(defaults, 24);
 }
 
 /// The line before `line`, with which it is found again.
@@ -73,7 +73,7 @@ fn last_line<'a>(text: &'a str, line: &str) -> &'a str {
 #[test]
 fn every_known_key_is_in_the_example() {
     let text = example_file();
-    let sections: [&[&str]; 8] = [
+    let sections: [&[&str]; 9] = [
         RawDaemon::KEYS,
         RawWorkspace::KEYS,
         RawAkSk::KEYS,
@@ -82,12 +82,15 @@ fn every_known_key_is_in_the_example() {
         RawStream::KEYS,
         RawFilters::KEYS,
         RawSigning::KEYS,
+        RawAlerts::KEYS,
     ];
     for key in sections.into_iter().flatten().filter(|key| !["credentials", "filters"].contains(key)) {
         let is_there = |line: &str| line.trim_start_matches('#').starts_with(&format!("{key} = "));
         assert!(text.lines().any(is_there), "{key}");
     }
-    for section in [&[] as &[&str], &["daemon"], &["sources", "x"], &["stores", "x"], &["streams", "x"]] {
+    for section in
+        [&[] as &[&str], &["daemon"], &["sources", "x"], &["stores", "x"], &["streams", "x"], &["alerts"]]
+    {
         for key in keys_below(&section.iter().copied().collect::<KeyPath>()) {
             let (as_key, as_section) = (format!("# later: {key} = "), format!("# later: [{key}]"));
             assert!(text.contains(&as_key) || text.contains(&as_section), "{key}");

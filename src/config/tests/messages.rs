@@ -36,11 +36,34 @@ fn sections_of_a_later_version_are_refused_unless_they_do_nothing() {
     let alerts = format!("{MINIMAL}[alerts]\nwebhook_url_file = \"/w\"\n");
     assert_eq!(
         files.report(&alerts),
-        ["config.toml:25: alerts: alerts come in a later version; leave the section out"]
+        [
+            "config.toml:26: alerts.webhook_url_file = \"/w\": alerts by webhook come in a later version; leave it out (heartbeat_url_file is there)"
+        ]
     );
     let harmless = with("daemon", "listen = \"\"");
     let harmless = harmless + "[alerts]\n";
     assert_eq!(files.report(&harmless), [""; 0]);
+}
+
+#[test]
+fn a_heartbeat_goes_to_a_url_that_is_safe_and_never_shown() {
+    let files = Files::new();
+    let section = "[alerts]\nheartbeat_url_file = \"${CREDENTIALS_DIRECTORY}/heartbeat-url\"\n";
+    let text = format!("{MINIMAL}{section}");
+    assert!(files.load(&text).unwrap().effective_toml().contains("/credentials/heartbeat-url\""));
+    for good in ["http://127.0.0.1:8080/hunter2", "http://[::1]/", "https://watch.example/?key=hunter2"] {
+        files.secret("heartbeat-url-2", good);
+        assert_eq!(files.report(&text.replace("heartbeat-url\"", "heartbeat-url-2\"")), [""; 0], "{good}");
+        fs::remove_file(files.credentials().join("heartbeat-url-2")).unwrap();
+    }
+    for bad in ["http://watch.example/hunter2", "hunter2", "ftp://watch.example/hunter2", "https://"] {
+        files.secret("heartbeat-url-2", bad);
+        let said = files.report(&text.replace("heartbeat-url\"", "heartbeat-url-2\""));
+        let wanted = "config.toml:26: alerts.heartbeat_url_file: credentials/heartbeat-url-2 holds no URL that begins with \
+                      https:// (http:// to this machine only); put one into it";
+        assert_eq!(said, [wanted], "{bad}");
+        fs::remove_file(files.credentials().join("heartbeat-url-2")).unwrap();
+    }
 }
 
 #[test]

@@ -38,14 +38,15 @@ const DAEMON: &[Refused] = &[
          \"0 */5 * * * *\": Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are \
          optional",
     ),
+    (
+        "daemon",
+        "listen = \"localhost:9464\"",
+        "= \"localhost:9464\": must be an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", or \"\" for \
+         none",
+    ),
 ];
 
 const LATER: &[Refused] = &[
-    (
-        "daemon",
-        "listen = \"127.0.0.1:9464\"",
-        "= \"127.0.0.1:9464\": the status page comes in a later version; leave it out or set it to \"\"",
-    ),
     (
         "sources.hq",
         "api = \"auto\"",

@@ -121,7 +121,7 @@ impl Vault {
             ),
         };
         let text = format!(
-            "[daemon]\nstate_dir = \"{dir}/state\"\n\
+            "[daemon]\nlisten = \"\"\nstate_dir = \"{dir}/state\"\n\
              [sources.hq]\nkind = \"huaweicloud-workspace\"\nregion = \"sim\"\nendpoint = \"{}\"\nproject_id = \"{}\"\n\
              requests_per_second = 1000\n{source}\
              [sources.hq.credentials]\nkind = \"aksk\"\naccess_key_file = \"{dir}/source-ak\"\n\

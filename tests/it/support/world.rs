@@ -113,6 +113,7 @@ impl World {
         let Settings { state, concurrency, window, timezone, start, settle, margin, .. } = settings;
         let mut text = format!(
             r#"[daemon]
+listen = ""
 state_dir = "{folder}/{state}"
 schedule = "0 0 0 1 1 *"
 concurrency = {concurrency}

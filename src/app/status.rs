@@ -1,0 +1,100 @@
+//! What an operator is shown: every stream in numbers, every completed window that is not archived, what is held up. One
+//! document for `status --json` and the status page, and the words for a window's verdict.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::survey::{Judged, StreamSummary, summarize, survey};
+use crate::domain::snapshot::{FailureNote, Resource, Snapshot};
+use crate::domain::verdict::{StreamRules, Verdict, Waiting};
+
+/// All of it, at one instant.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// When it was looked.
+    pub now: Timestamp,
+    /// Every stream in numbers.
+    pub streams: Vec<StreamSummary>,
+    /// Completed windows that are not archived.
+    pub windows: Vec<Judged>,
+    /// What is held up.
+    pub holds: Vec<HeldUp>,
+}
+
+/// Something shared that is held up.
+#[derive(Debug, Serialize)]
+pub struct HeldUp {
+    /// What.
+    pub resource: Resource,
+    /// Since the first failure in a row.
+    pub since: Timestamp,
+    /// When it is tried again.
+    pub until: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub failure: FailureNote,
+}
+
+impl Status {
+    /// What `snapshot` says of `streams` at `now`.
+    pub fn of(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Self {
+        let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
+        let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > now);
+        Self {
+            now,
+            streams: summarize(streams, snapshot, now),
+            windows: survey(streams, snapshot, now).into_iter().filter(open).collect(),
+            holds: holds
+                .map(|(resource, hold)| HeldUp {
+                    resource: resource.clone(),
+                    since: hold.since,
+                    until: hold.until,
+                    failures: hold.failures,
+                    failure: hold.failure.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Judged {
+    /// What holds the window up, where that is something shared.
+    pub fn held_by(&self) -> Option<&Resource> {
+        match &self.verdict {
+            Verdict::Parked { held_by, .. } => held_by.as_ref(),
+            Verdict::Waiting { why: Waiting::Hold { resource, .. }, .. } => Some(resource),
+            _ => None,
+        }
+    }
+
+    /// Since or until when the verdict holds, and why, with what to do: for people.
+    pub fn words(&self) -> (String, String) {
+        match &self.verdict {
+            Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
+            Verdict::Lost { since, seq } => {
+                let attested =
+                    if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
+                (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
+            }
+            Verdict::Parked { failure, since, held_by, .. } => {
+                let command = match held_by {
+                    Some(_) => "connvault retry".to_owned(),
+                    None => format!("connvault retry {} {}", self.stream, self.window),
+                };
+                (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
+            }
+            Verdict::Waiting { why, next } => {
+                let why = match why {
+                    Waiting::End => "it is not over yet".to_owned(),
+                    Waiting::Settle => "records may still arrive".to_owned(),
+                    Waiting::Turn { .. } => "it is due".to_owned(),
+                    Waiting::Attempt => "it is being worked on".to_owned(),
+                    Waiting::Pause { failure } => format!("failed, to be tried again: {}", failure.message),
+                    Waiting::Hold { resource, failure } => format!("{resource}: {}", failure.message),
+                };
+                (format!("until {next:.0}"), why)
+            }
+        }
+    }
+}

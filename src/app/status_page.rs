@@ -1,0 +1,181 @@
+//! The status page: what `status` shows, for a browser and for programs that watch, without a login on the machine.
+//!
+//! Every answer is made from the ledger when it is asked for. A port that cannot be had is tried again and again: archiving
+//! is worth more than the page that tells of it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::pulse::Pulse;
+use super::status::Status;
+use crate::adapters::http::{Kind, Page, Server, Site};
+use crate::domain::verdict::StreamRules;
+use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
+
+/// After so long a port that was taken is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Windows listed for people; `/status.json` lists them all.
+const SHOWN: usize = 200;
+
+/// What it goes by.
+pub struct StatusPage {
+    /// What this machine knows.
+    pub ledger: Arc<dyn Ledger>,
+    /// Every stream.
+    pub rules: Vec<StreamRules>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Whether the reconciler lives.
+    pub pulse: Arc<Pulse>,
+}
+
+impl StatusPage {
+    /// Shows it at `address` until it is dropped.
+    pub async fn run(self, address: SocketAddr) {
+        let mut said = false;
+        let server = loop {
+            match Server::bind(address).await {
+                Ok(server) => break server,
+                Err(error) if !said => {
+                    said = true;
+                    tracing::error!(%address, %error,
+                        "the status page cannot be shown there: free the port, or set daemon.listen; archiving goes on");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        // With port 0, which one it is.
+        let address = server.address().unwrap_or(address);
+        tracing::info!(%address, "status page shown");
+        server.serve(Arc::new(self)).await;
+    }
+
+    async fn status(&self) -> Result<Status, Page> {
+        let snapshot = self.ledger.snapshot().await;
+        let snapshot =
+            snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
+        Ok(Status::of(&self.rules, &snapshot, self.clock.now()))
+    }
+}
+
+#[async_trait]
+impl Site for StatusPage {
+    async fn page(&self, path: &str) -> Option<Page> {
+        let page = match path {
+            "/" => {
+                self.status().await.map(|status| Page { well: true, kind: Kind::Html, text: html(&status) })
+            }
+            "/status.json" => self.status().await.map(|status| json(&status)),
+            "/healthz" if self.pulse.is_alive() => Ok(plain(true, "alive\n")),
+            "/healthz" => Ok(plain(false, "the reconciler does not go round\n")),
+            "/readyz" if self.pulse.has_looked() => Ok(plain(true, "ready\n")),
+            "/readyz" => Ok(plain(false, "what is due was not looked at yet\n")),
+            _ => return None,
+        };
+        Some(page.unwrap_or_else(|page| page))
+    }
+}
+
+fn plain(well: bool, text: impl Into<String>) -> Page {
+    Page { well, kind: Kind::Plain, text: text.into() }
+}
+
+fn json(status: &Status) -> Page {
+    match serde_json::to_string_pretty(status) {
+        Ok(text) => Page { well: true, kind: Kind::Json, text: text + "\n" },
+        Err(error) => plain(false, format!("{error}\n")),
+    }
+}
+
+const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+<meta http-equiv=\"refresh\" content=\"60\">\n<title>connvault</title>\n<style>\n\
+body { font: 14px/1.4 sans-serif; margin: 2em }\ntable { border-collapse: collapse; margin-bottom: 2em }\n\
+th, td { border: 1px solid #ccc; padding: .2em .6em; text-align: left; vertical-align: top }\n\
+td.head { font-family: monospace; word-break: break-all }\n</style>\n</head>\n<body>\n<h1>connvault</h1>\n";
+
+fn html(status: &Status) -> String {
+    let mut page = HEAD.to_owned();
+    // Writing to a text cannot fail.
+    _ = writeln!(page, "<p>version {}, at {:.0}</p>", env!("CARGO_PKG_VERSION"), status.now);
+    let streams = status.streams.iter().map(|s| {
+        let head = s.head.map_or_else(|| "-".to_owned(), |head| head.to_string());
+        [
+            s.stream.to_string(),
+            s.archived.to_string(),
+            s.waiting.to_string(),
+            s.parked.to_string(),
+            s.lost.to_string(),
+            s.late.to_string(),
+            at(s.next_due_at),
+            at(s.first_expiry_at),
+            head,
+        ]
+    });
+    let names =
+        ["stream", "archived", "waiting", "parked", "lost", "late", "next due", "first expiry", "log head"];
+    page += &table("streams", names, streams);
+    if !status.holds.is_empty() {
+        let holds = status.holds.iter().map(|hold| {
+            [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]
+        });
+        page += &table("held up", ["what", "tried again", "why, and what to do"], holds);
+    }
+    if !status.windows.is_empty() {
+        let windows = status.windows.iter().take(SHOWN).map(|judged| {
+            let (when, why) = judged.words();
+            let late = if judged.late { " (late)" } else { "" };
+            let verdict = format!("{}{late}", judged.verdict.word());
+            [judged.stream.to_string(), judged.window.to_string(), verdict, when, why]
+        });
+        let names = ["stream", "window", "verdict", "since or until", "why, and what to do"];
+        page += &table("not archived", names, windows);
+        let more = status.windows.len().saturating_sub(SHOWN);
+        if more > 0 {
+            _ = writeln!(page, "<p>… and {more} more, in <a href=\"status.json\">status.json</a></p>");
+        }
+    }
+    page + "</body>\n</html>\n"
+}
+
+fn at(instant: Option<Timestamp>) -> String {
+    instant.map_or_else(|| "-".to_owned(), |instant| format!("{instant:.0}"))
+}
+
+/// A table; a column called `log head` is set so that it can be read and copied.
+fn table<const N: usize>(title: &str, names: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut text = format!("<h2>{title}</h2>\n<table>\n<tr>");
+    names.iter().for_each(|name| text += &format!("<th>{name}</th>"));
+    text += "</tr>\n";
+    for row in rows {
+        text += "<tr>";
+        for (name, cell) in names.iter().zip(&row) {
+            let class = if *name == "log head" { " class=\"head\"" } else { "" };
+            _ = write!(text, "<td{class}>{}</td>", escaped(cell));
+        }
+        text += "</tr>\n";
+    }
+    text + "</table>\n"
+}
+
+/// Messages hold what others have said.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_said_is_only_shown() {
+        let page = table("x", ["why"], [["<script>\"a\" & b</script>".to_owned()]].into_iter());
+        assert!(page.contains("<td>&lt;script&gt;&quot;a&quot; &amp; b&lt;/script&gt;</td>"), "{page}");
+    }
+}
