@@ -18,9 +18,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::{AccessKeys, Credentials, CredentialsError};
-use super::errors::{Operation, Refusal, no_answer, no_keys};
-use super::pacer::Pacer;
-use super::said::request_id;
+use super::errors::{Operation, Refusal, SLOW_DOWN, no_answer, no_keys};
+use super::pacer::{Closed, Pacer};
+use super::said::{request_id, retry_after};
 use super::signer::{Request, encode, query_text, sign};
 use crate::adapters::loopback::is_loopback;
 use crate::domain::digest::Sha256;
@@ -114,7 +114,8 @@ impl Client {
             return Err(bad_project_id());
         }
         let project_header = HeaderValue::from_str(project_id).map_err(|_| bad_project_id())?;
-        let pacer = Pacer::new(*requests_per_second).ok_or(SettingsError::BadRate(*requests_per_second))?;
+        let pacer = Pacer::new(*requests_per_second, Arc::clone(&clock))
+            .ok_or(SettingsError::BadRate(*requests_per_second))?;
         Ok(Self {
             http: http_client(settings)?,
             endpoint: endpoint.clone(),
@@ -160,10 +161,19 @@ impl Client {
             answer = self.send(operation, path, query, &keys, ids).await?;
         }
         if answer.status() == StatusCode::OK {
-            Ok(answer)
-        } else {
-            Err(self.refused(operation, answer, &keys).await)
+            self.pacer.recover();
+            return Ok(answer);
         }
+        // Before the body is read: meanwhile others would go on asking.
+        let asked_for = retry_after(answer.headers(), self.clock.now());
+        if asked_for.is_some() || answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.pacer.slow_down(asked_for);
+        }
+        let failure = self.refused(operation, answer, &keys).await;
+        if failure.kind == FailureKind::Throttled {
+            self.pacer.slow_down(asked_for);
+        }
+        Err(failure)
     }
 
     async fn send(
@@ -174,7 +184,7 @@ impl Client {
         keys: &AccessKeys,
         ids: &mut Vec<String>,
     ) -> Result<Response, Failure> {
-        self.pacer.turn().await;
+        self.pacer.turn().await.map_err(|closed| self.closed(closed))?;
         let mut url = self.endpoint.clone();
         url.set_path(&format!("{}{path}", self.endpoint.path().trim_end_matches('/')));
         url.set_query(Some(query_text(query).as_str()).filter(|text| !text.is_empty()));
@@ -195,6 +205,16 @@ impl Client {
         };
         ids.extend(request_id(answer.headers()));
         Ok(answer)
+    }
+
+    /// The provider has asked for a pause; what would have been sent waits for its end.
+    fn closed(&self, Closed(left): Closed) -> Failure {
+        let message = format!(
+            "{} has asked for a pause: nothing is sent to it for another {} s; {SLOW_DOWN}",
+            self.host,
+            left.as_secs() + 1
+        );
+        Failure { retry_after: Some(left), ..Failure::new(FailureKind::Throttled, Scope::Source, message) }
     }
 
     fn silent(&self, operation: &Operation) -> Failure {

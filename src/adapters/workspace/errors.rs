@@ -74,6 +74,9 @@ impl Refusal<'_> {
                  endpoint and any proxy between"
                     .to_owned(),
             ),
+            408 | 500..=599 if retry_after(self.headers, self.now).is_some() => {
+                (Transient, Scope::Source, "it says when to come again, and is left alone until then".to_owned())
+            }
             408 | 500..=599 => (Transient, Scope::Window, "it is tried again".to_owned()),
             400..=499 => (Rejected, Scope::Window, "check the stream's filters and the window".to_owned()),
             _ => (Corrupt, Scope::Window, "only 200 brings an export".to_owned()),
@@ -107,7 +110,8 @@ impl Refusal<'_> {
 
 const GONE: &str =
     "the API is not there (any more); check region and endpoint, and whether the provider has withdrawn it";
-const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
+/// What helps against being throttled.
+pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
 
 fn clock_advice(skew: Option<&str>) -> String {
     let by = skew.map(|skew| format!(" by {skew}")).unwrap_or_default();
@@ -260,6 +264,14 @@ mod tests {
         assert_eq!(failure.retry_after.unwrap().as_secs(), 17);
         let failure = refuse(503, &[("retry-after", "Mon, 23 Nov 2026 02:00:09 GMT")], "");
         assert_eq!(failure.retry_after.unwrap().as_secs(), 9);
+    }
+
+    #[test]
+    fn a_service_that_says_when_to_come_again_says_it_to_every_window() {
+        for status in [408, 503] {
+            let failure = refuse(status, &[("retry-after", "17")], "");
+            assert_eq!((failure.kind, failure.scope), (Transient, Scope::Source));
+        }
     }
 
     #[test]

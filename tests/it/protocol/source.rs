@@ -1,9 +1,11 @@
 //! The source fails, throttles, forgets, and reads its bounds as it likes.
 
+use std::process::Command;
+
 use connvault::app::observer::Ending;
 use connvault::domain::failure::FailureKind;
 use connvault::domain::verdict::Verdict;
-use connvault_sim::{Bounds, Endpoint, Fault, Format, Record, RetryAfter, Rule, Simulator};
+use connvault_sim::{Bounds, Endpoint, Fault, Format, Record, Records, RetryAfter, Rule, Simulator};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{clock, day, later_today, start_time};
@@ -94,6 +96,55 @@ async fn a_source_that_throttles_is_left_alone_for_as_long_as_it_asks() {
         assert!(snapshot.holds.is_empty(), "{:?}", snapshot.holds);
         session.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_one_source_asks_for_is_kept_by_all_of_its_streams_and_slows_no_other() {
+    const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+    let mut world = World::now(Place::directory(), 4).await;
+    world.settings.streams = vec!["logins".to_owned(), "more".to_owned()];
+    world.settings.concurrency = 6;
+    let start = world.settings.start;
+    let records = Records::seeded(
+        8,
+        start - SignedDuration::from_hours(24),
+        start + SignedDuration::from_hours(24 * 5),
+        20,
+    );
+    let other = Simulator::builder().records(records).start().await.unwrap();
+    let config = world.config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (before, source) = text.split_once("[sources.hq]\n").unwrap();
+    let (source, rest) = source.split_once("[stores.archive]").unwrap();
+    let branch =
+        source.replace("sources.hq", "sources.branch").replace(&world.sim.endpoint(), &other.endpoint());
+    let (_, stream) = text.split_once("[streams.logins]\n").unwrap();
+    let (stream, _) = stream.split_once("[streams.more]").unwrap();
+    let stream = stream.replace("source = \"hq\"", "source = \"branch\"");
+    let both = format!(
+        "{before}[sources.hq]\n{source}[sources.branch]\n{branch}[stores.archive]{rest}[streams.branch]\n{stream}"
+    );
+    let config = config.with_file_name("both.toml");
+    std::fs::write(&config, both).unwrap();
+    let throttle = Fault::Throttle { retry_after: Some(RetryAfter::Seconds(30)) };
+    world.sim.faults().add(Rule::new(throttle).skip(3).times(1));
+
+    let mut once = Command::new(env!("CARGO_BIN_EXE_connvault"));
+    once.env_clear().args(["once", "--config"]).arg(config);
+    let output = tokio::task::spawn_blocking(move || once.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let requests = world.sim.requests();
+    let throttled = requests.iter().find(|request| request.fault.is_some()).unwrap().time;
+    let since = |time: Timestamp| time.duration_since(throttled);
+    // What was on its way already may still arrive.
+    let inside = |time: Timestamp| since(time) > SignedDuration::from_millis(500) && since(time) < PAUSE;
+    let of_this: Vec<_> = requests.iter().filter(|request| inside(request.time)).collect();
+    assert!(of_this.is_empty(), "{of_this:?}");
+    assert!(requests.iter().any(|request| since(request.time) >= PAUSE), "it goes on afterwards");
+    let exports = |sim: &Simulator| sim.request_count(Endpoint::Export);
+    assert_eq!(exports(&other), 4);
+    let last = other.requests().iter().map(|request| since(request.time)).max().unwrap();
+    assert!(last < PAUSE, "the other source waited, too: {last}");
 }
 
 #[tokio::test]

@@ -148,3 +148,17 @@ async fn a_host_that_is_not_there_or_finishes_no_handshake_holds_up_the_source()
         assert!(error.to_string().starts_with("cannot reach 127.0.0.1:"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn nothing_is_sent_while_a_pause_lasts_that_was_asked_for() {
+    let throttled = answer("503 Service Unavailable", "Retry-After: 30\r\n", "");
+    let server = ScriptedServer::start(vec![throttled, answer("200 OK", "", "x")]).await;
+    let source = source(&settings(&format!("http://{}", server.address)));
+    let first = source.export(&request(), &mut Collected::default()).await.unwrap_err();
+    assert_eq!((first.0.kind, first.0.scope), (FailureKind::Transient, Scope::Source));
+    let second = source.count(&request()).await.unwrap_err();
+    assert_eq!((second.0.kind, second.0.scope), (FailureKind::Throttled, Scope::Source));
+    assert_eq!(second.0.retry_after, Some(Duration::from_secs(30)), "the clock of this test stands still");
+    assert!(second.0.message.contains("has asked for a pause"), "{}", second.0.message);
+    assert_eq!(server.requests().len(), 1);
+}
