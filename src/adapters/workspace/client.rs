@@ -11,17 +11,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Response, StatusCode, redirect, retry};
 use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::{AccessKeys, Credentials, CredentialsError};
-use super::errors::{Operation, Refusal, SLOW_DOWN, no_answer, no_keys};
+use super::errors::{Operation, Refusal, SLOW_DOWN, clock_advice, no_answer, no_keys};
 use super::pacer::{Closed, Pacer};
-use super::said::{request_id, retry_after};
+use super::said::{date, request_id, retry_after};
 use super::signer::{Request, encode, query_text, sign};
+use super::skew::{Skew, Skewed};
 use crate::adapters::loopback::is_loopback;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -96,6 +97,7 @@ pub(super) struct Client {
     project_header: HeaderValue,
     timeouts: Timeouts,
     pacer: Pacer,
+    skew: Skew,
     credentials: Arc<dyn Credentials>,
     clock: Arc<dyn Clock>,
 }
@@ -124,6 +126,7 @@ impl Client {
             project_header,
             timeouts: *timeouts,
             pacer,
+            skew: Skew::default(),
             credentials,
             clock,
         })
@@ -196,7 +199,9 @@ impl Client {
             headers: &[(PROJECT_ID, &self.project_id)],
             body: Sha256::of(b""),
         };
-        let signed = sign(&request, keys, self.clock.now())
+        self.skew.may_sign().map_err(|skewed| self.wrong_clock(skewed))?;
+        let sent_at = self.clock.now();
+        let signed = sign(&request, keys, sent_at)
             .map_err(|error| no_keys(&CredentialsError(format!("{error}; check the key files"))))?;
         let sent = self.http.get(url).headers(signed).header(PROJECT_ID, &self.project_header).send();
         let answer = match timeout(self.timeouts.first_byte, sent).await {
@@ -204,6 +209,10 @@ impl Client {
             Err(_) => return Err(self.silent(operation)),
         };
         ids.extend(request_id(answer.headers()));
+        if let Some(theirs) = date(answer.headers()) {
+            let measured = self.skew.measure(&self.host, theirs, (sent_at, self.clock.now()));
+            measured.map_err(|skewed| self.wrong_clock(skewed))?;
+        }
         Ok(answer)
     }
 
@@ -215,6 +224,14 @@ impl Client {
             left.as_secs() + 1
         );
         Failure { retry_after: Some(left), ..Failure::new(FailureKind::Throttled, Scope::Source, message) }
+    }
+
+    /// Whatever the answer was: it is not used, and nothing is signed, while the clocks are too far apart.
+    fn wrong_clock(&self, Skewed(by): Skewed) -> Failure {
+        let by = format!("{:#}", SignedDuration::from_mins(by.as_mins()));
+        let message =
+            format!("{}: {}; nothing is signed until it is right", self.host, clock_advice(Some(&by)));
+        Failure::new(FailureKind::Auth, Scope::Source, message)
     }
 
     fn silent(&self, operation: &Operation) -> Failure {

@@ -113,7 +113,8 @@ const GONE: &str =
 /// What helps against being throttled.
 pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
 
-fn clock_advice(skew: Option<&str>) -> String {
+/// What to do about a clock that is wrong, by so much if that is known.
+pub(super) fn clock_advice(skew: Option<&str>) -> String {
     let by = skew.map(|skew| format!(" by {skew}")).unwrap_or_default();
     format!(
         "the clock of this machine differs from the provider's{by}, and more than 15 minutes are refused; \

@@ -11,3 +11,4 @@ mod said;
 #[cfg(test)]
 mod scripted_server;
 mod signer;
+mod skew;

@@ -118,10 +118,14 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(pause.min(LONGEST_PAUSE))
 }
 
+/// When the answer was written, by the clock of whoever wrote it.
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
 /// By how much our clock differs from the one in the `Date` header, where that alone gets a request refused: `1h 2m`.
 pub(super) fn clock_skew(headers: &HeaderMap, now: Timestamp) -> Option<String> {
-    let theirs = http_date(headers.get(DATE)?.to_str().ok()?)?;
-    let skew = theirs.duration_since(now).abs();
+    let skew = date(headers)?.duration_since(now).abs();
     (skew > NOTABLE_SKEW).then(|| format!("{:#}", SignedDuration::from_mins(skew.as_mins())))
 }
 

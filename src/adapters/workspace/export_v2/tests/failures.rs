@@ -162,3 +162,22 @@ async fn nothing_is_sent_while_a_pause_lasts_that_was_asked_for() {
     assert!(second.0.message.contains("has asked for a pause"), "{}", second.0.message);
     assert_eq!(server.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn a_clock_too_far_off_stops_all_signing_even_where_the_answer_was_good() {
+    let good = |date: &str| answer("200 OK", &format!("Date: Mon, 23 Nov 2026 {date} GMT\r\n"), "x");
+    let server = ScriptedServer::start(vec![good("02:06:00"), good("02:15:00"), good("02:00:05")]).await;
+    let source = source(&settings(&format!("http://{}", server.address)));
+    assert!(
+        source.export(&request(), &mut Collected::default()).await.is_ok(),
+        "six minutes are said, and no more"
+    );
+    for _ in 0..2 {
+        let error = source.export(&request(), &mut Collected::default()).await.unwrap_err();
+        assert_eq!((error.0.kind, error.0.scope), (FailureKind::Auth, Scope::Source));
+        for word in ["differs from the provider's by 14m", "timedatectl", "nothing is signed"] {
+            assert!(error.0.message.contains(word), "{error}");
+        }
+    }
+    assert_eq!(server.requests().len(), 2, "the third is not sent");
+}
