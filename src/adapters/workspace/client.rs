@@ -169,11 +169,12 @@ impl Client {
         }
         // Before the body is read: meanwhile others would go on asking.
         let asked_for = retry_after(answer.headers(), self.clock.now());
-        if asked_for.is_some() || answer.status() == StatusCode::TOO_MANY_REQUESTS {
+        let complains = asked_for.is_some() || answer.status() == StatusCode::TOO_MANY_REQUESTS;
+        if complains {
             self.pacer.slow_down(asked_for);
         }
         let failure = self.refused(operation, answer, &keys).await;
-        if failure.kind == FailureKind::Throttled {
+        if failure.kind == FailureKind::Throttled && !complains {
             self.pacer.slow_down(asked_for);
         }
         Err(failure)
