@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 
-use super::loopback::is_loopback;
+use super::remote_text::cause;
+use crate::domain::loopback::is_loopback;
 
 /// For all of it: it must never hold anything up.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -28,14 +29,8 @@ pub async fn post(url: &SecretString, body: &impl Serialize) -> Result<(), Strin
     if is_loopback(&url) {
         client = client.no_proxy();
     }
-    let client = client.build().map_err(|error| said(&error))?;
+    let client = client.build().map_err(|error| cause(&error))?;
     let answer = client.post(url).json(body).send().await;
-    let status = answer.map_err(|error| said(&error.without_url()))?.status();
+    let status = answer.map_err(|error| cause(&error))?.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answers {status}")) }
-}
-
-/// The error with its causes: the outermost says only that sending failed.
-fn said(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

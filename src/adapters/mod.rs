@@ -6,7 +6,6 @@ pub mod heartbeat;
 pub mod http;
 pub mod inspect;
 mod local_content;
-mod loopback;
 mod remote_text;
 pub mod s3_store;
 pub mod signature;

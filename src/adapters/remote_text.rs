@@ -1,5 +1,7 @@
 //! Text that another machine sent, made fit for one line of ours: a log, a terminal, an entry that stays for years.
 
+use std::error::Error;
+
 /// How much of a stranger's text goes into one of our messages, in characters.
 const TEXT_LIMIT: usize = 300;
 
@@ -20,6 +22,21 @@ fn is_harmful(c: char) -> bool {
     let invisible =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     c.is_control() || invisible
+}
+
+/// Why, in one line: the error and what it came from, without the address and what it asks for.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        causes.push(error.to_string());
+        next = error.source();
+    }
+    if causes.is_empty() {
+        causes.push(if error.is_timeout() { "it took too long" } else { "the connection failed" }.to_owned());
+    }
+    causes.dedup();
+    clean(&causes.join(": "))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
 
-use super::compose::{Injected, rules};
+use super::compose::Injected;
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
 use super::planning::Look;
@@ -80,17 +80,18 @@ pub async fn run(
 fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (ledger, clock) = (&session.services.ledger, &session.services.clock);
+    let rules = || session.streams.values().map(|stream| stream.rules.clone()).collect();
     if let Some(address) = config.daemon.listen {
         let page = StatusPage {
             ledger: Arc::clone(ledger),
-            rules: rules(config),
+            rules: rules(),
             clock: Arc::clone(clock),
             pulse: Arc::clone(pulse),
         };
         tasks.spawn(page.run(address));
     }
     if let Some(url) = config.alerts.heartbeat_url.clone() {
-        let beats = Beats { url, ledger: Arc::clone(ledger), rules: rules(config), clock: Arc::clone(clock) };
+        let beats = Beats { url, ledger: Arc::clone(ledger), rules: rules(), clock: Arc::clone(clock) };
         tasks.spawn(beats.run(pulse.looks()));
     }
     tasks

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::survey::{Judged, StreamSummary, summarize, survey};
+use super::survey::{Judged, StreamSummary, survey};
 use crate::domain::snapshot::{FailureNote, Resource, Snapshot};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 
@@ -39,12 +39,18 @@ pub struct HeldUp {
 impl Status {
     /// What `snapshot` says of `streams` at `now`.
     pub fn of(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Self {
-        let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
+        let (mut summaries, mut windows) = (Vec::new(), Vec::new());
+        for rules in streams {
+            let judged = survey(std::slice::from_ref(rules), snapshot, now);
+            summaries.push(StreamSummary::of(rules, &judged, snapshot, now));
+            let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
+            windows.extend(judged.into_iter().filter(open));
+        }
         let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > now);
         Self {
             now,
-            streams: summarize(streams, snapshot, now),
-            windows: survey(streams, snapshot, now).into_iter().filter(open).collect(),
+            streams: summaries,
+            windows,
             holds: holds
                 .map(|(resource, hold)| HeldUp {
                     resource: resource.clone(),
@@ -58,7 +64,17 @@ impl Status {
     }
 }
 
+/// An instant for people, to the second.
+pub fn at(instant: Option<Timestamp>) -> String {
+    instant.map_or_else(|| "-".to_owned(), |instant| format!("{instant:.0}"))
+}
+
 impl Judged {
+    /// The verdict in a word, and whether it is late.
+    pub fn word(&self) -> String {
+        format!("{}{}", self.verdict.word(), if self.late { " (late)" } else { "" })
+    }
+
     /// What holds the window up, where that is something shared.
     pub fn held_by(&self) -> Option<&Resource> {
         match &self.verdict {

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 
 use super::pulse::Pulse;
-use super::status::Status;
+use super::status::{Status, at};
 use crate::adapters::http::{Kind, Page, Server, Site};
 use crate::domain::verdict::StreamRules;
 use crate::ports::clock::Clock;
@@ -130,9 +129,7 @@ fn html(status: &Status) -> String {
     if !status.windows.is_empty() {
         let windows = status.windows.iter().take(SHOWN).map(|judged| {
             let (when, why) = judged.words();
-            let late = if judged.late { " (late)" } else { "" };
-            let verdict = format!("{}{late}", judged.verdict.word());
-            [judged.stream.to_string(), judged.window.to_string(), verdict, when, why]
+            [judged.stream.to_string(), judged.window.to_string(), judged.word(), when, why]
         });
         let names = ["stream", "window", "verdict", "since or until", "why, and what to do"];
         page += &table("not archived", names, windows);
@@ -142,10 +139,6 @@ fn html(status: &Status) -> String {
         }
     }
     page + "</body>\n</html>\n"
-}
-
-fn at(instant: Option<Timestamp>) -> String {
-    instant.map_or_else(|| "-".to_owned(), |instant| format!("{instant:.0}"))
 }
 
 /// A table; a column called `log head` is set so that it can be read and copied.

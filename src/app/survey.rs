@@ -81,8 +81,13 @@ pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> V
 
 /// The numbers of each stream.
 pub fn summarize(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<StreamSummary> {
-    let summary = |rules: &StreamRules| {
-        let judged = survey(std::slice::from_ref(rules), snapshot, now);
+    let judged = |rules| survey(std::slice::from_ref(rules), snapshot, now);
+    streams.iter().map(|rules| StreamSummary::of(rules, &judged(rules), snapshot, now)).collect()
+}
+
+impl StreamSummary {
+    /// The numbers of the stream of `rules`, whose completed windows are `judged`.
+    pub fn of(rules: &StreamRules, judged: &[Judged], snapshot: &Snapshot, now: Timestamp) -> Self {
         let count = |word: &str| judged.iter().filter(|j| j.verdict.word() == word).count() as u64;
         let counted = |wanted: CountVerdict| {
             let is = |j: &&Judged| matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted);
@@ -90,7 +95,7 @@ pub fn summarize(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -
         };
         let open = rules.calendar.window_at(now.max(rules.start));
         let savable = |j: &&Judged| !matches!(j.verdict, Verdict::Archived { .. } | Verdict::Lost { .. });
-        StreamSummary {
+        Self {
             stream: rules.name.clone(),
             head: snapshot.streams.get(&rules.name).map(|state| state.head),
             archived: count("archived"),
@@ -103,6 +108,5 @@ pub fn summarize(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -
             next_due_at: open.map(|window| rules.due_at(window)),
             first_expiry_at: judged.iter().filter(savable).map(|j| j.expires_at).min(),
         }
-    };
-    streams.iter().map(summary).collect()
+    }
 }

@@ -7,7 +7,7 @@ use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::progress::MeterBar;
-use super::verify::{Told, tell};
+use super::verify::{Told, tell, wrong};
 use super::{CliError, output};
 use crate::app::compose::Injected;
 use crate::app::rebuild::{self, Known, Rebuilt, Trust};
@@ -77,13 +77,7 @@ fn document(stream: &Rebuilt) -> StreamDocument<'_> {
 }
 
 fn text(streams: &[Rebuilt]) -> String {
-    let mut table = output::table(["stream", "what is wrong"]);
-    for stream in streams {
-        for finding in &stream.findings {
-            table.add_row([stream.stream.to_string(), finding.to_string()]);
-        }
-    }
-    let mut text = if table.is_empty() { String::new() } else { output::lines(&table) + "\n" };
+    let mut text = wrong(streams.iter().map(|stream| (&stream.stream, stream.findings.as_slice())));
     for Rebuilt { stream, known, .. } in streams {
         text += &match known {
             None => continue,

@@ -8,7 +8,7 @@ use super::CliError;
 use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{HeldUp, Status};
+use crate::app::status::{HeldUp, Status, at};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::snapshot::Resource;
@@ -74,10 +74,6 @@ fn streams(streams: &[StreamSummary]) -> String {
     output::lines(&table) + &counts.collect::<String>()
 }
 
-fn at(instant: Option<Timestamp>) -> String {
-    instant.map_or_else(|| "-".to_owned(), |instant| format!("{instant:.0}"))
-}
-
 fn holds(holds: &[HeldUp]) -> String {
     let row = |hold: &HeldUp| (hold.resource.clone(), (hold.until, hold.failure.message.clone()));
     held_up(&holds.iter().map(row).collect())
@@ -114,14 +110,7 @@ fn windows(windows: &[Judged]) -> String {
     for judged in windows.iter().take(SHOWN) {
         let (when, why) = judged.words();
         let why = judged.held_by().map_or(why, |resource| format!("{resource} is held up, see above"));
-        let late = if judged.late { " (late)" } else { "" };
-        table.add_row([
-            judged.stream.to_string(),
-            judged.window.to_string(),
-            format!("{}{late}", judged.verdict.word()),
-            when,
-            why,
-        ]);
+        table.add_row([judged.stream.to_string(), judged.window.to_string(), judged.word(), when, why]);
     }
     let more = windows.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };

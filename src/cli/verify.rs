@@ -276,16 +276,21 @@ fn document(outcomes: &[Outcome], sample: Option<Sample>) -> Document<'_> {
     }
 }
 
-/// Findings first, one a line; then what is worth knowing; then each stream in one line.
-fn text(outcomes: &[Outcome]) -> String {
-    let read = || outcomes.iter().filter_map(|(stream, outcome)| Some((stream, outcome.as_ref().ok()?)));
+/// What is wrong with each stream, one finding a line; nothing where nothing is.
+pub(super) fn wrong<'a>(streams: impl Iterator<Item = (&'a StreamName, &'a [Finding])>) -> String {
     let mut table = output::table(["stream", "what is wrong"]);
-    for (stream, report) in read() {
-        for finding in &report.findings {
+    for (stream, findings) in streams {
+        for finding in findings {
             table.add_row([stream.to_string(), output::printable(&finding.to_string())]);
         }
     }
-    let mut text = if table.is_empty() { String::new() } else { output::lines(&table) + "\n" };
+    if table.is_empty() { String::new() } else { output::lines(&table) + "\n" }
+}
+
+/// Findings first, one a line; then what is worth knowing; then each stream in one line.
+fn text(outcomes: &[Outcome]) -> String {
+    let read = || outcomes.iter().filter_map(|(stream, outcome)| Some((stream, outcome.as_ref().ok()?)));
+    let mut text = wrong(read().map(|(stream, report)| (stream, report.findings.as_slice())));
     for (stream, report) in read() {
         for note in &report.notes {
             text += &format!("{stream}: note: {}\n", output::printable(&note.to_string()));

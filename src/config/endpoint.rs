@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
+
+use crate::domain::loopback::is_private;
 
 /// A scheme, a host and perhaps a port; never a user, a path, a query or a fragment.
 ///
@@ -71,23 +73,6 @@ impl FromStr for Endpoint {
             return Err(BadEndpoint::More);
         }
         Ok(Self(url))
-    }
-}
-
-/// Whether nobody on the way reads what is sent there.
-pub(super) fn is_private(url: &Url) -> bool {
-    match url.scheme() {
-        "https" => url.host().is_some(),
-        "http" => url.host().is_some_and(|host| is_loopback(&host)),
-        _ => false,
-    }
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
     }
 }
 

@@ -14,11 +14,12 @@ use std::str::FromStr;
 
 use config::Value;
 use jiff::SignedDuration;
+use secrecy::SecretString;
 
 use super::error::ProblemKind;
 use super::model::{AkSk, Alerts, Config, Daemon, Signing};
 use super::raw::{RawAlerts, RawConfig, RawDaemon, RawSigning};
-use super::secret::{SecretFile, Secrets};
+use super::secret::{SecretError, SecretFile, Secrets};
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
@@ -91,14 +92,8 @@ fn listen(text: String) -> Result<Option<SocketAddr>, &'static str> {
 }
 
 fn alerts(raw: RawAlerts, secrets: Secrets, report: &mut Report) -> Option<Alerts> {
-    let url = raw.heartbeat_url_file.map(|SecretText(text)| secrets.file(&text), report);
-    let usable = |file: SecretFile| {
-        if secrets.are_read() {
-            file.read_url()?;
-        }
-        Ok(file)
-    };
-    Some(Alerts { heartbeat_url: url.try_map(usable, report).optional()? })
+    let url = secret_read_by(SecretFile::read_url, raw.heartbeat_url_file, secrets, report);
+    Some(Alerts { heartbeat_url: url.optional()? })
 }
 
 /// Without a key the section would sign nothing, and so may not stand there.
@@ -147,11 +142,21 @@ fn duration(
 
 /// A secret file. It is read once, so that an unreadable one is found now and not in the night; nothing is kept.
 fn secret(setting: Setting<SecretText>, secrets: Secrets, report: &mut Report) -> Setting<SecretFile> {
+    secret_read_by(SecretFile::read, setting, secrets, report)
+}
+
+/// As [`secret`], where the secret must be something that `read` takes.
+fn secret_read_by(
+    read: fn(&SecretFile) -> Result<SecretString, SecretError>,
+    setting: Setting<SecretText>,
+    secrets: Secrets,
+    report: &mut Report,
+) -> Setting<SecretFile> {
     let file = setting.map(|SecretText(text)| secrets.file(&text), report);
     file.try_map(
         |file| {
             if secrets.are_read() {
-                file.read()?;
+                read(&file)?;
             }
             Ok(file)
         },

@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::endpoint::is_private;
+use crate::domain::loopback::is_private;
 
 /// More than any key or token has.
 const LARGEST: u64 = 64 * 1024;

@@ -12,6 +12,7 @@ pub mod export;
 pub mod failure;
 pub mod lock;
 pub mod log_entry;
+pub mod loopback;
 pub mod name;
 pub mod object_key;
 pub mod planner;

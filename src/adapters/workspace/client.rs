@@ -23,9 +23,10 @@ use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
 use super::signer::{Request, encode, query_text, sign};
 use super::skew::{Skew, Skewed};
-use crate::adapters::loopback::is_loopback;
+use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::loopback::{is_loopback, is_private};
 use crate::ports::clock::Clock;
 
 const USER_AGENT: &str = concat!("connvault/", env!("CARGO_PKG_VERSION"));
@@ -173,7 +174,7 @@ impl Client {
         if complains {
             self.pacer.slow_down(asked_for);
         }
-        let failure = self.refused(operation, answer, &keys).await;
+        let failure = self.refused(operation, answer, &keys, asked_for).await;
         if failure.kind == FailureKind::Throttled && !complains {
             self.pacer.slow_down(asked_for);
         }
@@ -244,7 +245,13 @@ impl Client {
         Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 
-    async fn refused(&self, operation: &Operation, mut answer: Response, keys: &AccessKeys) -> Failure {
+    async fn refused(
+        &self,
+        operation: &Operation,
+        mut answer: Response,
+        keys: &AccessKeys,
+        retry_after: Option<Duration>,
+    ) -> Failure {
         let mut body = Vec::new();
         // An error body that breaks off or dawdles is used as far as it came.
         let read = async {
@@ -263,6 +270,7 @@ impl Client {
             headers: answer.headers(),
             body: &body,
             keys,
+            retry_after,
             now: self.clock.now(),
         };
         refusal.failure()
@@ -289,15 +297,14 @@ fn http_client(settings: &WorkspaceSettings) -> Result<reqwest::Client, Settings
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(|error| SettingsError::NoClient(super::errors::cause(&error)))
+    builder.build().map_err(|error| SettingsError::NoClient(cause(&error)))
 }
 
 /// The `Host` header of an endpoint that requests may be signed for.
 fn usable_host(endpoint: &Url) -> Option<String> {
-    let safe = endpoint.scheme() == "https" || (endpoint.scheme() == "http" && is_loopback(endpoint));
     let plain = endpoint.username().is_empty() && endpoint.password().is_none();
     let bare = endpoint.query().is_none() && endpoint.fragment().is_none();
-    let host = endpoint.host_str().filter(|_| safe && plain && bare)?;
+    let host = endpoint.host_str().filter(|_| is_private(endpoint) && plain && bare)?;
     Some(match endpoint.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::client::{Client, project_path};
-use super::errors::{Operation, broken_off, cause};
+use super::errors::{Operation, broken_off};
 use super::query;
+use crate::adapters::remote_text::cause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::record_source::ExportRequest;
 

@@ -4,15 +4,15 @@
 //! characters, cut to a length, and without our own keys: the gateway is known to quote the request that it
 //! refuses, headers and all.
 
-use std::error::Error;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::credentials::{AccessKeys, CredentialsError};
-use super::said::{Said, clock_skew, retry_after};
-use crate::adapters::remote_text::clean;
+use super::said::{Said, clock_skew};
+use crate::adapters::remote_text::{cause, clean};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 
 /// What was asked, in words for messages.
@@ -36,6 +36,8 @@ pub(super) struct Refusal<'a> {
     pub body: &'a [u8],
     /// The keys that the request was signed with: kept out of the message.
     pub keys: &'a AccessKeys,
+    /// How long it asks us to stay away.
+    pub retry_after: Option<Duration>,
     /// When the answer came, by our clock.
     pub now: Timestamp,
 }
@@ -50,7 +52,7 @@ impl Refusal<'_> {
         let (kind, scope, advice) = self.verdict(&said);
         let Self { operation, host, status, .. } = self;
         let message = format!("{host} answered the {} with {status}{said}: {advice}", operation.name);
-        Failure { retry_after: retry_after(self.headers, self.now), ..Failure::new(kind, scope, message) }
+        Failure { retry_after: self.retry_after, ..Failure::new(kind, scope, message) }
     }
 
     fn verdict(&self, said: &Said) -> Verdict {
@@ -74,7 +76,7 @@ impl Refusal<'_> {
                  endpoint and any proxy between"
                     .to_owned(),
             ),
-            408 | 500..=599 if retry_after(self.headers, self.now).is_some() => {
+            408 | 500..=599 if self.retry_after.is_some() => {
                 (Transient, Scope::Source, "it says when to come again, and is left alone until then".to_owned())
             }
             408 | 500..=599 => (Transient, Scope::Window, "it is tried again".to_owned()),
@@ -150,25 +152,11 @@ pub(super) fn broken_off(host: &str, received: u64, cause: &str) -> Failure {
     Failure::new(FailureKind::Transient, Scope::Window, message)
 }
 
-/// Why, in one line: the error and what it came from, without the address and what it asks for.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(error) = next {
-        causes.push(error.to_string());
-        next = error.source();
-    }
-    if causes.is_empty() {
-        causes.push(if error.is_timeout() { "it took too long" } else { "the connection failed" }.to_owned());
-    }
-    causes.dedup();
-    clean(&causes.join(": "))
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
+    use super::super::said::retry_after;
     use super::*;
     use FailureKind::{Auth, Corrupt, Gone, Rejected, Throttled, Transient};
 
@@ -180,19 +168,21 @@ mod tests {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+        let (headers, now) = (headers.collect(), NOW.parse().unwrap());
         Refusal {
             operation: &OPERATION,
             host: "workspace.example",
             project_id: "0123",
             status: StatusCode::from_u16(status).unwrap(),
-            headers: &headers.collect(),
+            headers: &headers,
             body: body.as_bytes(),
             keys: &AccessKeys {
                 access_key: "AKIDAKIDAKID".into(),
                 secret_key: "hush-hush-hush".into(),
                 security_token: Some("tokentokentoken==".into()),
             },
-            now: NOW.parse().unwrap(),
+            retry_after: retry_after(&headers, now),
+            now,
         }
         .failure()
     }

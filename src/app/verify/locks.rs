@@ -4,13 +4,12 @@
 //! before that, no store shows less of it than was asked for unless somebody shortened it. A legal hold is there to be
 //! taken off one day, so that it was is told and not wrong.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
-use super::objects::{LOOKS, broken_off};
+use super::objects::heads;
 use super::{Meter, Target, Unread};
 use crate::domain::audit::{Finding, LockedEntry, Note};
 use crate::domain::lock::Lock;
@@ -74,15 +73,9 @@ pub(super) async fn look(
     });
     let keys: Vec<_> = keys.filter(|(_, _, lock)| !lock.due_at(locks.now).is_none()).collect();
     let done = meter.begin(format!("{}: locks of the log", target.stream), keys.len() as u64);
-    let mut heads = stream::iter(keys)
-        .map(|(key, seq, lock)| {
-            let (store, asked) = (Arc::clone(&target.store), key.clone());
-            let head = tokio::spawn(async move { store.head(&asked).await });
-            async move { Ok::<_, StoreError>((key, seq, lock, head.await.map_err(broken_off)?)) }
-        })
-        .buffered(LOOKS);
+    let mut heads = heads(target, keys, |(key, ..)| key.clone());
     let mut unread = Vec::new();
-    while let Some((key, seq, lock, head)) = heads.try_next().await? {
+    while let Some(((key, seq, lock), head)) = heads.try_next().await? {
         match head {
             Ok(Some(meta)) => locks.compare(key, seq, &lock, &meta),
             // That it is not there is told where the log is read.

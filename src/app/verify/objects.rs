@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::locks::Locks;
 use super::{Meter, Sample, Target, Unread};
@@ -15,7 +15,7 @@ use crate::domain::object_key::{DataKey, ObjectKey, data_prefix};
 use crate::ports::object_store::{ObjectMeta, ObjectStore, StoreError};
 
 /// Objects that a store is asked about at the same time.
-pub(super) const LOOKS: usize = 32;
+const LOOKS: usize = 32;
 /// How often an object's bytes are asked for before it counts as out of reach.
 const TRIES: u32 = 3;
 
@@ -28,6 +28,20 @@ pub(super) struct Looked {
     pub there: Vec<(Claimed, Option<Finding>)>,
 }
 
+/// What the store says of the object of each of `all`, in their order, many asked at the same time.
+pub(super) fn heads<T>(
+    target: &Target,
+    all: Vec<T>,
+    key: impl Fn(&T) -> ObjectKey,
+) -> impl Stream<Item = Result<(T, Result<Option<ObjectMeta>, StoreError>), StoreError>> + Unpin {
+    let ask = move |one: T| {
+        let (key, store) = (key(&one), Arc::clone(&target.store));
+        let head = tokio::spawn(async move { store.head(&key).await });
+        async move { Ok((one, head.await.map_err(broken_off)?)) }
+    };
+    Box::pin(stream::iter(all).map(ask).buffered(LOOKS))
+}
+
 /// Asks the store about each of `claimed`.
 pub(super) async fn look(
     target: &Target,
@@ -37,13 +51,7 @@ pub(super) async fn look(
 ) -> Result<Looked, StoreError> {
     let done = meter.begin(format!("{}: objects", target.stream), claimed.len() as u64);
     let looked_at = claimed.len() as u64;
-    let mut heads = stream::iter(claimed)
-        .map(|claimed| {
-            let (key, store) = (claimed.key.in_stream(&target.stream), Arc::clone(&target.store));
-            let head = tokio::spawn(async move { store.head(&key).await });
-            async move { Ok::<_, StoreError>((claimed, head.await.map_err(broken_off)?)) }
-        })
-        .buffered(LOOKS);
+    let mut heads = heads(target, claimed, |claimed| claimed.key.in_stream(&target.stream));
     let mut looked = Looked { looked_at, findings: Vec::new(), unread: Vec::new(), there: Vec::new() };
     while let Some((claimed, head)) = heads.try_next().await? {
         match head {
@@ -167,6 +175,6 @@ async fn hash_one(
     }
 }
 
-pub(super) fn broken_off(error: tokio::task::JoinError) -> StoreError {
+fn broken_off(error: tokio::task::JoinError) -> StoreError {
     StoreError::of_store(FailureKind::Transient, format!("reading broke off: {error}"))
 }
