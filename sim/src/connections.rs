@@ -9,7 +9,7 @@ use crate::{
     bulk,
     records::Record,
     render,
-    selection::{BadRequest, Page, Selection},
+    selection::{BadRequest, Language, Page, Selection},
     server::Shared,
 };
 
@@ -37,22 +37,36 @@ pub(crate) async fn export(
     let (payload, extension) = if let Some(rows) = shared.bulk_rows {
         let rows = bulk::rows_within(rows, &selection).saturating_sub(omitted);
         let stream = bulk::csv(rows, &selection).map_err(|error| Failure::Internal(error.into()))?;
-        (Payload::Streamed(stream), "csv")
+        (Payload::Streamed(stream), extension(shared))
     } else {
         let records = select(shared, &selection, now, omitted);
-        let (format, created) = (shared.format, shared.creation_time(now));
-        // A large workbook takes seconds to make, which other requests must not wait for.
-        let file = tokio::task::spawn_blocking(move || render::file(&records, format, language, created))
-            .await
-            .map_err(|error| Failure::Internal(error.into()))?
-            .map_err(Failure::Internal)?;
-        let whole = Payload::Whole(file.into());
+        let whole = Payload::Whole(rendered(shared, records, language, now).await?.into());
         let payload = if shared.chunked { Payload::Streamed(whole.into_stream()) } else { whole };
-        (payload, format.extension())
+        (payload, extension(shared))
     };
     let disposition = format!("attachment; filename=\"connection_records.{extension}\"");
     Ok(Answer::new(StatusCode::OK, &shared.content_type, payload)
         .with_header(header::CONTENT_DISPOSITION, disposition))
+}
+
+/// The records as a file.
+pub(crate) async fn rendered(
+    shared: &Shared,
+    records: Vec<Record>,
+    language: Language,
+    now: Timestamp,
+) -> Result<Vec<u8>, Failure> {
+    let (format, created) = (shared.format, shared.creation_time(now));
+    // A large workbook takes seconds to make, which other requests must not wait for.
+    tokio::task::spawn_blocking(move || render::file(&records, format, language, created))
+        .await
+        .map_err(|error| Failure::Internal(error.into()))?
+        .map_err(Failure::Internal)
+}
+
+/// For the names of files.
+pub(crate) fn extension(shared: &Shared) -> &'static str {
+    if shared.bulk_rows.is_some() { "csv" } else { shared.format.extension() }
 }
 
 /// One page of the records, and how many there are in all, both `omitted` records short.
@@ -79,7 +93,7 @@ pub(crate) fn query(
 }
 
 /// The records asked for, of those the provider has at `now`: none from the future, none past the horizon.
-fn select(shared: &Shared, selection: &Selection, now: Timestamp, omitted: u64) -> Vec<Record> {
+pub(crate) fn select(shared: &Shared, selection: &Selection, now: Timestamp, omitted: u64) -> Vec<Record> {
     let held = |start: Timestamp| {
         let age = now.duration_since(start);
         !age.is_negative() && shared.horizon.is_none_or(|horizon| age.unsigned_abs() <= horizon)

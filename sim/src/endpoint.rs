@@ -2,9 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use axum::http::Method;
+
 use crate::uri;
 
-/// An operation of the API.
+/// An operation of the API, or of what stands beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -12,29 +14,95 @@ pub enum Endpoint {
     Export,
     /// `GET /v2/{project_id}/connections/desktops`
     Query,
+    /// `GET /v3/{project_id}/desktops/connections/export`
+    CreateTask,
+    /// `GET /v2/{project_id}/export-tasks`
+    ListTasks,
+    /// `GET /v2/{project_id}/export-tasks/{task_id}/download`
+    Download,
+    /// `POST /v2/{project_id}/export-tasks/batch-delete`
+    DeleteTasks,
+    /// `POST /v3/auth/tokens`
+    IamTokens,
+    /// `GET /v3/projects`
+    IamProjects,
+    /// `PUT /meta-data/latest/api/token`
+    MetadataToken,
+    /// `GET /openstack/latest/securitykey`
+    SecurityKey,
     /// A path that the simulator does not know.
     Unknown,
 }
 
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    /// The project that it is asked of.
+    pub(crate) project: Option<String>,
+    /// The task that it is about.
+    pub(crate) task: Option<String>,
+}
+
 impl Endpoint {
-    /// The operation behind a path as it stands on the wire, and the project it is asked of.
-    pub(crate) fn of_path(path: &str) -> (Self, Option<String>) {
-        // The canonical form ends with a slash; without it, both forms of a path are the same.
-        let canonical = uri::canonical_path(path);
-        let segments: Vec<&str> = canonical.trim_matches('/').split('/').collect();
-        match segments[..] {
-            ["v2", project, "connections", "desktops", "export"] => (Self::Export, Some(project.to_owned())),
-            ["v2", project, "connections", "desktops"] => (Self::Query, Some(project.to_owned())),
-            _ => (Self::Unknown, None),
+    const NAMES: [(Self, &'static str); 11] = [
+        (Self::Export, "export"),
+        (Self::Query, "query"),
+        (Self::CreateTask, "create-task"),
+        (Self::ListTasks, "list-tasks"),
+        (Self::Download, "download"),
+        (Self::DeleteTasks, "delete-tasks"),
+        (Self::IamTokens, "iam-tokens"),
+        (Self::IamProjects, "iam-projects"),
+        (Self::MetadataToken, "metadata-token"),
+        (Self::SecurityKey, "security-key"),
+        (Self::Unknown, "unknown"),
+    ];
+
+    /// The only method that it answers to.
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::DeleteTasks | Self::IamTokens => Method::POST,
+            Self::MetadataToken => Method::PUT,
+            _ => Method::GET,
         }
     }
 
+    /// Whether requests show who they are from.
+    pub(crate) fn is_guarded(self) -> bool {
+        !matches!(self, Self::IamTokens | Self::MetadataToken | Self::SecurityKey)
+    }
+
     fn name(self) -> &'static str {
-        match self {
-            Self::Export => "export",
-            Self::Query => "query",
-            Self::Unknown => "unknown",
-        }
+        let named = Self::NAMES.iter().find(|(endpoint, _)| *endpoint == self);
+        named.map_or("unknown", |(_, name)| name)
+    }
+}
+
+impl Target {
+    /// What a path as it stands on the wire names.
+    pub(crate) fn of_path(path: &str) -> Self {
+        // The canonical form ends with a slash; without it, both forms of a path are the same.
+        let canonical = uri::canonical_path(path);
+        let segments: Vec<&str> = canonical.trim_matches('/').split('/').collect();
+        let (endpoint, project, task) = match segments[..] {
+            ["v2", project, "connections", "desktops", "export"] => (Endpoint::Export, Some(project), None),
+            ["v2", project, "connections", "desktops"] => (Endpoint::Query, Some(project), None),
+            ["v3", project, "desktops", "connections", "export"] => {
+                (Endpoint::CreateTask, Some(project), None)
+            }
+            ["v2", project, "export-tasks"] => (Endpoint::ListTasks, Some(project), None),
+            ["v2", project, "export-tasks", "batch-delete"] => (Endpoint::DeleteTasks, Some(project), None),
+            ["v2", project, "export-tasks", task, "download"] => {
+                (Endpoint::Download, Some(project), Some(task))
+            }
+            ["v3", "auth", "tokens"] => (Endpoint::IamTokens, None, None),
+            ["v3", "projects"] => (Endpoint::IamProjects, None, None),
+            ["meta-data", "latest", "api", "token"] => (Endpoint::MetadataToken, None, None),
+            ["openstack", "latest", "securitykey"] => (Endpoint::SecurityKey, None, None),
+            _ => (Endpoint::Unknown, None, None),
+        };
+        Self { endpoint, project: project.map(str::to_owned), task: task.map(str::to_owned) }
     }
 }
 
@@ -48,9 +116,10 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Export, Self::Query, Self::Unknown]
-            .into_iter()
-            .find(|endpoint| endpoint.name() == text)
-            .ok_or_else(|| format!("no endpoint is called `{text}`: export, query or unknown"))
+        let named = Self::NAMES.iter().find(|(_, name)| *name == text);
+        named.map(|(endpoint, _)| *endpoint).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(_, name)| *name).collect();
+            format!("no endpoint is called `{text}`: {}", names.join(", "))
+        })
     }
 }

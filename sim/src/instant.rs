@@ -30,6 +30,16 @@ pub(crate) fn signing_date(at: Timestamp) -> String {
     at.strftime(SIGNING).to_string()
 }
 
+/// Reads `YYYY-MM-DDTHH:MM:SSZ`, the form of the v3 export's `start_time` and `end_time`.
+pub(crate) fn parse_second(text: &str) -> Option<Timestamp> {
+    parse(SECOND, text)
+}
+
+/// Writes `YYYY-MM-DDTHH:MM:SS.ffffffZ`, the form of the identity and metadata services.
+pub(crate) fn micros(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
 /// Writes `YYYY-MM-DDTHH:MM:SSZ`, the form of a record's times; a fraction of a second is not shown.
 pub(crate) fn second(at: Timestamp) -> String {
     at.strftime(SECOND).to_string()

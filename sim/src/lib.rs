@@ -1,7 +1,8 @@
 //! The Workspace API over real HTTP, for tests, examples and benches.
 //!
-//! A [`Simulator`] listens on a loopback port and answers the two v2 operations on connection records: the
-//! export (a file in the body) and the query (JSON pages). It checks every request's signature itself, from a
+//! A [`Simulator`] listens on a loopback port and answers the operations on connection records: the v2 export (a
+//! file in the body), the v3 export (a task in the export centre) and the query (JSON pages); and what stands
+//! beside them: the identity service ([`Builder::iam_user`]) and a machine's metadata ([`Metadata`]). It checks every request's signature itself, from a
 //! reading of the vendor's rules that shares nothing with the daemon's signer, so that a mistake on one side
 //! shows. What the vendor leaves undocumented is a switch here ([`Bounds`], [`Format`], the content type), and
 //! what goes wrong in the field is a [`Fault`] that a test can script.
@@ -26,11 +27,14 @@ mod answer;
 mod bulk;
 mod connections;
 mod endpoint;
+mod export_centre;
 mod fault_effect;
 mod fault_script;
 mod faults;
+mod iam;
 mod instant;
 mod keys;
+mod metadata;
 mod records;
 mod render;
 mod request_log;
@@ -39,17 +43,22 @@ mod selection;
 mod server;
 pub mod signature;
 mod simulator;
+mod tasks;
 mod uri;
 mod wire;
+mod withdrawal;
 
 pub use endpoint::Endpoint;
 pub use fault_script::BadFaultScript;
 pub use faults::{Fault, Faults, RetryAfter, Rule};
 pub use instant::system_clock;
 pub use keys::{Key, Keys};
+pub use metadata::Metadata;
 pub use records::{Record, Records};
 pub use render::Format;
 pub use request_log::LoggedRequest;
 pub use selection::{Bounds, Language};
 pub use server::Clock;
 pub use simulator::{Builder, DEFAULT_PROJECT_ID, Simulator};
+pub use tasks::{Fate, Task, TaskStatus, Tasks};
+pub use withdrawal::Withdrawal;

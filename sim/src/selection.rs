@@ -66,11 +66,24 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Reads the parameters that both operations share; an empty value is as good as none.
+    /// Reads the parameters that the v2 operations share; an empty value is as good as none.
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, BadRequest> {
+        Self::with_times(pairs, instant::parse_minute, "yyyy-MM-ddTHH:mmZ")
+    }
+
+    /// As [`Self::read`], with times as the v3 export takes them.
+    pub(crate) fn read_v3(pairs: &[(String, String)]) -> Result<Self, BadRequest> {
+        Self::with_times(pairs, instant::parse_second, "yyyy-MM-ddTHH:mm:ssZ")
+    }
+
+    fn with_times(
+        pairs: &[(String, String)],
+        parse: fn(&str) -> Option<Timestamp>,
+        form: &str,
+    ) -> Result<Self, BadRequest> {
         let text = |name| parameter(pairs, name).map(str::to_owned);
         Ok(Self {
-            window: window(parameter(pairs, "start_time"), parameter(pairs, "end_time"))?,
+            window: window((parameter(pairs, "start_time"), parameter(pairs, "end_time")), parse, form)?,
             language: match parameter(pairs, "language") {
                 None | Some("en_US") => Language::English,
                 Some("zh_CN") => Language::Chinese,
@@ -114,22 +127,24 @@ impl Page {
     }
 }
 
-fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(crate) fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let (_, value) = pairs.iter().find(|(key, _)| key == name)?;
     (!value.is_empty()).then_some(value)
 }
 
-fn window(start: Option<&str>, end: Option<&str>) -> Result<Option<(Timestamp, Timestamp)>, BadRequest> {
-    let (start, end) = match (start, end) {
+fn window(
+    bounds: (Option<&str>, Option<&str>),
+    parse: fn(&str) -> Option<Timestamp>,
+    form: &str,
+) -> Result<Option<(Timestamp, Timestamp)>, BadRequest> {
+    let (start, end) = match bounds {
         (None, None) => return Ok(None),
         (Some(start), Some(end)) => (start, end),
         _ => return Err(BadRequest("start_time and end_time go together".to_owned())),
     };
-    let minute = |name, text| {
-        instant::parse_minute(text)
-            .ok_or_else(|| BadRequest(format!("{name} must have the form yyyy-MM-ddTHH:mmZ")))
-    };
-    let (start, end) = (minute("start_time", start)?, minute("end_time", end)?);
+    let instant =
+        |name, text| parse(text).ok_or_else(|| BadRequest(format!("{name} must have the form {form}")));
+    let (start, end) = (instant("start_time", start)?, instant("end_time", end)?);
     if start > end {
         return Err(BadRequest("start_time must not be after end_time".to_owned()));
     }

@@ -15,25 +15,30 @@ use std::{
 use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderName, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderName, Method, Response, StatusCode, header},
 };
 use jiff::Timestamp;
 
 use crate::{
     answer::Answer,
     connections::{self, Failure},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Target},
+    export_centre,
     fault_effect::{self, Scene, StopSignal},
     faults::{Fault, Faults},
+    iam::{AUTH_TOKEN, Iam},
     keys::Keys,
+    metadata::MetadataService,
     records::Records,
     render::Format,
     request_log::{LoggedRequest, RequestLog},
     seed::SplitMix,
-    selection::Bounds,
+    selection::{Bounds, parameter},
     signature::{self, SignedRequest},
+    tasks::Tasks,
     uri,
     wire::Wire,
+    withdrawal::Withdrawn,
 };
 
 /// Tells the time; the simulator asks it once for every request.
@@ -57,6 +62,12 @@ pub(crate) struct Shared {
     pub(crate) horizon: Option<Duration>,
     pub(crate) bulk_rows: Option<u64>,
     pub(crate) chunked: bool,
+    pub(crate) tasks: Tasks,
+    /// In so many lists a task is still being made.
+    pub(crate) task_polls: u32,
+    pub(crate) withdrawn: Withdrawn,
+    pub(crate) iam: Iam,
+    pub(crate) metadata: MetadataService,
     /// Creation time of the last file, in Unix seconds.
     pub(crate) last_created: AtomicI64,
     /// Request ids are counted from here.
@@ -94,13 +105,14 @@ pub(crate) async fn handle(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let raw_query = parts.uri.query().unwrap_or_default();
-    let (endpoint, project) = Endpoint::of_path(path);
+    let target = Target::of_path(path);
+    let endpoint = target.endpoint;
     let query = uri::decoded_pairs(raw_query);
 
     let arrival = Arrival {
-        endpoint,
+        target: &target,
         method: &parts.method,
-        project: project.as_deref(),
+        headers: &parts.headers,
         query: &query,
         request_id: &request_id,
         now,
@@ -115,12 +127,9 @@ pub(crate) async fn handle(
                 headers: &parts.headers,
                 body: &body,
             };
-            match signature::verify(&signed, &shared.keys, now) {
-                Err(refusal) => {
-                    let (code, message) = (refusal.code(), refusal.message());
-                    (arrival.refuse(StatusCode::UNAUTHORIZED, code, &message), None)
-                }
-                Ok(_) => arrival.answer_or_fault(&shared, wire).await,
+            match admit(&shared, endpoint, &signed, now) {
+                Err((code, message)) => (arrival.refuse(StatusCode::UNAUTHORIZED, code, &message), None),
+                Ok(()) => arrival.answer_or_fault(&shared, wire, &body).await,
             }
         }
     };
@@ -154,11 +163,36 @@ pub(crate) async fn handle(
         .into_response()
 }
 
+/// Whether a request is let in, by its signature or its token; else code and message.
+fn admit(
+    shared: &Shared,
+    endpoint: Endpoint,
+    signed: &SignedRequest<'_>,
+    now: Timestamp,
+) -> Result<(), (&'static str, String)> {
+    if !endpoint.is_guarded() {
+        return Ok(());
+    }
+    if let Some(token) = signed.headers.get(AUTH_TOKEN) {
+        let good = token.to_str().is_ok_and(|token| shared.iam.is_good(token, now));
+        let message = "Incorrect IAM authentication information: token expires or is invalid";
+        return if good { Ok(()) } else { Err(("APIGW.0307", message.to_owned())) };
+    }
+    match signature::verify(signed, &shared.keys, now) {
+        Ok(key) if shared.metadata.has_expired(&key.access, now) => {
+            let message = "Incorrect IAM authentication information: the temporary key has expired";
+            Err(("APIGW.0301", message.to_owned()))
+        }
+        Ok(_) => Ok(()),
+        Err(refusal) => Err((refusal.code(), refusal.message())),
+    }
+}
+
 /// A request, as far as its answer depends on it.
 struct Arrival<'a> {
-    endpoint: Endpoint,
+    target: &'a Target,
     method: &'a Method,
-    project: Option<&'a str>,
+    headers: &'a HeaderMap,
     query: &'a [(String, String)],
     request_id: &'a str,
     now: Timestamp,
@@ -166,9 +200,9 @@ struct Arrival<'a> {
 
 impl Arrival<'_> {
     /// The answer to a request that was let in, as the fault it meets leaves it.
-    async fn answer_or_fault(&self, shared: &Shared, wire: Wire) -> (Answer, Option<Fault>) {
-        let fault = shared.faults.take(self.endpoint, self.query);
-        let answer = self.answer(shared, fault.as_ref()).await;
+    async fn answer_or_fault(&self, shared: &Shared, wire: Wire, body: &[u8]) -> (Answer, Option<Fault>) {
+        let fault = shared.faults.take(self.target.endpoint, self.query);
+        let answer = self.answer(shared, fault.as_ref(), body).await;
         let Some(fault) = fault else {
             return (answer, None);
         };
@@ -177,28 +211,55 @@ impl Arrival<'_> {
         (fault_effect::apply(&fault, answer, scene), Some(fault))
     }
 
-    async fn answer(&self, shared: &Shared, fault: Option<&Fault>) -> Answer {
-        let Some(project) = self.project else {
-            let message = "The API does not exist or has not been published in the environment";
-            return self.refuse(StatusCode::NOT_FOUND, "APIGW.0101", message);
-        };
-        if self.method != Method::GET {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            return self.refuse(status, "WKS.00000405", "only GET is allowed here");
+    async fn answer(&self, shared: &Shared, fault: Option<&Fault>, body: &[u8]) -> Answer {
+        let endpoint = self.target.endpoint;
+        if endpoint != Endpoint::Unknown && *self.method != endpoint.method() {
+            let message = format!("only {} is allowed here", endpoint.method());
+            return self.refuse(StatusCode::METHOD_NOT_ALLOWED, "WKS.00000405", &message);
         }
-        if project != shared.project_id {
-            return self.refuse(StatusCode::NOT_FOUND, "WKS.00000404", "the project does not exist");
+        match (endpoint, &self.target.project) {
+            (Endpoint::IamTokens, _) => shared.iam.log_in(body, self.now),
+            (Endpoint::IamProjects, _) => shared.iam.projects(parameter(self.query, "name")),
+            (Endpoint::MetadataToken, _) => shared.metadata.token(self.headers),
+            (Endpoint::SecurityKey, _) => shared.metadata.security_key(self.headers, &shared.keys, self.now),
+            (_, Some(project)) if *project != shared.project_id => {
+                self.refuse(StatusCode::NOT_FOUND, "WKS.00000404", "the project does not exist")
+            }
+            (_, Some(_)) => self.of_project(shared, fault, body).await,
+            (_, None) => {
+                let message = "The API does not exist or has not been published in the environment";
+                self.refuse(StatusCode::NOT_FOUND, "APIGW.0101", message)
+            }
         }
+    }
+
+    /// An operation on the project's records and tasks.
+    async fn of_project(&self, shared: &Shared, fault: Option<&Fault>, body: &[u8]) -> Answer {
         let omitted = match fault {
             Some(Fault::OmitRecords { records }) => *records,
             _ => 0,
         };
-        let answer = match self.endpoint {
-            Endpoint::Query => connections::query(shared, self.query, self.now, omitted),
-            // A path with a project and no other operation is not routed.
-            Endpoint::Export | Endpoint::Unknown => {
-                connections::export(shared, self.query, self.now, omitted).await
+        let (query, now) = (self.query, self.now);
+        let answer = match self.target.endpoint {
+            Endpoint::Query => connections::query(shared, query, now, omitted),
+            Endpoint::CreateTask => export_centre::create(shared, query, now, omitted).await,
+            Endpoint::ListTasks => export_centre::list(shared, query),
+            Endpoint::DeleteTasks => export_centre::delete(shared, body),
+            Endpoint::Download => {
+                let task = self.target.task.as_deref().unwrap_or_default();
+                match export_centre::download(shared, task, omitted) {
+                    Ok(None) => {
+                        return self.refuse(StatusCode::NOT_FOUND, "WKS.00010404", "the task does not exist");
+                    }
+                    Ok(Some(answer)) => Ok(answer),
+                    Err(failure) => Err(failure),
+                }
             }
+            // No other path has a project.
+            _ => match shared.withdrawn.refuses() {
+                Some(how) => return how.answer(self.request_id),
+                None => connections::export(shared, query, now, omitted).await,
+            },
         };
         match answer {
             Ok(answer) => answer,

@@ -17,15 +17,21 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use crate::{
     endpoint::Endpoint,
     faults::Faults,
+    iam::{Iam, User},
     instant::system_clock,
     keys::{Key, Keys},
+    metadata::{Metadata, MetadataService},
     records::Records,
     render::Format,
     request_log::{LoggedRequest, RequestLog},
     selection::Bounds,
     server::{self, Clock, Shared},
+    tasks::Tasks,
     wire::{SimListener, Wire},
+    withdrawal::{Withdrawal, Withdrawn},
 };
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The one project there is, unless the builder is told another.
 pub const DEFAULT_PROJECT_ID: &str = "00000000000000000000000000000001";
@@ -46,6 +52,12 @@ pub struct Builder {
     horizon: Option<Duration>,
     bulk_rows: Option<u64>,
     chunked: bool,
+    task_polls: u32,
+    users: Vec<User>,
+    token_validity: Duration,
+    region: String,
+    metadata: Metadata,
+    security_key_validity: Duration,
 }
 
 impl Default for Builder {
@@ -62,6 +74,12 @@ impl Default for Builder {
             horizon: None,
             bulk_rows: None,
             chunked: false,
+            task_polls: 1,
+            users: Vec::new(),
+            token_validity: DAY,
+            region: "sim".to_owned(),
+            metadata: Metadata::default(),
+            security_key_validity: DAY,
         }
     }
 }
@@ -145,6 +163,54 @@ impl Builder {
         self
     }
 
+    /// In so many lists a task is still being made. Default: 1.
+    #[must_use]
+    pub fn task_polls(mut self, lists: u32) -> Self {
+        self.task_polls = lists;
+        self
+    }
+
+    /// Knows one user more, who may have tokens for the project. Default: none.
+    #[must_use]
+    pub fn iam_user(
+        mut self,
+        domain: impl Into<String>,
+        name: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        let (domain, name, password) = (domain.into(), name.into(), password.into());
+        self.users.push(User { domain, name, password });
+        self
+    }
+
+    /// How long a token is good. Default: 24 hours.
+    #[must_use]
+    pub fn token_validity(mut self, validity: Duration) -> Self {
+        self.token_validity = validity;
+        self
+    }
+
+    /// The region, which is what the project is called. Default: `sim`.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// The metadata service there is. Default: none.
+    #[must_use]
+    pub fn metadata(mut self, generation: Metadata) -> Self {
+        self.metadata = generation;
+        self
+    }
+
+    /// How long a key from the metadata service is good. Default: 24 hours.
+    #[must_use]
+    pub fn security_key_validity(mut self, validity: Duration) -> Self {
+        self.security_key_validity = validity;
+        self
+    }
+
     /// Starts to listen, on the caller's tokio runtime.
     ///
     /// # Errors
@@ -158,6 +224,7 @@ impl Builder {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let keys = if self.keys.is_empty() { vec![Key::example()] } else { self.keys };
+        let iam = Iam::new(self.users, self.token_validity, self.region, self.project_id.clone());
         let shared = Arc::new(Shared {
             project_id: self.project_id,
             keys: Keys::from_iter(keys),
@@ -171,6 +238,11 @@ impl Builder {
             horizon: self.horizon,
             bulk_rows: self.bulk_rows,
             chunked: self.chunked,
+            tasks: Tasks::default(),
+            task_polls: self.task_polls,
+            withdrawn: Withdrawn::default(),
+            iam,
+            metadata: MetadataService::new(self.metadata, self.security_key_validity),
             last_created: AtomicI64::new(0),
             // From the system's clock, so that two runs do not share ids.
             next_id: AtomicU64::new(system_clock().as_microsecond().cast_unsigned()),
@@ -232,6 +304,36 @@ impl Simulator {
     /// The scripted faults.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
+    }
+
+    /// The export centre's tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
+    }
+
+    /// The v2 export is gone from now on; the query is not.
+    pub fn withdraw_v2(&self, how: Withdrawal) {
+        self.withdraw_v2_after(0, how);
+    }
+
+    /// As [`Self::withdraw_v2`], after so many more exports.
+    pub fn withdraw_v2_after(&self, exports: u64, how: Withdrawal) {
+        self.shared.withdrawn.after(exports, how);
+    }
+
+    /// No token that was given out is good any more.
+    pub fn revoke_tokens(&self) {
+        self.shared.iam.revoke();
+    }
+
+    /// How many tokens were given out.
+    pub fn tokens_issued(&self) -> u64 {
+        self.shared.iam.issued()
+    }
+
+    /// How many keys the metadata service has given out.
+    pub fn security_keys_issued(&self) -> u64 {
+        self.shared.metadata.issued()
     }
 
     /// The requests so far, in the order of their answers; of more than 100 000, the latest.

@@ -11,6 +11,7 @@ mod holds;
 mod leases;
 mod rows;
 mod snapshot;
+mod sources;
 
 use async_trait::async_trait;
 use jiff::Timestamp;

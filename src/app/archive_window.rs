@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::adapters::spool::{SpoolError, SpoolFacts, SpooledExport};
+use crate::adapters::spool::{Downloaded, SpoolError, SpoolFacts, SpooledExport};
 use crate::domain::count::CountVerdict;
 use crate::domain::export::Bounds;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -22,10 +22,10 @@ use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
-use crate::ports::record_source::ExportRequest;
+use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
 use super::attest::{attest_lost, attest_parked};
-use super::counting::{Terms, compare, count};
+use super::counting::{Count, Terms, compare, count};
 use super::data_object;
 use super::failure_policy::{consequence, of_ledger, of_source};
 use super::observer::Ending;
@@ -139,13 +139,43 @@ pub(super) async fn pull(
     terms: Terms,
 ) -> Result<SpooledExport, Failure> {
     let bounds = Bounds::around(window, stream.rules.margin);
-    let request = ExportRequest { bounds, filters: stream.definition.filters.clone() };
+    let request = ExportRequest {
+        stream: stream.name().clone(),
+        window,
+        definition: stream.definition_digest,
+        bounds,
+        filters: stream.definition.filters.clone(),
+    };
     let before = count(stream, &request, terms).await?;
     let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);
     let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
-    let downloaded = writer.finish_bytes().await.map_err(of_spool)?;
-    let after = count(stream, &request, terms).await?;
+    let pulled = Pulled { bytes: writer.finish_bytes().await.map_err(of_spool)?, receipt, before };
+    let taken = take_in(services, stream, &request, terms, pulled).await;
+    if let Err(Failure { kind: FailureKind::Corrupt, .. }) = &taken {
+        stream.source.discard(&request).await.map_err(of_source)?;
+    }
+    taken
+}
+
+/// An export that came whole, before anybody has looked into it.
+struct Pulled {
+    bytes: Downloaded,
+    receipt: ExportReceipt,
+    /// What was counted before it.
+    before: Count,
+}
+
+/// Looks into a download, holds it against the counts, and writes down what was found.
+async fn take_in(
+    services: &Services,
+    stream: &Stream,
+    request: &ExportRequest,
+    terms: Terms,
+    Pulled { bytes: downloaded, receipt, before }: Pulled,
+) -> Result<SpooledExport, Failure> {
+    let (window, bounds) = (request.window, request.bounds);
+    let after = count(stream, request, terms).await?;
     services.checkpoint.reached(Step::Pulled);
     let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
         request_ids: receipt.request_ids.clone(),
@@ -160,6 +190,15 @@ pub(super) async fn pull(
         )
     })?;
     let what = format!("window {window} of stream {}: the export", stream.name());
+    let past_horizon = stream.rules.expires_at(window) <= receipt.pulled_at;
+    if past_horizon && inspection.rows == 0 {
+        // An old window without records is what a provider shows that has forgotten it.
+        let message = format!(
+            "window {window} of stream {}: the provider has no records of it (any more)",
+            stream.name()
+        );
+        return Err(Failure::new(FailureKind::Rejected, Scope::Window, message));
+    }
     let compared = compare(stream, terms, (before, after), inspection.rows, &what)
         .map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
     let facts = SpoolFacts {
@@ -169,6 +208,7 @@ pub(super) async fn pull(
             counted: compared.counted,
             uncounted: compared.uncounted,
             count_mismatch: compared.mismatch,
+            past_horizon,
             request_ids: receipt.request_ids,
             pulled_at: receipt.pulled_at,
         },

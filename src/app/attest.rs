@@ -3,14 +3,17 @@
 //! That a window is lost is its last word, so it is said under a lease, like an object. That it is parked is not: its entry
 //! takes nothing from a window that somebody archives meanwhile, so it needs none.
 
+use crate::adapters::spool::SpooledExport;
+use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
 use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::window::Window;
 use crate::ports::ledger::{AttemptOutcome, Lease};
 
-use super::archive_window::{commit, of_spool};
-use super::failure_policy::{hold_on, of_ledger, shared};
+use super::archive_window::{commit, of_spool, pull};
+use super::counting::Terms;
+use super::failure_policy::{hold_on, of_ledger, of_source, shared};
 use super::observer::Ending;
 use super::services::Services;
 use super::stream::Stream;
@@ -28,6 +31,11 @@ pub(super) async fn attest_lost(
     if let Some(export) = found {
         return commit(services, stream, lease, &export, None).await;
     }
+    let tried = match past_horizon(services, stream, window).await? {
+        Tried::Had(export) => return commit(services, stream, lease, &export, None).await,
+        Tried::InVain(why) => format!("; asked once more, {why}"),
+        Tried::Not => String::new(),
+    };
     let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
     let last_attempt = attempts.iter().rev().find_map(|attempt| {
         let at = attempt.ended_at?;
@@ -37,8 +45,9 @@ pub(super) async fn attest_lost(
     });
     let days = stream.rules.horizon.as_hours() / 24;
     let since = stream.rules.expires_at(window);
-    let reason =
-        format!("the provider keeps records for {days} days, and the window was not archived before {since}");
+    let reason = format!(
+        "the provider keeps records for {days} days, and the window was not archived before {since}{tried}"
+    );
     let body = EntryBody::Lost(Lost { window, reason, last_attempt });
     match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
         Appended::Committed(head) => Ok(Ending::Lost { head }),
@@ -48,6 +57,31 @@ pub(super) async fn attest_lost(
             services.ledger.release(lease, AttemptOutcome::Interrupted, now).await.map_err(of_ledger)?;
             Ok(Ending::HeldElsewhere)
         }
+    }
+}
+
+/// What came of asking for a window that the provider need not have any more.
+enum Tried {
+    /// It had records.
+    Had(Box<SpooledExport>),
+    /// It had none, or did not say, in words.
+    InVain(String),
+    /// Nobody asked.
+    Not,
+}
+
+/// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is no answer: it is tried
+/// again when that is over.
+async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
+    let may_answer = stream.rules.past_horizon == PastHorizon::Try
+        && stream.source.answers_past_horizon().await.map_err(of_source)?;
+    if !may_answer {
+        return Ok(Tried::Not);
+    }
+    match pull(services, stream, window, Terms::of_pull(stream, window, services.clock.now())).await {
+        Ok(export) => Ok(Tried::Had(Box::new(export))),
+        Err(failure) if shared(&stream.rules, &failure).is_some() => Err(failure),
+        Err(failure) => Ok(Tried::InVain(failure.message)),
     }
 }
 

@@ -7,13 +7,17 @@ use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
 use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
-use crate::adapters::workspace::credentials::{AccessKeys, ReloadingKeys};
-use crate::adapters::workspace::export_v2::{Timeouts, WorkspaceSettings, WorkspaceV2};
+use crate::adapters::workspace::api_choice::WorkspaceAuto;
+use crate::adapters::workspace::credentials::{AccessKeys, FileKeys};
+use crate::adapters::workspace::export_v2::WorkspaceV2;
+use crate::adapters::workspace::export_v3::{V3Parts, WorkspaceV3};
+use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
     AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse,
     Store as StoreConfig, Stream as StreamConfig,
 };
 use crate::domain::calendar::Calendar;
+use crate::domain::export::ApiChoice;
 use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
 use crate::domain::name::{SourceName, StoreName, StreamName};
@@ -24,9 +28,11 @@ use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::{ObjectStore, Readback};
 use crate::ports::record_source::RecordSource;
+use crate::ports::source_memory::SourceMemory;
 
 use super::object_locks::ObjectLocks;
 use super::start_error::StartError;
+use super::status::ApiChoices;
 use super::stream::Stream;
 use super::stream_log::StreamLog;
 
@@ -73,6 +79,7 @@ pub fn rules(config: &Config) -> Vec<StreamRules> {
             margin: stream.margin,
             revisit: stream.revisit.clone(),
             horizon: source.horizon,
+            past_horizon: source.past_horizon,
             deadline: stream.deadline,
             fingerprints: Fingerprints {
                 stream: Fingerprint(config.stream_fingerprint(name)?),
@@ -85,23 +92,43 @@ pub fn rules(config: &Config) -> Vec<StreamRules> {
     config.streams.iter().filter_map(of).collect()
 }
 
+/// Which API each source is to be asked through.
+pub fn api_choices(config: &Config) -> ApiChoices {
+    config.sources.iter().map(|(name, source)| (name.clone(), source.api)).collect()
+}
+
+/// Sources by their names.
+pub type Sources = BTreeMap<SourceName, Arc<dyn RecordSource>>;
+
 /// Every source that the configuration names.
 ///
 /// # Errors
 /// When one cannot be set up.
 pub fn sources(
     config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Result<BTreeMap<SourceName, Arc<dyn RecordSource>>, StartError> {
+    injected: &Injected,
+    memory: &Arc<dyn SourceMemory>,
+) -> Result<Sources, StartError> {
     let open = |(name, source): (&SourceName, &Source)| {
-        let source =
-            workspace(source, clock).map_err(|e| StartError::config(format!("sources.{name}: {e}")))?;
+        let failed = |e| StartError::config(format!("sources.{name}: {e}"));
+        let project = project(source, &injected.clock).map_err(failed)?;
+        let parts = V3Parts {
+            source: name.clone(),
+            memory: Arc::clone(memory),
+            checkpoint: Arc::clone(&injected.checkpoint),
+            task_timeout: source.task_timeout,
+        };
+        let source: Arc<dyn RecordSource> = match source.api {
+            ApiChoice::V2 => Arc::new(WorkspaceV2::of(&project)),
+            ApiChoice::V3 => Arc::new(WorkspaceV3::of(&project, parts)),
+            ApiChoice::Auto => Arc::new(WorkspaceAuto::of(&project, parts)),
+        };
         Ok((name.clone(), source))
     };
     config.sources.iter().map(open).collect()
 }
 
-fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSource>, String> {
+fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
     let Credentials::AkSk(keys) = source.credentials.clone();
     let settings = WorkspaceSettings {
         endpoint: source.endpoint.url().clone(),
@@ -115,10 +142,8 @@ fn workspace(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RecordSo
         max_body: source.max_body.bytes(),
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
-    let credentials = ReloadingKeys::new(move || access_keys(&keys));
-    let source =
-        WorkspaceV2::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())?;
-    Ok(Arc::new(source))
+    let credentials = FileKeys::new(move || access_keys(&keys));
+    Project::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())
 }
 
 fn access_keys(keys: &AkSk) -> Result<AccessKeys, String> {
@@ -202,7 +227,7 @@ pub struct Parts<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// From [`sources`].
-    pub sources: &'a BTreeMap<SourceName, Arc<dyn RecordSource>>,
+    pub sources: &'a Sources,
     /// From [`stores`].
     pub stores: &'a BTreeMap<StoreName, OpenStore>,
     /// From [`signing_key`](super::signing::signing_key).

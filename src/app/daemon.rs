@@ -11,7 +11,7 @@ use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
 
-use super::compose::Injected;
+use super::compose::{self, Injected};
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
 use super::planning::Look;
@@ -85,6 +85,7 @@ fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<
         let page = StatusPage {
             ledger: Arc::clone(ledger),
             rules: rules(),
+            apis: compose::api_choices(config),
             clock: Arc::clone(clock),
             pulse: Arc::clone(pulse),
         };

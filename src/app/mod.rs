@@ -6,6 +6,7 @@ pub mod compose;
 mod counting;
 pub mod daemon;
 pub mod data_object;
+pub mod export_tasks;
 pub mod failure_policy;
 pub mod heartbeat;
 pub mod object_locks;

@@ -12,6 +12,7 @@ use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge};
 
+use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_on, of_ledger};
 use super::reconcile::Streams;
 use super::selection::Selection;
@@ -50,6 +51,8 @@ pub struct Planned {
     pub plan: Plan,
     /// What is held up.
     pub holds: BTreeMap<Resource, Hold>,
+    /// What is to be cleared away at sources that are not held up.
+    pub untidy: Untidy,
 }
 
 impl Look {
@@ -85,7 +88,13 @@ impl Look {
         }
         let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
         self.remember(&rules, &snapshot);
-        Ok(Planned { plan, holds: snapshot.holds })
+        let mut untidy = untidy(&*services.memory, &self.streams, &snapshot, busy).await?;
+        let now = services.clock.now();
+        untidy.retain(|source, _| {
+            let hold = snapshot.holds.get(&Resource::Source(source.clone()));
+            hold.is_none_or(|hold| hold.until <= now)
+        });
+        Ok(Planned { plan, holds: snapshot.holds, untidy })
     }
 
     /// Whether a stream's log is to be read before its windows are worked on.

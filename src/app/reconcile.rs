@@ -17,13 +17,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::backoff::pause;
+use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, Scope};
-use crate::domain::name::StreamName;
+use crate::domain::name::{SourceName, StreamName};
 use crate::domain::planner::Action;
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 
 use super::archive_window::work;
+use super::failure_policy::of_source;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
 use super::report::Report;
@@ -81,6 +83,7 @@ pub struct Tally {
 enum Done {
     Planned(Result<Planned, Failure>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
+    Tidied(SourceName, Result<(), Failure>),
 }
 
 struct Run<'r> {
@@ -88,6 +91,8 @@ struct Run<'r> {
     tasks: JoinSet<Done>,
     working: HashMap<Id, (StreamName, Window)>,
     planning: Option<Id>,
+    /// Sources at which export tasks are being cleared away.
+    tidying: BTreeSet<SourceName>,
     queue: VecDeque<Action>,
     next_wake: Option<Timestamp>,
     stale: bool,
@@ -111,6 +116,7 @@ impl Reconciler {
             tasks: JoinSet::new(),
             working: HashMap::new(),
             planning: None,
+            tidying: BTreeSet::new(),
             queue: VecDeque::new(),
             next_wake: None,
             stale: true,
@@ -208,6 +214,10 @@ impl Run<'_> {
                 self.working.remove(&id);
                 self.worked(stream, window, ending, lifted);
             }
+            Ok((_, Done::Tidied(source, outcome))) => {
+                self.tidying.remove(&source);
+                self.report.tidied(&source, outcome);
+            }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
                     self.planning = None;
@@ -229,8 +239,20 @@ impl Run<'_> {
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
         self.next_wake = planned.plan.next_wake;
         self.look_at = Instant::now() + self.wait();
+        for (source, tasks) in planned.untidy {
+            self.tidy(source, tasks);
+        }
         let (queued, in_flight) = (self.queue.len(), self.working.len());
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
+    }
+
+    /// Clears away export tasks, beside the windows: none of them waits for it.
+    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
+        let services = &self.reconciler.look.services;
+        let Some(at) = services.sources.get(&source).cloned() else { return };
+        if self.tidying.insert(source.clone()) {
+            self.tasks.spawn(async move { Done::Tidied(source, at.tidy(&tasks).await.map_err(of_source)) });
+        }
     }
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {

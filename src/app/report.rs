@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::count::CountVerdict;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::Supersedes;
-use crate::domain::name::StreamName;
+use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
 use crate::domain::window::Window;
 
@@ -22,6 +22,8 @@ pub struct Report {
     machine: bool,
     /// Streams of which it was said that nobody counts.
     uncounted: BTreeSet<StreamName>,
+    /// Sources at which export tasks could not be cleared away, and why.
+    untidy: BTreeMap<SourceName, String>,
 }
 
 /// What was said last of a resource: which words, and at which failure of which row.
@@ -117,6 +119,23 @@ impl Report {
                 tracing::error!(%resource, kind, %until, "held up until an operator looks: {message}");
             } else {
                 tracing::warn!(%resource, kind, %until, "held up: {message}");
+            }
+        }
+    }
+
+    /// Export tasks were cleared away at a source, or could not be: that is said when it is news.
+    pub fn tidied(&mut self, source: &SourceName, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => {
+                if self.untidy.remove(source).is_some() {
+                    tracing::info!(%source, "export tasks are cleared away again");
+                }
+            }
+            Err(Failure { kind, message, request_ids, .. }) => {
+                if self.untidy.insert(source.clone(), message.clone()).as_ref() != Some(&message) {
+                    let kind = kind.as_str();
+                    tracing::warn!(%source, kind, ?request_ids, "export tasks are left in the export centre for now: {message}");
+                }
             }
         }
     }

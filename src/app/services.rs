@@ -10,7 +10,9 @@ use crate::domain::failure::Failure;
 use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
+use crate::ports::source_memory::SourceMemory;
 
+use super::compose::Sources;
 use super::failure_policy::of_ledger;
 use super::scratch::Scratch;
 
@@ -18,6 +20,10 @@ use super::scratch::Scratch;
 pub struct Services {
     /// What this machine knows.
     pub ledger: Arc<dyn Ledger>,
+    /// What sources remember.
+    pub memory: Arc<dyn SourceMemory>,
+    /// Every source.
+    pub sources: Sources,
     /// Where exports lie meanwhile.
     pub spool: Spool,
     /// Where files lie for a moment.

@@ -16,6 +16,7 @@ use crate::domain::failure::{FailureKind, Scope};
 use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
+use crate::ports::source_memory::SourceMemory;
 
 use super::compose::{self, Injected, OpenStore, Parts};
 use super::failure_policy::of_ledger;
@@ -50,7 +51,8 @@ impl Session {
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;
         }
-        let sources = compose::sources(config, &injected.clock)?;
+        let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
+        let sources = compose::sources(config, injected, &memory)?;
         let parts = Parts {
             config,
             sources: &sources,
@@ -67,6 +69,8 @@ impl Session {
             scratch: Scratch::open(state_dir.scratch(), abandon.clone())
                 .map_err(|failure| StartError::from_failure("scratch folder", &failure))?,
             ledger,
+            memory,
+            sources,
             clock: Arc::clone(&injected.clock),
             checkpoint: Arc::clone(&injected.checkpoint),
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),

@@ -1,11 +1,15 @@
 //! What an operator is shown: every stream in numbers, every completed window that is not archived, what is held up. One
 //! document for `status --json` and the status page, and the words for a window's verdict.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::survey::{Judged, StreamSummary, survey};
-use crate::domain::snapshot::{FailureNote, Resource, Snapshot};
+use crate::domain::export::{ApiChoice, ExportApi};
+use crate::domain::name::SourceName;
+use crate::domain::snapshot::{FailureNote, Resource, Snapshot, Withdrawal};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 
 /// All of it, at one instant.
@@ -15,10 +19,51 @@ pub struct Status {
     pub now: Timestamp,
     /// Every stream in numbers.
     pub streams: Vec<StreamSummary>,
+    /// Which API each source is asked through.
+    pub sources: Vec<SourceStatus>,
     /// Completed windows that are not archived.
     pub windows: Vec<Judged>,
     /// What is held up.
     pub holds: Vec<HeldUp>,
+}
+
+/// Which API a source is asked through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// Which source.
+    pub source: SourceName,
+    /// What the configuration says.
+    pub api: ApiChoice,
+    /// What that comes to.
+    pub in_use: ExportApi,
+    /// Since when the v2 export is known to be gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v2_withdrawn: Option<Withdrawal>,
+    /// What an operator should know of it, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
+}
+
+impl SourceStatus {
+    /// Of `source`, of which this is set and that is known.
+    pub fn of(source: &SourceName, api: ApiChoice, withdrawal: Option<&Withdrawal>) -> Self {
+        let in_use = api.in_use(withdrawal.is_some());
+        let notice = match (api, withdrawal) {
+            (ApiChoice::V3, _) => None,
+            (ApiChoice::Auto, Some(withdrawal)) => {
+                Some(format!("the provider withdrew the v2 export: v3 is used since {:.0}", withdrawal.at))
+            }
+            (ApiChoice::Auto, None) => Some(
+                "the v2 export is announced as deprecated; v3 takes over by itself when it is withdrawn".to_owned(),
+            ),
+            (ApiChoice::V2, _) => Some(
+                "the v2 export is announced as deprecated: set api = \"auto\", so that v3 can take over when it is \
+                 withdrawn"
+                    .to_owned(),
+            ),
+        };
+        Self { source: source.clone(), api, in_use, v2_withdrawn: withdrawal.cloned(), notice }
+    }
 }
 
 /// Something shared that is held up.
@@ -37,8 +82,8 @@ pub struct HeldUp {
 }
 
 impl Status {
-    /// What `snapshot` says of `streams` at `now`.
-    pub fn of(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Self {
+    /// What `snapshot` says of `streams` and `sources` at `now`.
+    pub fn of(streams: &[StreamRules], sources: &ApiChoices, snapshot: &Snapshot, now: Timestamp) -> Self {
         let (mut summaries, mut windows) = (Vec::new(), Vec::new());
         for rules in streams {
             let judged = survey(std::slice::from_ref(rules), snapshot, now);
@@ -50,6 +95,10 @@ impl Status {
         Self {
             now,
             streams: summaries,
+            sources: sources
+                .iter()
+                .map(|(source, api)| SourceStatus::of(source, *api, snapshot.withdrawals.get(source)))
+                .collect(),
             windows,
             holds: holds
                 .map(|(resource, hold)| HeldUp {
@@ -61,6 +110,20 @@ impl Status {
                 })
                 .collect(),
         }
+    }
+}
+
+/// Which API each source is to be asked through.
+pub type ApiChoices = BTreeMap<SourceName, ApiChoice>;
+
+/// How much of it is left at `now` before the source may begin to answer short, for people.
+pub fn time_left(expires_at: Timestamp, now: Timestamp) -> String {
+    let left = expires_at.duration_since(now);
+    match (left.as_hours(), left.as_mins()) {
+        _ if !left.is_positive() => "none".to_owned(),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) if hours < 24 => format!("{hours}h {}m", minutes % 60),
+        (hours, _) => format!("{}d {}h", hours / 24, hours % 24),
     }
 }
 

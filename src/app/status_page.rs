@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::pulse::Pulse;
-use super::status::{Status, at};
+use super::status::{ApiChoices, Status, at, time_left};
 use crate::adapters::http::{Kind, Page, Server, Site};
 use crate::domain::verdict::StreamRules;
 use crate::ports::clock::Clock;
@@ -28,6 +28,8 @@ pub struct StatusPage {
     pub ledger: Arc<dyn Ledger>,
     /// Every stream.
     pub rules: Vec<StreamRules>,
+    /// Every source.
+    pub apis: ApiChoices,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether the reconciler lives.
@@ -60,7 +62,7 @@ impl StatusPage {
         let snapshot = self.ledger.snapshot().await;
         let snapshot =
             snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
-        Ok(Status::of(&self.rules, &snapshot, self.clock.now()))
+        Ok(Status::of(&self.rules, &self.apis, &snapshot, self.clock.now()))
     }
 }
 
@@ -120,6 +122,11 @@ fn html(status: &Status) -> String {
     let names =
         ["stream", "archived", "waiting", "parked", "lost", "late", "next due", "first expiry", "log head"];
     page += &table("streams", names, streams);
+    let sources = status
+        .sources
+        .iter()
+        .map(|s| [s.source.to_string(), s.in_use.as_str().to_owned(), s.notice.clone().unwrap_or_default()]);
+    page += &table("sources", ["source", "API", "notice"], sources);
     if !status.holds.is_empty() {
         let holds = status.holds.iter().map(|hold| {
             [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]
@@ -129,9 +136,10 @@ fn html(status: &Status) -> String {
     if !status.windows.is_empty() {
         let windows = status.windows.iter().take(SHOWN).map(|judged| {
             let (when, why) = judged.words();
-            [judged.stream.to_string(), judged.window.to_string(), judged.word(), when, why]
+            let left = time_left(judged.expires_at, status.now);
+            [judged.stream.to_string(), judged.window.to_string(), judged.word(), when, left, why]
         });
-        let names = ["stream", "window", "verdict", "since or until", "why, and what to do"];
+        let names = ["stream", "window", "verdict", "since or until", "time left", "why, and what to do"];
         page += &table("not archived", names, windows);
         let more = status.windows.len().saturating_sub(SHOWN);
         if more > 0 {

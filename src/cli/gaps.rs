@@ -17,7 +17,7 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
     } else {
         view.hint();
         if !gaps.is_empty() {
-            output::text(&windows_and_holds(&gaps))?;
+            output::text(&windows_and_holds(&gaps, view.now))?;
         }
     }
     Ok(if gaps.is_empty() { Exit::Done } else { Exit::Found })

@@ -6,6 +6,7 @@ use super::{CliError, output};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::ledger_path;
 use crate::app::compose::{self, Injected};
+use crate::app::status::ApiChoices;
 use crate::config::Config;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::verdict::StreamRules;
@@ -16,6 +17,8 @@ use crate::ports::ledger::{Ledger, LedgerError};
 pub(super) struct View {
     /// The rules of every stream.
     pub(super) rules: Vec<StreamRules>,
+    /// Which API each source is to be asked through.
+    pub(super) apis: ApiChoices,
     /// What the ledger knows.
     pub(super) snapshot: Snapshot,
     /// When it was looked.
@@ -36,7 +39,8 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
             snapshot
         }
     };
-    Ok(View { rules: compose::rules(config), snapshot, now: injected.clock.now(), has_ledger })
+    let (rules, apis) = (compose::rules(config), compose::api_choices(config));
+    Ok(View { rules, apis, snapshot, now: injected.clock.now(), has_ledger })
 }
 
 /// The ledger, if there is one.

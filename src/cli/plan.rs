@@ -4,6 +4,7 @@ use super::CliError;
 use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
+use crate::app::status::time_left;
 use crate::config::Config;
 use crate::domain::planner::{Plan, Task, plan};
 use crate::domain::verdict::DueReason;
@@ -25,17 +26,16 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
         let next = plan.next_wake.map_or_else(String::new, |next| format!("; next look at {next:.0}"));
         return output::text(&format!("nothing to do{next}"));
     }
-    let mut table = output::table(["#", "stream", "window", "what", "why", "expires in"]);
+    let mut table = output::table(["#", "stream", "window", "what", "why", "time left"]);
     for (i, action) in plan.actions.iter().enumerate() {
         let (what, why) = words(action.task);
-        let left = action.expires_at.duration_since(now).as_hours();
         table.add_row([
             (i + 1).to_string(),
             action.stream.to_string(),
             action.window.to_string(),
             what.to_owned(),
             why.to_owned(),
-            if left < 0 { "expired".to_owned() } else { format!("{}d {}h", left / 24, left % 24) },
+            time_left(action.expires_at, now),
         ]);
     }
     output::text(&output::lines(&table))

@@ -8,7 +8,7 @@ use super::CliError;
 use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{HeldUp, Status, at};
+use crate::app::status::{HeldUp, SourceStatus, Status, at, time_left};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::snapshot::Resource;
@@ -20,24 +20,36 @@ const SHOWN: usize = 40;
 
 pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
     let view = look(config, injected).await?;
-    let status = Status::of(&view.rules, &view.snapshot, view.now);
+    let status = Status::of(&view.rules, &view.apis, &view.snapshot, view.now);
     if json {
         return output::json(&status);
     }
     view.hint();
-    let mut text = streams(&status.streams);
+    let mut text = streams(&status.streams, status.now) + "\n" + &sources(&status.sources);
     if !status.holds.is_empty() {
         text += "\nheld up:\n";
         text += &holds(&status.holds);
     }
     if !status.windows.is_empty() {
         text += "\nnot archived:\n";
-        text += &windows(&status.windows);
+        text += &windows(&status.windows, status.now);
     }
     output::text(&text)
 }
 
-fn streams(streams: &[StreamSummary]) -> String {
+fn sources(sources: &[SourceStatus]) -> String {
+    let mut table = output::table(["source", "API", "notice"]);
+    for s in sources {
+        table.add_row([
+            s.source.to_string(),
+            s.in_use.as_str().to_owned(),
+            s.notice.clone().unwrap_or_default(),
+        ]);
+    }
+    output::lines(&table)
+}
+
+fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
     let mut table = output::table([
         "stream",
         "archived",
@@ -48,6 +60,7 @@ fn streams(streams: &[StreamSummary]) -> String {
         "log head",
         "next due",
         "first expiry",
+        "time left",
     ]);
     for s in streams {
         let head = s
@@ -63,6 +76,7 @@ fn streams(streams: &[StreamSummary]) -> String {
             head,
             at(s.next_due_at),
             at(s.first_expiry_at),
+            s.first_expiry_at.map_or_else(|| "-".to_owned(), |expiry| time_left(expiry, now)),
         ]);
     }
     let counts = streams.iter().filter(|s| s.uncounted + s.mismatched > 0).map(|s| {
@@ -89,7 +103,7 @@ fn held_up(holds: &BTreeMap<Resource, (Timestamp, String)>) -> String {
 }
 
 /// Windows for people, after what holds them up.
-pub(super) fn windows_and_holds(judged: &[Judged]) -> String {
+pub(super) fn windows_and_holds(judged: &[Judged], now: Timestamp) -> String {
     let held = judged.iter().filter_map(|judged| match &judged.verdict {
         Verdict::Parked { failure, next, .. }
         | Verdict::Waiting { why: Waiting::Hold { failure, .. }, next } => {
@@ -99,18 +113,20 @@ pub(super) fn windows_and_holds(judged: &[Judged]) -> String {
     });
     let held: BTreeMap<_, _> = held.collect();
     if held.is_empty() {
-        return windows(judged);
+        return windows(judged, now);
     }
-    format!("held up:\n{}\nnot archived:\n{}", held_up(&held), windows(judged))
+    format!("held up:\n{}\nnot archived:\n{}", held_up(&held), windows(judged, now))
 }
 
 /// Windows for people, the first of them.
-fn windows(windows: &[Judged]) -> String {
-    let mut table = output::table(["stream", "window", "verdict", "since or until", "why, and what to do"]);
+fn windows(windows: &[Judged], now: Timestamp) -> String {
+    let mut table =
+        output::table(["stream", "window", "verdict", "since or until", "time left", "why, and what to do"]);
     for judged in windows.iter().take(SHOWN) {
         let (when, why) = judged.words();
         let why = judged.held_by().map_or(why, |resource| format!("{resource} is held up, see above"));
-        table.add_row([judged.stream.to_string(), judged.window.to_string(), judged.word(), when, why]);
+        let left = time_left(judged.expires_at, now);
+        table.add_row([judged.stream.to_string(), judged.window.to_string(), judged.word(), when, left, why]);
     }
     let more = windows.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };

@@ -28,7 +28,7 @@ pub use endpoint::Endpoint;
 pub use error::{ConfigError, Origin, Problem, ProblemKind};
 pub use model::{
     AkSk, Config, CreateOnlyMode, Credentials, Daemon, DirectoryStore, ObjectLock, ReadbackMode, S3Store,
-    Signing, Source, SourceApi, Sse, Store, Stream,
+    Signing, Source, Sse, Store, Stream,
 };
 pub use nearest::nearest;
 pub use secret::{SecretError, SecretFile, Secrets};

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::count::OnCountMismatch;
-use crate::domain::export::Filters;
+use crate::domain::export::{ApiChoice, Filters, PastHorizon};
 use crate::domain::lock::RetentionMode;
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::window_length::WindowLength;
@@ -76,11 +76,15 @@ pub struct Source {
     /// The Workspace project.
     pub project_id: ProjectId,
     /// Which export API is asked.
-    pub api: SourceApi,
+    pub api: ApiChoice,
     /// Requests per second at most.
     pub requests_per_second: NonZeroU32,
     /// How long the provider keeps records.
     pub horizon: SignedDuration,
+    /// What is done about windows older than that.
+    pub past_horizon: PastHorizon,
+    /// How long an export task may take.
+    pub task_timeout: Duration,
     /// Certificates that are trusted instead of the system's, in PEM; absolute.
     pub ca_file: Option<PathBuf>,
     /// From the first packet to the end of the TLS handshake.
@@ -93,13 +97,6 @@ pub struct Source {
     pub max_body: ByteSize,
     /// How requests are signed.
     pub credentials: Credentials,
-}
-
-/// Which export API is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceApi {
-    /// The file in the body of the answer.
-    V2,
 }
 
 /// How requests to a source are signed.

@@ -21,11 +21,6 @@ struct NotYet(&'static str, Refused, &'static str);
 
 const NOT_YET: &[NotYet] = &[
     NotYet(
-        "sources.*.api",
-        Refused::Values(&["auto", "v3"]),
-        "the v3 export API comes in a later version; leave it out or set it to \"v2\"",
-    ),
-    NotYet(
         "sources.*.credentials.kind",
         Refused::Values(&["token", "ecs-agency"]),
         "IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",

@@ -54,6 +54,8 @@ section! {
         api: Setting<String>,
         requests_per_second: Setting<i64>,
         horizon: Setting<String>,
+        past_horizon: Setting<String>,
+        task_timeout: Setting<String>,
         ca_file: Setting<String>,
         connect_timeout: Setting<String>,
         first_byte_timeout: Setting<String>,

@@ -4,8 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Signing, Source, SourceApi, Sse, Store,
-    Stream,
+    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Signing, Source, Sse, Store, Stream,
 };
 use super::units::{format_duration, format_timeout};
 
@@ -61,11 +60,11 @@ pub(super) fn show_source(source: &Source) -> Value {
         "region": source.region.as_str(),
         "endpoint": source.endpoint.as_str(),
         "project_id": source.project_id.as_str(),
-        "api": match source.api {
-            SourceApi::V2 => "v2",
-        },
+        "api": source.api.as_str(),
         "requests_per_second": source.requests_per_second,
         "horizon": format_duration(source.horizon),
+        "past_horizon": source.past_horizon.as_str(),
+        "task_timeout": format_timeout(source.task_timeout),
         "ca_file": source.ca_file,
         "connect_timeout": format_timeout(source.connect_timeout),
         "first_byte_timeout": format_timeout(source.first_byte_timeout),

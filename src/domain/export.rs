@@ -93,6 +93,68 @@ pub enum ExportApi {
     V3,
 }
 
+impl ExportApi {
+    /// The word for it in entries and `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+}
+
+/// Which of the provider's APIs is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiChoice {
+    /// v2 until it is withdrawn, then v3 for good.
+    Auto,
+    /// The v2 export, come what may.
+    V2,
+    /// The v3 export.
+    V3,
+}
+
+impl ApiChoice {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+
+    /// Which API that is, where the v2 export was withdrawn or not.
+    pub fn in_use(self, v2_withdrawn: bool) -> ExportApi {
+        match self {
+            Self::Auto if v2_withdrawn => ExportApi::V3,
+            Self::Auto | Self::V2 => ExportApi::V2,
+            Self::V3 => ExportApi::V3,
+        }
+    }
+}
+
+/// What is done about a window that the provider need not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PastHorizon {
+    /// A source that may still answer is asked once.
+    Try,
+    /// It is lost, without a request.
+    Lose,
+}
+
+impl PastHorizon {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Try => "try",
+            Self::Lose => "lose",
+        }
+    }
+}
+
 /// The format of a file, found by looking into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Format {

@@ -164,6 +164,9 @@ pub struct ExportFacts {
     /// Marks an export that was archived although the count is another one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub count_mismatch: bool,
+    /// Marks an export that was pulled when the provider need not have had all of it any more: it may be short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub past_horizon: bool,
     /// The provider's request ids.
     pub request_ids: Vec<String>,
     /// When the last byte had arrived.

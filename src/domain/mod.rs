@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod count;
 pub mod digest;
 pub mod export;
+pub mod export_task;
 pub mod failure;
 pub mod lock;
 pub mod log_entry;

@@ -7,6 +7,7 @@ use super::*;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::count::CountVerdict;
+use crate::domain::export::PastHorizon;
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowState};
@@ -28,6 +29,7 @@ fn rules(name: &str, start: &str) -> StreamRules {
         margin: SignedDuration::from_mins(1),
         revisit: Vec::new(),
         horizon: SignedDuration::from_hours(30 * 24),
+        past_horizon: PastHorizon::Try,
         deadline: SignedDuration::from_hours(12),
         fingerprints: Fingerprints {
             stream: fingerprint("now"),

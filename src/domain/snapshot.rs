@@ -129,6 +129,17 @@ pub struct Snapshot {
     pub windows: BTreeMap<StreamName, BTreeMap<Window, WindowState>>,
     /// What is held up, and until when.
     pub holds: BTreeMap<Resource, Hold>,
+    /// Sources whose v2 export is gone.
+    pub withdrawals: BTreeMap<SourceName, Withdrawal>,
+}
+
+/// That a source's v2 export is gone for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Since when this machine knows.
+    pub at: Timestamp,
+    /// How the provider said so.
+    pub reason: String,
 }
 
 impl fmt::Display for Resource {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::backoff::PARKED_RETRY;
 use super::calendar::Calendar;
 use super::count::CountVerdict;
+use super::export::{Bounds, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
 use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState};
@@ -35,6 +36,8 @@ pub struct StreamRules {
     pub revisit: Vec<SignedDuration>,
     /// How long the provider keeps records.
     pub horizon: SignedDuration,
+    /// What is done about windows older than that.
+    pub past_horizon: PastHorizon,
     /// How long after it was due a window is late.
     pub deadline: SignedDuration,
     /// What the config and credentials are now.
@@ -60,8 +63,8 @@ impl StreamRules {
 
     /// When the source may begin to answer short.
     pub fn expires_at(&self, window: Window) -> Timestamp {
-        let widened = window.start().saturating_sub(self.margin).unwrap_or(Timestamp::MIN);
-        widened.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
+        let asked_for = Bounds::around(window, self.margin).start;
+        asked_for.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
     }
 
     /// When the window is late.

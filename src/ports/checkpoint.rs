@@ -18,6 +18,11 @@ macro_rules! steps {
             /// Every step, in order.
             pub const ALL: &'static [Self] = &[$(Self::$step),*];
 
+            /// Whether only an export by a task (v3) comes by it.
+            pub fn is_of_task(self) -> bool {
+                self.as_str().starts_with("task-")
+            }
+
             /// The step's name on the command line of `crash_at`.
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -33,8 +38,16 @@ steps! {
     StreamOpened = "stream-opened",
     /// The window is leased.
     Leased = "leased",
-    /// The export has begun to flow into the spool.
+    /// The export is about to be asked for.
     PullStarted = "pull-started",
+    /// The wish for an export task is in the ledger; nobody has asked for it yet.
+    TaskAsked = "task-asked",
+    /// The export task stands at the provider's; the ledger does not know its id.
+    TaskCreated = "task-created",
+    /// The ledger knows the task's id.
+    TaskKnown = "task-known",
+    /// The task's file is there to be downloaded.
+    TaskReady = "task-ready",
     /// The whole export is on disk, not yet inspected.
     Pulled = "pulled",
     /// The spool file and its facts are durable.
@@ -53,6 +66,8 @@ steps! {
     LedgerUpdated = "ledger-updated",
     /// The spool is empty again.
     SpoolCleared = "spool-cleared",
+    /// The export task is deleted at the provider's; the ledger still has it.
+    TaskDeleted = "task-deleted",
 }
 
 impl fmt::Display for Step {

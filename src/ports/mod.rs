@@ -5,3 +5,4 @@ pub mod clock;
 pub mod ledger;
 pub mod object_store;
 pub mod record_source;
+pub mod source_memory;

@@ -4,12 +4,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, ExportApi, Filters};
+use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::name::StreamName;
+use crate::domain::window::Window;
 
 /// What one export is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportRequest {
+    /// For which stream.
+    pub stream: StreamName,
+    /// For which of its windows.
+    pub window: Window,
+    /// Of what decides which records it holds: the project and the filters.
+    pub definition: Sha256,
     /// Already widened by the margin.
     pub bounds: Bounds,
     /// Which records.
@@ -56,6 +66,30 @@ pub trait RecordSource: Send + Sync {
     /// # Errors
     /// As [`Self::export`]; where the key may not ask, [`FailureKind::Auth`].
     async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError>;
+
+    /// What was made at the provider's for this export is of no use: the next one is to be made anew.
+    ///
+    /// # Errors
+    /// When this machine could not remember it.
+    async fn discard(&self, _request: &ExportRequest) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost.
+    ///
+    /// # Errors
+    /// As [`Self::export`]; what is left is to be cleared away later.
+    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Whether it may answer for records older than it is bound to keep.
+    ///
+    /// # Errors
+    /// When this machine could not remember it.
+    async fn answers_past_horizon(&self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

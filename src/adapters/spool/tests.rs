@@ -46,6 +46,7 @@ fn facts() -> SpoolFacts {
             counted: None,
             uncounted: None,
             count_mismatch: false,
+            past_horizon: false,
             request_ids: vec!["r-1".into()],
             pulled_at: "2026-11-23T02:00:05Z".parse().unwrap(),
         },

@@ -13,6 +13,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed,
     optional_seq, parsed, revision, seq, window,
 };
+use super::sources;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
@@ -21,12 +22,13 @@ use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptId, AttemptOutcome, LedgerError, NamedObject};
 
 pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerError> {
-    // One transaction: the three parts are of the same instant.
+    // One transaction: the parts are of the same instant.
     let mut transaction = readers.begin().await.map_err(storage)?;
     let snapshot = Snapshot {
         streams: streams(&mut *transaction).await?,
         windows: windows(&mut *transaction).await?,
         holds: holds(&mut *transaction).await?,
+        withdrawals: sources::withdrawals(&mut *transaction).await?,
     };
     transaction.rollback().await.map_err(storage)?;
     Ok(snapshot)

@@ -12,26 +12,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::HeaderValue;
-use reqwest::{Certificate, Response, StatusCode, redirect, retry};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Certificate, Method, Response, StatusCode, redirect, retry};
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 use url::Url;
 
-use super::credentials::{AccessKeys, Credentials, CredentialsError};
+use super::credentials::{Authority, Credentials, CredentialsError};
 use super::errors::{Operation, Refusal, SLOW_DOWN, clock_advice, no_answer, no_keys};
 use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
-use super::signer::{Request, encode, query_text, sign};
+use super::signer::{Request, encode, query_text, sensitive, sign};
 use super::skew::{Skew, Skewed};
 use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
+use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::loopback::{is_loopback, is_private};
 use crate::ports::clock::Clock;
+use crate::ports::record_source::{ExportReceipt, SourceError};
 
 const USER_AGENT: &str = concat!("connvault/", env!("CARGO_PKG_VERSION"));
 /// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
 const PROJECT_ID: &str = "x-project-id";
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// A connection that rested longer may be closed by the other side just as it is used again.
 const IDLE: Duration = Duration::from_secs(10);
 /// How much of an answer that is no export is read.
@@ -88,6 +92,46 @@ pub enum SettingsError {
     NoClient(String),
 }
 
+/// One request, as an operation puts it.
+pub(super) struct Ask<'a> {
+    pub operation: &'a Operation,
+    pub method: Method,
+    /// Encoded, below the endpoint.
+    pub path: &'a str,
+    /// Not encoded.
+    pub query: &'a [(&'a str, &'a str)],
+    /// JSON, where it has one.
+    pub body: Vec<u8>,
+}
+
+impl<'a> Ask<'a> {
+    /// A question without a body.
+    pub(super) fn get(operation: &'a Operation, path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self { operation, method: Method::GET, path, query, body: Vec::new() }
+    }
+}
+
+/// What is left of requests, whatever came of them.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    /// The provider's request ids, in the order of the requests.
+    pub request_ids: Vec<String>,
+    /// How far the last request came.
+    pub last: Reached,
+}
+
+/// How far a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Reached {
+    /// It was not sent.
+    #[default]
+    Nobody,
+    /// It was sent, perhaps heard, and not answered.
+    Perhaps,
+    /// It was answered.
+    Answer(StatusCode),
+}
+
 /// The way to one project.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -97,14 +141,49 @@ pub(super) struct Client {
     project_id: String,
     project_header: HeaderValue,
     timeouts: Timeouts,
+    max_body: u64,
     pacer: Pacer,
     skew: Skew,
     credentials: Arc<dyn Credentials>,
     clock: Arc<dyn Clock>,
 }
 
+/// A project that requests can go to: one pace, one clock and one set of connections, whatever APIs it is asked through.
+#[derive(Clone)]
+pub struct Project(Arc<Client>);
+
+impl Project {
+    /// The project that `settings` name. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the settings cannot work.
+    pub fn new(
+        settings: &WorkspaceSettings,
+        credentials: Arc<dyn Credentials>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self(Arc::new(Client::new(settings, credentials, clock)?)))
+    }
+
+    pub(super) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Trail {
+    /// The receipt of an export whose last byte arrived just now.
+    pub(super) fn receipt(self, api: ExportApi, now: Timestamp) -> ExportReceipt {
+        ExportReceipt { api, request_ids: self.request_ids, pulled_at: now }
+    }
+
+    /// The failure, with the request ids for the provider's support.
+    pub(super) fn blame(self, failure: Failure) -> SourceError {
+        SourceError(Failure { request_ids: self.request_ids, ..failure })
+    }
+}
+
 impl Client {
-    pub(super) fn new(
+    fn new(
         settings: &WorkspaceSettings,
         credentials: Arc<dyn Credentials>,
         clock: Arc<dyn Clock>,
@@ -126,6 +205,7 @@ impl Client {
             project_id: project_id.clone(),
             project_header,
             timeouts: *timeouts,
+            max_body: settings.max_body,
             pacer,
             skew: Skew::default(),
             credentials,
@@ -141,6 +221,10 @@ impl Client {
         &self.project_id
     }
 
+    pub(super) fn max_body(&self) -> u64 {
+        self.max_body
+    }
+
     pub(super) fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
@@ -149,20 +233,14 @@ impl Client {
         self.clock.now()
     }
 
-    /// Asks for `path` (encoded, below the endpoint) and gives back a 200, its body still to come. A 401 is answered
-    /// once with keys read anew. The provider's request ids are added to `ids`, whatever the outcome.
-    pub(super) async fn get(
-        &self,
-        operation: &Operation,
-        path: &str,
-        query: &[(&str, &str)],
-        ids: &mut Vec<String>,
-    ) -> Result<Response, Failure> {
-        let mut keys = self.credentials.keys().await.map_err(|error| no_keys(&error))?;
-        let mut answer = self.send(operation, path, query, &keys, ids).await?;
+    /// Asks, and gives back a 200, its body still to come. A 401 is answered once with credentials fetched anew.
+    pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
+        trail.last = Reached::Nobody;
+        let mut authority = self.credentials.current().await.map_err(|error| no_keys(&error))?;
+        let mut answer = self.send(ask, &authority, trail).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            keys = self.credentials.refresh().await.map_err(|error| no_keys(&error))?;
-            answer = self.send(operation, path, query, &keys, ids).await?;
+            authority = self.credentials.refresh(&authority).await.map_err(|error| no_keys(&error))?;
+            answer = self.send(ask, &authority, trail).await?;
         }
         if answer.status() == StatusCode::OK {
             self.pacer.recover();
@@ -174,7 +252,7 @@ impl Client {
         if complains {
             self.pacer.slow_down(asked_for);
         }
-        let failure = self.refused(operation, answer, &keys, asked_for).await;
+        let failure = self.refused(ask.operation, answer, &authority, asked_for).await;
         if failure.kind == FailureKind::Throttled && !complains {
             self.pacer.slow_down(asked_for);
         }
@@ -183,39 +261,75 @@ impl Client {
 
     async fn send(
         &self,
-        operation: &Operation,
-        path: &str,
-        query: &[(&str, &str)],
-        keys: &AccessKeys,
-        ids: &mut Vec<String>,
+        ask: &Ask<'_>,
+        authority: &Authority,
+        trail: &mut Trail,
     ) -> Result<Response, Failure> {
         self.pacer.turn().await.map_err(|closed| self.closed(closed))?;
-        let mut url = self.endpoint.clone();
-        url.set_path(&format!("{}{path}", self.endpoint.path().trim_end_matches('/')));
-        url.set_query(Some(query_text(query).as_str()).filter(|text| !text.is_empty()));
-        let request = Request {
-            method: "GET",
-            host: &self.host,
-            path: url.path(),
-            query,
-            headers: &[(PROJECT_ID, &self.project_id)],
-            body: Sha256::of(b""),
-        };
         self.skew.may_sign().map_err(|skewed| self.wrong_clock(skewed))?;
         let sent_at = self.clock.now();
-        let signed = sign(&request, keys, sent_at)
-            .map_err(|error| no_keys(&CredentialsError(format!("{error}; check the key files"))))?;
-        let sent = self.http.get(url).headers(signed).header(PROJECT_ID, &self.project_header).send();
-        let answer = match timeout(self.timeouts.first_byte, sent).await {
-            Ok(answer) => answer.map_err(|error| no_answer(operation, &self.host, &error))?,
-            Err(_) => return Err(self.silent(operation)),
+        let request = self.request(ask, authority, sent_at)?;
+        trail.last = Reached::Perhaps;
+        let answer = match timeout(self.timeouts.first_byte, request.send()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                if error.is_connect() {
+                    trail.last = Reached::Nobody;
+                }
+                return Err(no_answer(ask.operation, &self.host, &error));
+            }
+            Err(_) => return Err(self.silent(ask.operation)),
         };
-        ids.extend(request_id(answer.headers()));
+        trail.last = Reached::Answer(answer.status());
+        trail.request_ids.extend(request_id(answer.headers()));
         if let Some(theirs) = date(answer.headers()) {
             let measured = self.skew.measure(&self.host, theirs, (sent_at, self.clock.now()));
             measured.map_err(|skewed| self.wrong_clock(skewed))?;
         }
         Ok(answer)
+    }
+
+    /// The request as it goes out, signed or with its token.
+    fn request(
+        &self,
+        ask: &Ask<'_>,
+        authority: &Authority,
+        now: Timestamp,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        let mut url = self.endpoint.clone();
+        url.set_path(&format!("{}{}", self.endpoint.path().trim_end_matches('/'), ask.path));
+        url.set_query(Some(query_text(ask.query).as_str()).filter(|text| !text.is_empty()));
+        let bad_key = |error: &dyn std::fmt::Display| {
+            no_keys(&CredentialsError(format!("{error}; check the files of the credentials")))
+        };
+        let headers = match authority {
+            Authority::Keys(keys) => {
+                let request = Request {
+                    method: ask.method.as_str(),
+                    host: &self.host,
+                    path: url.path(),
+                    query: ask.query,
+                    headers: &[(PROJECT_ID, &self.project_id)],
+                    body: Sha256::of(&ask.body),
+                };
+                sign(&request, keys, now).map_err(|error| bad_key(&error))?
+            }
+            Authority::Token(token) => {
+                let token = sensitive(token.expose_secret(), "token").map_err(|error| bad_key(&error))?;
+                std::iter::once((AUTH_TOKEN, token)).collect()
+            }
+        };
+        let mut request = self.http.request(ask.method.clone(), url).headers(headers);
+        request = request.header(PROJECT_ID, &self.project_header);
+        if !ask.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json").body(ask.body.clone());
+        }
+        Ok(request)
+    }
+
+    /// By how much the provider's clock is ahead of this one, as of its last answer.
+    pub(super) fn clock_ahead(&self) -> SignedDuration {
+        self.skew.ahead()
     }
 
     /// The provider has asked for a pause; what would have been sent waits for its end.
@@ -249,7 +363,7 @@ impl Client {
         &self,
         operation: &Operation,
         mut answer: Response,
-        keys: &AccessKeys,
+        authority: &Authority,
         retry_after: Option<Duration>,
     ) -> Failure {
         let mut body = Vec::new();
@@ -269,7 +383,7 @@ impl Client {
             status: answer.status(),
             headers: answer.headers(),
             body: &body,
-            keys,
+            authority,
             retry_after,
             now: self.clock.now(),
         };

@@ -1,14 +1,13 @@
 //! The keys that requests are signed with, and where they come from.
 //!
-//! Who reads the key files is the composition root's affair: it hands in a function. Keys are read once and kept;
-//! when the provider refuses them they are read again, so that a rotated key is taken up without a restart.
+//! Who reads the key files is the composition root's affair: it hands in a function. They are read for each request: a
+//! rotated key is taken up without a restart, and without a request that is refused first.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use tokio::sync::Mutex;
 
 /// An access key, permanent or temporary. Shows none of it in debug output.
 #[derive(Debug, Clone)]
@@ -26,82 +25,73 @@ pub struct AccessKeys {
 #[error("{0}")]
 pub struct CredentialsError(pub String);
 
-/// Gives the keys to sign with.
-#[async_trait]
-pub trait Credentials: Send + Sync {
-    /// The keys as last known.
-    ///
-    /// # Errors
-    /// When there are none to be had.
-    async fn keys(&self) -> Result<AccessKeys, CredentialsError>;
-
-    /// Keys as they are now, after the last known ones were refused.
-    ///
-    /// # Errors
-    /// When there are none to be had.
-    async fn refresh(&self) -> Result<AccessKeys, CredentialsError>;
+/// What a request shows to be let in.
+#[derive(Debug, Clone)]
+pub enum Authority {
+    /// It is signed with these.
+    Keys(AccessKeys),
+    /// It carries this token.
+    Token(SecretString),
 }
 
-/// Keys that never change.
-#[derive(Debug)]
-pub struct StaticKeys(pub AccessKeys);
+impl Authority {
+    /// All of it that must be in no message.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        let secrets = match self {
+            Self::Keys(keys) => {
+                [Some(&keys.secret_key), keys.security_token.as_ref(), Some(&keys.access_key)]
+            }
+            Self::Token(token) => [Some(token), None, None],
+        };
+        secrets.into_iter().flatten()
+    }
+}
 
+/// Gives what requests show to be let in.
 #[async_trait]
-impl Credentials for StaticKeys {
-    async fn keys(&self) -> Result<AccessKeys, CredentialsError> {
-        Ok(self.0.clone())
-    }
+pub trait Credentials: Send + Sync {
+    /// What is good now, as far as is known.
+    ///
+    /// # Errors
+    /// When there is nothing to be had.
+    async fn current(&self) -> Result<Authority, CredentialsError>;
 
-    async fn refresh(&self) -> Result<AccessKeys, CredentialsError> {
-        Ok(self.0.clone())
-    }
+    /// What is good after `refused` was refused.
+    ///
+    /// # Errors
+    /// When there is nothing to be had.
+    async fn refresh(&self, refused: &Authority) -> Result<Authority, CredentialsError>;
 }
 
 type Load = dyn Fn() -> Result<AccessKeys, String> + Send + Sync;
 
-/// Keys that are read from somewhere, and read again when they are refused.
-pub struct ReloadingKeys {
-    load: Arc<Load>,
-    known: Mutex<Option<AccessKeys>>,
-}
+/// Keys in files, read for each request: whoever replaces them need tell nobody.
+pub struct FileKeys(Arc<Load>);
 
-impl ReloadingKeys {
+impl FileKeys {
     /// Keys that `load` reads. It may block (it reads files), and its error says which file and why.
     pub fn new(load: impl Fn() -> Result<AccessKeys, String> + Send + Sync + 'static) -> Self {
-        Self { load: Arc::new(load), known: Mutex::new(None) }
-    }
-
-    /// Reads into `known`, which is left empty when that fails: the next request reads again.
-    async fn read_into(&self, known: &mut Option<AccessKeys>) -> Result<AccessKeys, CredentialsError> {
-        *known = None;
-        let load = Arc::clone(&self.load);
-        let read = tokio::task::spawn_blocking(move || load()).await;
-        let read = read.map_err(|_| CredentialsError("reading the access keys was cut short".to_owned()))?;
-        let keys = read.map_err(CredentialsError)?;
-        *known = Some(keys.clone());
-        Ok(keys)
+        Self(Arc::new(load))
     }
 }
 
-impl fmt::Debug for ReloadingKeys {
+impl fmt::Debug for FileKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReloadingKeys").finish_non_exhaustive()
+        f.debug_struct("FileKeys").finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl Credentials for ReloadingKeys {
-    async fn keys(&self) -> Result<AccessKeys, CredentialsError> {
-        let mut known = self.known.lock().await;
-        match known.clone() {
-            Some(keys) => Ok(keys),
-            None => self.read_into(&mut known).await,
-        }
+impl Credentials for FileKeys {
+    async fn current(&self) -> Result<Authority, CredentialsError> {
+        let load = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || load()).await;
+        let read = read.map_err(|_| CredentialsError("reading the access keys was cut short".to_owned()))?;
+        read.map(Authority::Keys).map_err(CredentialsError)
     }
 
-    async fn refresh(&self) -> Result<AccessKeys, CredentialsError> {
-        let mut known = self.known.lock().await;
-        self.read_into(&mut known).await
+    async fn refresh(&self, _refused: &Authority) -> Result<Authority, CredentialsError> {
+        self.current().await
     }
 }
 
@@ -121,25 +111,32 @@ mod tests {
         }
     }
 
+    fn access_key(authority: &Authority) -> &str {
+        match authority {
+            Authority::Keys(keys) => keys.access_key.expose_secret(),
+            Authority::Token(_) => panic!("a token"),
+        }
+    }
+
     #[test]
     fn keys_show_nothing_in_debug_output() {
-        let debug = format!("{:?} {:?}", keys("AKID".into()), StaticKeys(keys("AKID".into())));
-        assert!(!debug.contains("AKID") && !debug.contains("hush") && !debug.contains("tok\""), "{debug}");
+        let authority = Authority::Keys(keys("AKID".into()));
+        let debug = format!("{authority:?} {:?}", Authority::Token("tok-en".into()));
+        assert!(!["AKID", "hush", "tok\"", "tok-en"].iter().any(|secret| debug.contains(secret)), "{debug}");
     }
 
     #[tokio::test]
-    async fn keys_that_cannot_be_read_are_tried_again_and_good_ones_are_read_once() {
+    async fn keys_are_those_that_stand_in_the_files_now() {
         let reads = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&reads);
-        let source = ReloadingKeys::new(move || match counter.fetch_add(1, Ordering::SeqCst) {
+        let source = FileKeys::new(move || match counter.fetch_add(1, Ordering::SeqCst) {
             0 => Err("secret_key_file is not there".to_owned()),
             n => Ok(keys(format!("AK{n}"))),
         });
-        assert_eq!(source.keys().await.unwrap_err().to_string(), "secret_key_file is not there");
-        assert_eq!(source.keys().await.unwrap().access_key.expose_secret(), "AK1");
-        assert_eq!(source.keys().await.unwrap().access_key.expose_secret(), "AK1");
-        assert_eq!(source.refresh().await.unwrap().access_key.expose_secret(), "AK2");
-        assert_eq!(source.keys().await.unwrap().access_key.expose_secret(), "AK2");
-        assert_eq!(reads.load(Ordering::SeqCst), 3);
+        assert_eq!(source.current().await.unwrap_err().to_string(), "secret_key_file is not there");
+        let first = source.current().await.unwrap();
+        assert_eq!(access_key(&first), "AK1");
+        assert_eq!(access_key(&source.refresh(&first).await.unwrap()), "AK2");
+        assert_eq!(access_key(&source.current().await.unwrap()), "AK3");
     }
 }

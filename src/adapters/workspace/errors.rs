@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
-use super::credentials::{AccessKeys, CredentialsError};
+use super::credentials::{Authority, CredentialsError};
 use super::said::{Said, clock_skew};
 use crate::adapters::remote_text::{cause, clean};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -22,6 +22,8 @@ pub(super) struct Operation {
     pub name: &'static str,
     /// The permission that the provider's identity policies call it by.
     pub permission: &'static str,
+    /// Whether it is about one export task, so that what the service does not find is the task and not the project.
+    pub about_task: bool,
 }
 
 /// An answer that is no success.
@@ -34,8 +36,8 @@ pub(super) struct Refusal<'a> {
     pub headers: &'a HeaderMap,
     /// As much of it as was read.
     pub body: &'a [u8],
-    /// The keys that the request was signed with: kept out of the message.
-    pub keys: &'a AccessKeys,
+    /// What the request showed to be let in: kept out of the message.
+    pub authority: &'a Authority,
     /// How long it asks us to stay away.
     pub retry_after: Option<Duration>,
     /// When the answer came, by our clock.
@@ -48,7 +50,7 @@ type Verdict = (FailureKind, Scope, String);
 impl Refusal<'_> {
     /// The failure that it is, without request ids.
     pub(super) fn failure(&self) -> Failure {
-        let said = Said::read(self.body, self.keys);
+        let said = Said::read(self.body, self.authority);
         let (kind, scope, advice) = self.verdict(&said);
         let Self { operation, host, status, .. } = self;
         let message = format!("{host} answered the {} with {status}{said}: {advice}", operation.name);
@@ -63,6 +65,11 @@ impl Refusal<'_> {
             _ if gateway == Some("0308") => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             429 => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             401 | 403 => self.unauthorized(said),
+            404 if said.is_from_service() && self.operation.about_task => (
+                Transient,
+                Scope::Window,
+                "the task is not there (any more); it is asked for anew".to_owned(),
+            ),
             404 if said.is_from_service() => (
                 Rejected,
                 Scope::Source,
@@ -156,13 +163,17 @@ pub(super) fn broken_off(host: &str, received: u64, cause: &str) -> Failure {
 mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
+    use super::super::credentials::AccessKeys;
     use super::super::said::retry_after;
     use super::*;
     use FailureKind::{Auth, Corrupt, Gone, Rejected, Throttled, Transient};
 
     const NOW: &str = "2026-11-23T02:00:00Z";
-    const OPERATION: Operation =
-        Operation { name: "v2 export", permission: "workspace:connections:securityExport" };
+    const OPERATION: Operation = Operation {
+        name: "v2 export",
+        permission: "workspace:connections:securityExport",
+        about_task: false,
+    };
 
     fn refuse(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
         let headers = headers
@@ -176,11 +187,11 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
             body: body.as_bytes(),
-            keys: &AccessKeys {
+            authority: &Authority::Keys(AccessKeys {
                 access_key: "AKIDAKIDAKID".into(),
                 secret_key: "hush-hush-hush".into(),
                 security_token: Some("tokentokentoken==".into()),
-            },
+            }),
             retry_after: retry_after(&headers, now),
             now,
         }

@@ -1,10 +1,14 @@
 //! Huawei Cloud Workspace as a record source: requests signed, paced and sent; answers streamed, errors typed.
 
+pub mod api_choice;
+mod body;
 mod client;
 mod count;
 pub mod credentials;
 mod errors;
+mod export_centre;
 pub mod export_v2;
+pub mod export_v3;
 mod pacer;
 mod query;
 mod said;
@@ -12,3 +16,5 @@ mod said;
 mod scripted_server;
 mod signer;
 mod skew;
+
+pub use client::{Project, SettingsError, Timeouts, WorkspaceSettings};

@@ -9,7 +9,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::credentials::AccessKeys;
+use super::credentials::Authority;
 
 /// The API reference's own limit for codes, in characters.
 const CODE_LIMIT: usize = 12;
@@ -40,13 +40,14 @@ struct Body {
 }
 
 impl Said {
-    /// Reads an error body; of one that is not the provider's JSON nothing is known. `keys` are kept out.
-    pub(super) fn read(body: &[u8], keys: &AccessKeys) -> Self {
+    /// Reads an error body; of one that is not the provider's JSON nothing is known. The secrets of
+    /// `authority` are kept out.
+    pub(super) fn read(body: &[u8], authority: &Authority) -> Self {
         let Ok(body) = serde_json::from_slice::<Body>(body) else {
             return Self::default();
         };
         let code = body.error_code.filter(|code| is_code(code));
-        let message = body.error_msg.map(|text| clean(&without_keys(&text, keys)));
+        let message = body.error_msg.map(|text| clean(&without_secrets(&text, authority)));
         let encoded = body.encoded_authorization_message.unwrap_or_default();
         Self {
             code,
@@ -85,10 +86,9 @@ impl fmt::Display for Said {
 }
 
 /// Takes out our keys. A security token may have been quoted in part, so all after its header's name goes too.
-fn without_keys(text: &str, keys: &AccessKeys) -> String {
-    let secrets = [Some(&keys.secret_key), keys.security_token.as_ref(), Some(&keys.access_key)];
+fn without_secrets(text: &str, authority: &Authority) -> String {
     let mut text = text.to_owned();
-    for secret in secrets.into_iter().flatten().map(|secret| secret.expose_secret().trim()) {
+    for secret in authority.secrets().map(|secret| secret.expose_secret().trim()) {
         if !secret.is_empty() {
             text = text.replace(secret, "[redacted]");
         }
@@ -136,10 +136,15 @@ fn http_date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::credentials::AccessKeys;
     use super::*;
 
-    fn keys() -> AccessKeys {
-        AccessKeys { access_key: "AKID".into(), secret_key: "hush".into(), security_token: None }
+    fn keys() -> Authority {
+        Authority::Keys(AccessKeys {
+            access_key: "AKID".into(),
+            secret_key: "hush".into(),
+            security_token: None,
+        })
     }
 
     fn header(name: HeaderName, value: &str) -> HeaderMap {
@@ -164,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_token_quoted_in_part_is_cut_off_with_its_header() {
-        assert_eq!(without_keys("refused: X-Security-Token:gQpleXRva2", &keys()), "refused: ");
-        assert_eq!(without_keys("AKID and hush", &keys()), "[redacted] and [redacted]");
+        assert_eq!(without_secrets("refused: X-Security-Token:gQpleXRva2", &keys()), "refused: ");
+        assert_eq!(without_secrets("AKID and hush", &keys()), "[redacted] and [redacted]");
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn hmac(key: &str, text: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-fn sensitive(value: &str, what: &'static str) -> Result<HeaderValue, BadKey> {
+pub(super) fn sensitive(value: &str, what: &'static str) -> Result<HeaderValue, BadKey> {
     let mut value = HeaderValue::from_str(value).map_err(|_| BadKey(what))?;
     value.set_sensitive(true);
     Ok(value)

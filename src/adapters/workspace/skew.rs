@@ -28,6 +28,8 @@ pub(super) struct Skew(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     warned: bool,
+    /// By how much their clock was ahead of ours.
+    ahead: SignedDuration,
     /// By how much, and until when nothing is sent.
     stopped: Option<(SignedDuration, Instant)>,
 }
@@ -56,6 +58,7 @@ impl Skew {
     ) -> Result<(), Skewed> {
         let by = outside(theirs, sent, received);
         let mut state = self.state();
+        state.ahead = if theirs < sent { -by } else { by };
         if by > NOTABLE && !state.warned {
             tracing::warn!(
                 host,
@@ -70,6 +73,11 @@ impl Skew {
         }
         state.stopped = None;
         Ok(())
+    }
+
+    /// By how much the source's clock was ahead of this machine's at its last answer; zero before the first.
+    pub(super) fn ahead(&self) -> SignedDuration {
+        self.state().ahead
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::super::endpoint::Endpoint;
-use super::super::model::{Credentials, Source, SourceApi};
+use super::super::model::{Credentials, Source};
 use super::super::raw::{RawCredentials, RawSource, RawWorkspace};
 use super::super::secret::Secrets;
 use super::super::setting::{Setting, UrlText};
@@ -14,6 +14,7 @@ use super::super::text::{BadText, Region};
 use super::super::tree::Report;
 use super::super::units::{ByteSize, LONGEST_DURATION};
 use super::{ak_sk, duration, readable};
+use crate::domain::export::{ApiChoice, PastHorizon};
 
 /// How long the provider keeps records, as it documents it.
 const PROVIDER_KEEPS: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -35,7 +36,13 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let endpoint = raw.endpoint.map(|UrlText(text)| text.parse(), report).optional();
     let project_id =
         raw.project_id.map(|text| text.parse(), report).required("name the Workspace project", report);
-    let api = raw.api.one_of([("v2", SourceApi::V2)], report).or(SourceApi::V2);
+    let words = [ApiChoice::Auto, ApiChoice::V2, ApiChoice::V3].map(|choice| (choice.as_str(), choice));
+    let api = raw.api.one_of(words, report).or(ApiChoice::Auto);
+    let words = [PastHorizon::Try, PastHorizon::Lose].map(|choice| (choice.as_str(), choice));
+    let past_horizon = raw.past_horizon.one_of(words, report).or(PastHorizon::Try);
+    let task_range = (SignedDuration::from_secs(1), SignedDuration::from_hours(24));
+    let task_timeout = duration(raw.task_timeout, task_range, "must be from 1s to 24h", report);
+    let task_timeout = task_timeout.or(SignedDuration::from_mins(30));
     let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let horizon = duration(raw.horizon, range, "must be more than 0s", report).or(PROVIDER_KEEPS);
@@ -53,6 +60,8 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
         api: api?,
         requests_per_second: requests_per_second?,
         horizon: horizon?,
+        past_horizon: past_horizon?,
+        task_timeout: task_timeout?.unsigned_abs(),
         ca_file: ca_file?,
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,

@@ -48,16 +48,6 @@ const DAEMON: &[Refused] = &[
 
 const LATER: &[Refused] = &[
     (
-        "sources.hq",
-        "api = \"auto\"",
-        "= \"auto\": the v3 export API comes in a later version; leave it out or set it to \"v2\"",
-    ),
-    (
-        "sources.hq",
-        "api = \"v3\"",
-        "= \"v3\": the v3 export API comes in a later version; leave it out or set it to \"v2\"",
-    ),
-    (
         "sources.hq.credentials",
         "kind = \"token\"",
         "= \"token\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",

@@ -31,17 +31,19 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     state_dir = "/var/lib/connvault"
 
     [sources.hq]
-    api = "v2"
+    api = "auto"
     connect_timeout = "10s"
     endpoint = "https://workspace.ap-southeast-3.myhuaweicloud.com"
     first_byte_timeout = "2m"
     horizon = "30d"
     kind = "huaweicloud-workspace"
     max_body = "5GiB"
+    past_horizon = "try"
     project_id = "0123"
     region = "ap-southeast-3"
     requests_per_second = 5
     stall_timeout = "1m"
+    task_timeout = "30m"
 
     [sources.hq.credentials]
     access_key_file = "/credentials/source-access-key"

@@ -44,12 +44,17 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
         }
     }
     windows.due(terms, &entries, audit);
-    let Windows { newest, lost, parked, counts, range, .. } = windows;
+    let Windows { newest, lost, parked, counts, past_horizon, range, .. } = windows;
     audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
         lost.into_iter().filter(|window| !newest.contains_key(window) && range.takes(*window)).collect();
     counted(&counts, range, audit);
+    let late = past_horizon.into_iter().filter(|(window, _)| range.takes(*window));
+    let seqs: Vec<_> = late.map(|(_, seq)| seq).collect();
+    if !seqs.is_empty() {
+        audit.notes.push(Note::PulledPastHorizon { seqs });
+    }
     let settled = |window: &Window| newest.contains_key(window) || audit.lost.contains(window);
     audit.parked = parked.into_iter().filter(|window| !settled(window) && range.takes(*window)).collect();
     if !audit.parked.is_empty() {
@@ -210,6 +215,8 @@ struct Windows<'a> {
     newest: BTreeMap<Window, Seq>,
     /// What the provider's own count says of it.
     counts: BTreeMap<Window, (Seq, CountVerdict)>,
+    /// Its entry, where it was pulled past the provider's horizon.
+    past_horizon: BTreeMap<Window, Seq>,
     revisions: BTreeMap<(Window, Revision), Seq>,
     lost: BTreeSet<Window>,
     parked: BTreeSet<Window>,
@@ -223,6 +230,11 @@ impl Windows<'_> {
         if let Some(first) = self.revisions.insert((*window, *revision), seq) {
             twice = true;
             audit.findings.push(Finding::RevisionTwice { seq, first, window: *window, revision: *revision });
+        }
+        if archived.export.past_horizon {
+            self.past_horizon.insert(*window, seq);
+        } else {
+            self.past_horizon.remove(window);
         }
         self.counts.insert(*window, (seq, CountVerdict::of(archived.export.counted, object.rows)));
         let newest = self.newest.insert(*window, seq);

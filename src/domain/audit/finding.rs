@@ -308,6 +308,8 @@ pub enum Note {
     CountsDiffer { seqs: Vec<Seq> },
     /// Exports that nobody counted.
     NotCounted { windows: u64 },
+    /// Exports that were pulled when the provider need not have had all of them any more, by their entries.
+    PulledPastHorizon { seqs: Vec<Seq> },
     /// Objects whose bytes are those of the log under another version than it says: restored, or copied.
     OtherVersions { objects: u64, first: String },
     /// The stretch of time that was asked for holds nothing.
@@ -320,6 +322,10 @@ pub enum Note {
     WindowsParked { windows: Vec<Window> },
     /// When the archive was last written to.
     LastWritten { at: Timestamp },
+}
+
+fn listed(seqs: &[Seq]) -> String {
+    seqs.iter().map(Seq::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Note {
@@ -349,12 +355,12 @@ impl fmt::Display for Note {
                 "{objects} objects were put under legal hold and are not any more, the first is {first}"
             ),
             Self::CountsDiffer { seqs } => {
-                let seqs: Vec<_> = seqs.iter().map(Seq::to_string).collect();
-                write!(
-                    f,
-                    "the provider counted another number of records than it exported, by entries {}",
-                    seqs.join(", ")
-                )
+                let what = "the provider counted another number of records than it exported";
+                write!(f, "{what}, by entries {}", listed(seqs))
+            }
+            Self::PulledPastHorizon { seqs } => {
+                let what = "pulled when the provider need not have had all of them any more, so that records may lack";
+                write!(f, "{what}, by entries {}", listed(seqs))
             }
             Self::NotCounted { windows } => {
                 write!(f, "{windows} windows are archived without the provider's own count")

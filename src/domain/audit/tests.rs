@@ -34,6 +34,7 @@ fn archived(day: u8, revision: u32, follows: Option<u64>) -> EntryBody {
             counted: None,
             uncounted: None,
             count_mismatch: false,
+            past_horizon: false,
             request_ids: Vec::new(),
             pulled_at: window.end(),
         },

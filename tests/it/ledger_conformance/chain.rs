@@ -96,6 +96,7 @@ impl Chain {
                 counted: None,
                 uncounted: None,
                 count_mismatch: false,
+                past_horizon: false,
                 request_ids: Vec::new(),
                 pulled_at: minute(pulled_at),
             },

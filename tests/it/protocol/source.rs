@@ -150,7 +150,8 @@ async fn a_pause_that_one_source_asks_for_is_kept_by_all_of_its_streams_and_slow
 #[tokio::test]
 async fn windows_that_the_source_has_forgotten_are_attested_as_lost_once_and_never_asked_for() {
     let clock = clock();
-    let world = World::at(Place::directory(), &clock, 35).await;
+    let mut world = World::at(Place::directory(), &clock, 35).await;
+    world.settings.source = "past_horizon = \"lose\"\n".to_owned();
     let session = begin(&world.config(), &clock).await.unwrap();
     let ran = reconcile(&session, &clock, 4, later_today()).await;
     // A window's start, less the margin, is more than thirty days ago.

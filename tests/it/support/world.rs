@@ -27,6 +27,8 @@ pub struct Settings {
     pub start: Timestamp,
     pub settle: String,
     pub margin: String,
+    /// More lines of the source's section.
+    pub source: String,
 }
 
 pub struct World {
@@ -90,6 +92,7 @@ impl World {
                 start,
                 settle: settle.to_owned(),
                 margin: "1m".to_owned(),
+                source: String::new(),
             },
             windows: windows.collect(),
             folder,
@@ -110,7 +113,7 @@ impl World {
 
     fn text(&self, settings: &Settings) -> String {
         let folder = self.folder.path().display();
-        let Settings { state, concurrency, window, timezone, start, settle, margin, .. } = settings;
+        let Settings { state, concurrency, window, timezone, start, settle, margin, source, .. } = settings;
         let mut text = format!(
             r#"[daemon]
 listen = ""
@@ -123,7 +126,7 @@ region = "ap-southeast-3"
 endpoint = "{}"
 project_id = "{}"
 requests_per_second = 1000
-[sources.hq.credentials]
+{source}[sources.hq.credentials]
 kind = "aksk"
 access_key_file = "{folder}/source-access"
 secret_key_file = "{folder}/source-secret"

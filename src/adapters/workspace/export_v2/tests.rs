@@ -2,6 +2,7 @@
 
 mod failures;
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use jiff::Timestamp;
 use reqwest::header::AUTHORIZATION;
 use url::Url;
 
-use super::super::credentials::{AccessKeys, ReloadingKeys, StaticKeys};
+use super::super::credentials::{AccessKeys, Credentials, FileKeys};
 use super::super::scripted_server::{Script, ScriptedServer, Then, answer, raw};
 use super::super::signer::{Request, sign};
+use super::super::{SettingsError, Timeouts, WorkspaceSettings};
 use super::*;
 use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, Filters};
+use crate::domain::failure::{FailureKind, Scope};
+use crate::ports::clock::Clock;
 
 const SECRETS: [&str; 3] = ["AKIDAKID0001", "hush-hush-hush", "tokentoken=="];
 
@@ -70,12 +74,22 @@ fn request() -> ExportRequest {
         start: "2026-11-21T23:59:00Z".parse().unwrap(),
         end: "2026-11-23T00:01:00Z".parse().unwrap(),
     };
-    ExportRequest { bounds, filters: Filters { user_name: "a b+~张".into(), ..Filters::default() } }
+    ExportRequest {
+        stream: "logins".parse().unwrap(),
+        window: "20261122T000000Z_20261123T000000Z".parse().unwrap(),
+        definition: Sha256::of(b""),
+        bounds,
+        filters: Filters { user_name: "a b+~张".into(), ..Filters::default() },
+    }
 }
 
 fn source(settings: &WorkspaceSettings) -> WorkspaceV2 {
-    let credentials = Arc::new(StaticKeys(keys(SECRETS[0])));
-    WorkspaceV2::new(settings, credentials, Arc::new(StoppedClock)).unwrap()
+    with(settings, FileKeys::new(|| Ok(keys(SECRETS[0])))).unwrap()
+}
+
+fn with(settings: &WorkspaceSettings, credentials: FileKeys) -> Result<WorkspaceV2, SettingsError> {
+    let credentials: Arc<dyn Credentials> = Arc::new(credentials);
+    Ok(WorkspaceV2::of(&Project::new(settings, credentials, Arc::new(StoppedClock))?))
 }
 
 struct Outcome {
@@ -168,17 +182,15 @@ fn settings_that_cannot_work_are_refused_when_they_are_read() {
     let refused = |change: fn(&mut WorkspaceSettings)| {
         let mut settings = settings("https://workspace.example");
         change(&mut settings);
-        let credentials = Arc::new(StaticKeys(keys(SECRETS[0])));
-        WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).err().map(|error| error.to_string())
+        with(&settings, FileKeys::new(|| Ok(keys(SECRETS[0])))).err().map(|error| error.to_string())
     };
     assert_eq!(refused(|_| ()), None);
     assert_eq!(refused(|s| s.endpoint = Url::parse("http://[::1]:8080/base/").unwrap()), None);
     for endpoint in ["http://workspace.example", "ftp://h", "https://u:hush@h", "https://h?a=b"] {
         let mut settings = settings(endpoint);
         settings.project_id = "p".into();
-        let credentials = Arc::new(StaticKeys(keys(SECRETS[0])));
-        let error =
-            WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).err().unwrap().to_string();
+        let credentials = FileKeys::new(|| Ok(keys(SECRETS[0])));
+        let error = with(&settings, credentials).err().unwrap().to_string();
         assert!(error.contains("endpoint") && !error.contains("hush"), "{error}");
     }
     assert!(refused(|s| s.project_id = "../x".into()).unwrap().contains("project_id"));

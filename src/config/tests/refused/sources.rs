@@ -19,7 +19,13 @@ const REFUSED: &[Refused] = &[
         "project_id = \"…\"",
         "= \"…\": must be a project id: 1 to 64 letters, digits, `-` and `_`",
     ),
-    ("sources.hq", "api = \"v4\"", "= \"v4\": must be \"v2\""),
+    ("sources.hq", "api = \"v4\"", "= \"v4\": must be \"auto\" or \"v2\" or \"v3\"; did you mean \"v2\"?"),
+    (
+        "sources.hq",
+        "past_horizon = \"loose\"",
+        "= \"loose\": must be \"lose\" or \"try\"; did you mean \"lose\"?",
+    ),
+    ("sources.hq", "task_timeout = \"0s\"", "= \"0s\": must be from 1s to 24h"),
     (
         "sources.hq",
         "endpoint = \"http://workspace.example.com\"",

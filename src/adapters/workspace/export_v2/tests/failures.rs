@@ -46,10 +46,9 @@ async fn a_refused_key_is_read_anew_and_the_request_signed_with_the_new_one() {
     let ok = answer("200 OK", "X-Request-Id: r-2\r\n", "x");
     let server = ScriptedServer::start(vec![refusal, ok]).await;
     let reads = AtomicUsize::new(0);
-    let credentials =
-        ReloadingKeys::new(move || Ok(keys(&format!("AK{}", reads.fetch_add(1, Ordering::SeqCst)))));
+    let credentials = FileKeys::new(move || Ok(keys(&format!("AK{}", reads.fetch_add(1, Ordering::SeqCst)))));
     let settings = settings(&format!("http://{}", server.address));
-    let source = WorkspaceV2::new(&settings, Arc::new(credentials), Arc::new(StoppedClock)).unwrap();
+    let source = with(&settings, credentials).unwrap();
     let mut sink = Collected::default();
     let receipt = source.export(&request(), &mut sink).await.unwrap();
     assert_eq!(receipt.request_ids, ["r-1", "r-2"]);
@@ -73,8 +72,7 @@ async fn a_key_refused_twice_is_a_matter_for_the_operator() {
 async fn keys_that_cannot_be_read_are_a_matter_for_the_operator_and_nothing_is_sent() {
     let server = ScriptedServer::start(vec![]).await;
     let settings = settings(&format!("http://{}", server.address));
-    let credentials = Arc::new(ReloadingKeys::new(|| Err("secret_key_file: no such file".into())));
-    let source = WorkspaceV2::new(&settings, credentials, Arc::new(StoppedClock)).unwrap();
+    let source = with(&settings, FileKeys::new(|| Err("secret_key_file: no such file".into()))).unwrap();
     let error = source.export(&request(), &mut Collected::default()).await.unwrap_err();
     assert_eq!(error.0, Failure::new(FailureKind::Auth, Scope::Source, "secret_key_file: no such file"));
     assert!(server.requests().is_empty());

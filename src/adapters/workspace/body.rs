@@ -1,0 +1,92 @@
+//! Bodies of answers: an export, streamed to the sink as it comes, or a short text that is read whole.
+//!
+//! What is decided here is whether all of it arrived. A body that is shorter than its `Content-Length`, ends inside a
+//! chunk, or ends without TLS's own goodbye is an error, never a short export.
+
+use std::io;
+
+use reqwest::Response;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::client::Client;
+use super::errors::{Operation, broken_off};
+use crate::adapters::remote_text::cause;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::ports::record_source::ByteSink;
+
+/// A hundred tasks, or one record, are a few tens of kilobytes.
+const TEXT_LIMIT: usize = 1 << 20;
+
+/// Hands an export to the sink; it came whole if this is well.
+pub(super) async fn receive(
+    client: &Client,
+    mut answer: Response,
+    sink: &mut dyn ByteSink,
+) -> Result<(), Failure> {
+    let (host, max_body) = (client.host(), client.max_body());
+    let announced = answer.content_length();
+    if announced.is_some_and(|bytes| bytes > max_body) {
+        return Err(too_large(max_body));
+    }
+    let mut received = 0u64;
+    while let Some(piece) = next(client, &mut answer, received).await? {
+        received += piece.len() as u64;
+        if received > max_body {
+            return Err(too_large(max_body));
+        }
+        sink.write(piece).await.map_err(|error| not_kept(&error))?;
+    }
+    match announced {
+        Some(bytes) if bytes != received => {
+            Err(broken_off(host, received, &format!("{bytes} bytes were announced")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The JSON that answers `operation`.
+pub(super) async fn json<T: DeserializeOwned>(
+    client: &Client,
+    operation: &Operation,
+    mut answer: Response,
+) -> Result<T, Failure> {
+    let corrupt = |why: String| {
+        let message = format!("{} answered the {} {why}", client.host(), operation.name);
+        Failure::new(FailureKind::Corrupt, Scope::Window, message)
+    };
+    let mut body = Vec::new();
+    while let Some(piece) = next(client, &mut answer, body.len() as u64).await? {
+        if body.len() + piece.len() > TEXT_LIMIT {
+            return Err(corrupt("with too much".to_owned()));
+        }
+        body.extend_from_slice(&piece);
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| corrupt(format!("with something else than it should: {error}")))
+}
+
+async fn next(
+    client: &Client,
+    answer: &mut Response,
+    received: u64,
+) -> Result<Option<bytes::Bytes>, Failure> {
+    let stall = client.timeouts().stall;
+    match timeout(stall, answer.chunk()).await {
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(error)) => Err(broken_off(client.host(), received, &cause(&error))),
+        Err(_) => Err(broken_off(client.host(), received, &format!("nothing came for {stall:?}"))),
+    }
+}
+
+fn too_large(max_body: u64) -> Failure {
+    let message = format!(
+        "the export is larger than max_body ({max_body} bytes); give the stream a shorter window, or raise max_body"
+    );
+    Failure::new(FailureKind::Rejected, Scope::Window, message)
+}
+
+/// The sink's own words say what and where.
+fn not_kept(error: &io::Error) -> Failure {
+    Failure::new(FailureKind::Local, Scope::Daemon, format!("an export cannot be kept: {error}"))
+}

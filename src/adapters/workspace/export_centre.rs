@@ -1,0 +1,239 @@
+//! The provider's export centre, where v3 tasks stand: created, listed, fetched from, deleted.
+//!
+//! The list leaves out what was downloaded unless it is asked for it, so a task that is looked for by its id is asked for
+//! both ways before it counts as gone.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reqwest::{Method, Response};
+use serde::Deserialize;
+
+use super::body::json;
+use super::client::{Ask, Client, Trail, project_path};
+use super::errors::Operation;
+use super::query;
+use super::signer::encode;
+use crate::adapters::remote_text::clean;
+use crate::domain::export_task::{NameShape, Standing, TaskId};
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::ports::record_source::ExportRequest;
+
+const CREATE: Operation = Operation {
+    name: "v3 export",
+    permission: "to export connection records (ExportUserConnectionNew)",
+    about_task: false,
+};
+const LIST: Operation = Operation {
+    name: "list of export tasks",
+    permission: "workspace:tenants:listExportTasks",
+    about_task: false,
+};
+const DOWNLOAD: Operation = Operation {
+    name: "download of an export task",
+    permission: "workspace:tenants:exportData",
+    about_task: true,
+};
+const DELETE: Operation = Operation {
+    name: "deletion of export tasks",
+    permission: "to delete export tasks (DeleteExportTasks)",
+    about_task: false,
+};
+
+/// The most that one page of the list holds, and the most that are deleted at once.
+pub(super) const PAGE: usize = 100;
+/// A centre with more tasks than this is not read to its end.
+const LONGEST_LIST: usize = 50 * PAGE;
+
+/// How a task is getting on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The provider makes the file.
+    Making,
+    /// The file is there, and is called so.
+    Ready(NameShape),
+    /// It comes to nothing, for this reason.
+    Failed(String),
+}
+
+/// The centre of one project.
+pub(super) struct ExportCentre(pub(super) Arc<Client>);
+
+#[derive(Deserialize)]
+struct Created {
+    task_id: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    export_tasks: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    task_id: String,
+    #[serde(default)]
+    file_name: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    fail_reason: Option<String>,
+    #[serde(default)]
+    error_code: Option<String>,
+    #[serde(default)]
+    create_time: Option<String>,
+}
+
+impl ExportCentre {
+    /// Asks for a task. Not to be repeated lightly: each time makes another one.
+    pub(super) async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<TaskId, Failure> {
+        let path = project_path("v3", self.0.project_id(), "desktops/connections/export");
+        let pairs = query::export_v3(request);
+        let answer = self.0.ask(&Ask::get(&CREATE, &path, &query::borrowed(&pairs)), trail).await?;
+        let created: Created = json(&self.0, &CREATE, answer).await?;
+        created.task_id.parse().map_err(|error| {
+            let message =
+                format!("{} answered the {} without a usable id: {error}", self.0.host(), CREATE.name);
+            Failure::new(FailureKind::Corrupt, Scope::Window, message)
+        })
+    }
+
+    /// How a task is getting on; `None` when it is not there.
+    pub(super) async fn progress(
+        &self,
+        task: &TaskId,
+        trail: &mut Trail,
+    ) -> Result<Option<Progress>, Failure> {
+        for downloaded in ["false", "true"] {
+            let pairs = [("task_id", task.as_str()), ("is_download", downloaded)];
+            let items = self.list(&pairs, trail).await?;
+            if let Some(item) = items.into_iter().find(|item| item.task_id == task.as_str()) {
+                return Ok(Some(item.progress()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for a task's file.
+    pub(super) async fn download(&self, task: &TaskId, trail: &mut Trail) -> Result<Response, Failure> {
+        let path = self.path(&format!("/{}/download", encode(task.as_str())));
+        self.0.ask(&Ask::get(&DOWNLOAD, &path, &[]), trail).await
+    }
+
+    /// Tasks that nobody has downloaded and that were created at `from` or later, as far as the centre says when.
+    pub(super) async fn created_since(
+        &self,
+        from: Timestamp,
+        trail: &mut Trail,
+    ) -> Result<Vec<Standing>, Failure> {
+        let mut found = Vec::new();
+        for offset in (0..LONGEST_LIST).step_by(PAGE) {
+            let (offset, limit) = (offset.to_string(), PAGE.to_string());
+            let pairs = [
+                ("is_download", "false"),
+                ("sort_field", "create_time"),
+                ("sort_type", "DESC"),
+                ("offset", &offset),
+                ("limit", &limit),
+            ];
+            let items = self.list(&pairs, trail).await?;
+            let (count, before) = (items.len(), found.len());
+            found.extend(items.into_iter().filter_map(Item::standing).filter(|task| task.created_at >= from));
+            // Sorted by time: a page with an older one is the last that matters.
+            if count < PAGE || found.len() - before < count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes tasks; those that are not there are no error.
+    pub(super) async fn delete(&self, tasks: &[TaskId], trail: &mut Trail) -> Result<(), Failure> {
+        let path = self.path("/batch-delete");
+        let ids: Vec<_> = tasks.iter().map(TaskId::as_str).collect();
+        let body = serde_json::json!({ "task_ids": ids }).to_string().into_bytes();
+        let ask = Ask { operation: &DELETE, method: Method::POST, path: &path, query: &[], body };
+        self.0.ask(&ask, trail).await.map(|_| ())
+    }
+
+    async fn list(&self, pairs: &[(&str, &str)], trail: &mut Trail) -> Result<Vec<Item>, Failure> {
+        let path = self.path("");
+        let answer = self.0.ask(&Ask::get(&LIST, &path, pairs), trail).await?;
+        let list: List = json(&self.0, &LIST, answer).await?;
+        Ok(list.export_tasks)
+    }
+
+    fn path(&self, rest: &str) -> String {
+        project_path("v2", self.0.project_id(), &format!("export-tasks{rest}"))
+    }
+}
+
+impl Item {
+    fn progress(self) -> Progress {
+        match self.status.as_deref() {
+            Some("SUCCESS") => Progress::Ready(NameShape::of(&self.file_name.unwrap_or_default())),
+            Some("FAIL") => {
+                let reason = self.fail_reason.map(|text| clean(&text)).filter(|text| !text.is_empty());
+                let code = self.error_code.map(|text| clean(&text)).filter(|text| !text.is_empty());
+                let said: Vec<_> = code.into_iter().chain(reason).collect();
+                let said = if said.is_empty() { "no reason given".to_owned() } else { said.join(", ") };
+                Progress::Failed(format!("the provider could not make the file ({said})"))
+            }
+            Some("EXPIRED") => Progress::Failed("its file was kept no longer".to_owned()),
+            // A status that nobody has heard of is waited out like one that goes on.
+            _ => Progress::Making,
+        }
+    }
+
+    fn standing(self) -> Option<Standing> {
+        Some(Standing {
+            id: self.task_id.parse().ok()?,
+            name: NameShape::of(&self.file_name?),
+            created_at: instant(&self.create_time?)?,
+        })
+    }
+}
+
+/// `yyyy-MM-dd'T'HH:mm:ss.SSSZ`, where the `Z` may be itself or, as that notation has it, an offset.
+fn instant(text: &str) -> Option<Timestamp> {
+    let offset = |text| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
+    text.parse().or_else(|_| offset(text)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(json: &str) -> Item {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn times_are_read_with_a_z_and_with_an_offset() {
+        let expected: Timestamp = "2026-11-23T12:00:00.5Z".parse().unwrap();
+        for text in
+            ["2026-11-23T12:00:00.500Z", "2026-11-23T20:00:00.500+0800", "2026-11-23T20:00:00.500+08:00"]
+        {
+            assert_eq!(instant(text), Some(expected), "{text}");
+        }
+        assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn what_a_task_says_of_itself_is_told_in_one_line() {
+        let failed =
+            item(r#"{"task_id":"a","status":"FAIL","fail_reason":"no\nspace","error_code":"WKS.1"}"#);
+        let Progress::Failed(said) = failed.progress() else { panic!("not failed") };
+        assert_eq!(said, "the provider could not make the file (WKS.1, no space)");
+        for status in ["CREATING", "QUEUED"] {
+            let other = item(&format!(r#"{{"task_id":"a","status":"{status}"}}"#));
+            assert_eq!(other.progress(), Progress::Making);
+        }
+        assert!(
+            item(r#"{"task_id":"../x","file_name":"a","create_time":"2026-11-23T12:00:00Z"}"#)
+                .standing()
+                .is_none()
+        );
+    }
+}

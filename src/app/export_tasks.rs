@@ -1,0 +1,59 @@
+//! Which export tasks at the provider's are to be cleared away: found at each look, from the ledger alone.
+//!
+//! A task is wanted while its window is not settled, or while somebody works on the window. Any other is finished: so it is
+//! after a commit, after a crash at whatever step, and after a revisit. A wish without an id whose window nobody works on is
+//! of a request that was cut off: its task is lost, if there is one. What was decided stands in the ledger before anything is
+//! started, so that no pull goes on with a task that is about to be deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::export_task::{ExportTask, TaskState};
+use crate::domain::failure::Failure;
+use crate::domain::name::{SourceName, StreamName};
+use crate::domain::snapshot::{Snapshot, WindowState};
+use crate::domain::window::Window;
+use crate::ports::source_memory::SourceMemory;
+
+use super::failure_policy::of_ledger;
+use super::reconcile::Streams;
+
+/// What is to be cleared away, by the source that it stands at.
+pub type Untidy = BTreeMap<SourceName, Vec<ExportTask>>;
+
+/// What is to be cleared away, now that `busy` windows are worked on.
+///
+/// # Errors
+/// When this machine's ledger fails.
+pub async fn untidy(
+    memory: &dyn SourceMemory,
+    streams: &Streams,
+    snapshot: &Snapshot,
+    busy: &BTreeSet<(StreamName, Window)>,
+) -> Result<Untidy, Failure> {
+    let mut untidy = Untidy::new();
+    let busy = |task: &ExportTask| busy.contains(&(task.pull.stream.clone(), task.pull.window));
+    for mut task in memory.tasks().await.map_err(of_ledger)? {
+        let settled = is_settled(&task, streams, snapshot);
+        task.state = match task.state {
+            TaskState::Asked if !busy(&task) => {
+                memory.lost(task.number).await.map_err(of_ledger)?;
+                TaskState::Lost
+            }
+            TaskState::Created(id) if settled && !busy(&task) => {
+                memory.finished(task.number).await.map_err(of_ledger)?;
+                TaskState::Finished(id)
+            }
+            TaskState::Asked | TaskState::Created(_) => continue,
+            owed @ (TaskState::Lost | TaskState::Finished(_)) => owed,
+        };
+        untidy.entry(task.pull.source.clone()).or_default().push(task);
+    }
+    Ok(untidy)
+}
+
+/// Whether nobody will want the task's file any more.
+fn is_settled(task: &ExportTask, streams: &Streams, snapshot: &Snapshot) -> bool {
+    let configured = streams.get(&task.pull.stream).is_some_and(|s| s.rules.source == task.pull.source);
+    let state = snapshot.windows.get(&task.pull.stream).and_then(|windows| windows.get(&task.pull.window));
+    !configured || matches!(state, Some(WindowState::Archived { .. } | WindowState::Lost { .. }))
+}

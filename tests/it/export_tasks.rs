@@ -1,0 +1,235 @@
+//! The v3 export, by the real program against the simulator's export centre: tasks created, waited for, fetched, deleted;
+//! and the day on which v2 is withdrawn.
+
+use connvault::adapters::system_clock::SystemClock;
+use connvault::domain::export::ExportApi;
+use connvault::domain::log_entry::{EntryBody, ExportFacts};
+use connvault::ports::checkpoint::Step;
+use connvault::ports::clock::Clock;
+use connvault_sim::{Endpoint, Fate, Fault, Rule, Withdrawal};
+use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
+
+use crate::support::place::Place;
+use crate::support::vault::{Audit, Vault, WINDOWS, text};
+use crate::support::world::{World, said};
+
+/// A vault whose source is asked through the v3 API, with more lines in its section.
+async fn by_tasks(more: &str) -> Vault {
+    let vault = Vault::in_directory().await;
+    vault.configure_with(&format!("api = \"v3\"\n{more}"), "");
+    vault
+}
+
+fn exports(audit: &Audit) -> Vec<ExportFacts> {
+    let archived = audit.entries.iter().filter_map(|entry| match &entry.entry().body {
+        EntryBody::Archived(archived) => Some(archived.export.clone()),
+        _ => None,
+    });
+    archived.collect()
+}
+
+async fn everything_is_archived_and_nothing_left(vault: &Vault, when: &str) {
+    let audit = vault.audit().await;
+    assert_eq!(audit.windows.len(), WINDOWS, "{when}");
+    assert_eq!(audit.entries.len(), WINDOWS + 1, "{when}: one entry a window, and the stream's own");
+    assert!(exports(&audit).iter().all(|export| export.api == ExportApi::V3), "{when}");
+    let left = vault.sim.tasks().all();
+    assert!(left.is_empty(), "{when}: {left:?}");
+    assert!(vault.spooled().is_empty(), "{when}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_window_is_pulled_by_one_task_which_is_deleted_once_the_window_is_committed() {
+    let vault = by_tasks("").await;
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), WINDOWS as u64);
+    assert_eq!(vault.sim.request_count(Endpoint::Export), 0);
+    let requests = vault.sim.requests();
+    let created = requests.iter().find(|request| request.endpoint == Endpoint::CreateTask).unwrap();
+    for bound in ["start_time", "end_time"] {
+        assert_eq!(created.parameter(bound).unwrap().len(), "2016-08-20T21:11:11Z".len());
+    }
+    let deleted = requests.iter().position(|request| request.endpoint == Endpoint::DeleteTasks).unwrap();
+    let fetched = requests.iter().position(|request| request.endpoint == Endpoint::Download).unwrap();
+    assert!(fetched < deleted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_come_to_nothing_are_deleted_and_asked_for_anew() {
+    let vault = by_tasks("task_timeout = \"2s\"\n").await;
+    let failed = Fate::Fail { error_code: "WKS.0007".into(), reason: "out of\nspace".into() };
+    for fate in [failed, Fate::Expired, Fate::ExpiresOnDownload, Fate::Never, Fate::Vanishes] {
+        vault.sim.tasks().fate(fate);
+    }
+    let output = vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), 2 * WINDOWS as u64);
+    let log = text(&output.stderr);
+    assert!(log.contains("could not make the file (WKS.0007, out of space)"), "{log}");
+    assert!(log.contains("was not done within 2s (task_timeout)"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_run_that_died_is_gone_on_with() {
+    for step in [Step::TaskKnown, Step::TaskReady, Step::Pulled] {
+        let vault = by_tasks("").await;
+        vault.once_killed_at(step, 1).await;
+        let before = vault.sim.tasks().created();
+        let output = vault.once().await;
+        everything_is_archived_and_nothing_left(&vault, step.as_str()).await;
+        // Tasks that were known are not made again; of the others in flight at most those that were not.
+        assert!(vault.sim.tasks().created() < WINDOWS as u64 + before, "{step}");
+        assert!(text(&output.stderr).contains("export task of an earlier run found"), "{step}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_leaves_no_task_behind() {
+    let vault = by_tasks("").await;
+    // The task is made, and its maker never hears of it.
+    vault.sim.faults().add(Rule::new(Fault::DropConnection).on(Endpoint::CreateTask).skip(2).times(1));
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), WINDOWS as u64 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_others_are_left_alone() {
+    let vault = by_tasks("").await;
+    let now = SystemClock.now();
+    let tasks = vault.sim.tasks();
+    let others = [
+        tasks.put_foreign("desktops_20261123120000_1.xlsx", now),
+        tasks.put_foreign("connection_records_20261123120000_1.xlsx", now - SignedDuration::from_hours(1)),
+    ];
+    vault.once_killed_at(Step::TaskCreated, 2).await;
+    vault.once().await;
+    let left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
+    assert_eq!(left, others);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_none_is_not_fetched_again_from_the_same_task() {
+    let vault = by_tasks("").await;
+    vault.sim.faults().add(Rule::new(Fault::HtmlBody).on(Endpoint::Download).times(1));
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), WINDOWS as u64 + 1);
+}
+
+/// Twenty seeds, each of them at one step, all steps in turn; all seeds at all steps where
+/// `CONNVAULT_TEST_EVERY_SEED_AT_EVERY_STEP` is set, which takes minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_of_a_task_leaves_each_window_archived_once_and_no_task() {
+    const SEEDS: usize = 20;
+    let all = std::env::var_os("CONNVAULT_TEST_EVERY_SEED_AT_EVERY_STEP").is_some();
+    let mut runs = Vec::new();
+    for seed in 0..SEEDS {
+        let steps = Step::ALL.iter().enumerate();
+        runs.extend(steps.filter(|(i, _)| all || i % SEEDS == seed).map(|(_, step)| (seed, *step)));
+    }
+    let runs = stream::iter(runs).map(|(seed, step)| tokio::spawn(killed_and_finished(seed, step)));
+    runs.buffer_unordered(4).for_each(async |run| run.unwrap()).await;
+}
+
+async fn killed_and_finished(seed: usize, step: Step) {
+    let vault = by_tasks("task_timeout = \"2s\"\n").await;
+    // A little of everything, another for each seed.
+    let fates = [Fate::Success, Fate::ExpiresOnDownload, Fate::Vanishes, Fate::Success, Fate::Expired];
+    fates.iter().cycle().skip(seed).take(seed % 4).for_each(|fate| vault.sim.tasks().fate(fate.clone()));
+    let nth = match step {
+        Step::StreamOpened | Step::TaskDeleted => 1,
+        _ => 1 + seed % WINDOWS,
+    };
+    vault.once_killed_at(step, nth).await;
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, &format!("{step}, seed {seed}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v2_is_withdrawn_in_the_middle_of_a_backfill_and_v3_takes_over_with_one_notice() {
+    let mut world = World::now(Place::directory(), 8).await;
+    world.settings.window = "6h".to_owned();
+    world.settings.start += SignedDuration::from_hours(12);
+    world.sim.withdraw_v2_after(11, Withdrawal::NotFound);
+    let start = world.settings.start.to_string();
+    let end = (world.settings.start + SignedDuration::from_hours(30 * 6)).to_string();
+    let stretch = ["backfill", "logins", "--from", &start, "--to", &end];
+    let output = world.connvault(&stretch).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let archive = world.archive().await;
+    assert_eq!(archive.archived().len(), 30);
+    let by = |api: &str| archive.of_kind("archived").iter().filter(|e| e["export"]["api"] == api).count();
+    assert_eq!((by("v2"), by("v3")), (11, 19));
+    assert_eq!(world.sim.tasks().all(), []);
+    let notices = |output: &std::process::Output| said(output).matches("withdrawn the v2 export").count();
+    assert_eq!(notices(&output), 1, "{}", said(&output));
+    let status = said(&world.connvault(&["status"]).await);
+    assert!(status.contains("the provider withdrew the v2 export: v3 is used since"), "{status}");
+    // For good: nobody asks again whether v2 is there.
+    let asked = world.sim.request_count(Endpoint::Export);
+    let redo = world.connvault(&[&stretch[..], &["--redo", "all"]].concat()).await;
+    assert!(redo.status.success(), "{}", said(&redo));
+    assert_eq!((world.sim.request_count(Endpoint::Export), notices(&redo)), (asked, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_the_gateway_says_that_v2_is_gone_it_is_understood() {
+    let ways = [Withdrawal::NoSuchApi, Withdrawal::NotAllowed, Withdrawal::Gone, Withdrawal::Proxy404];
+    for how in ways {
+        let vault = Vault::in_directory().await;
+        vault.sim.withdraw_v2(how);
+        vault.once().await;
+        everything_is_archived_and_nothing_left(&vault, &format!("{how:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_project_is_not_taken_for_a_withdrawal() {
+    let vault = Vault::in_directory().await;
+    vault.sim.withdraw_v2(Withdrawal::NotFound);
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let wrong = config.replace(vault.sim.project_id(), "ffffffffffffffffffffffffffffffff");
+    std::fs::write(vault.path("config.toml"), wrong).unwrap();
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let log = text(&output.stderr);
+    assert!(log.contains("knows no project") && !log.contains("withdrawn the v2"), "{log}");
+    assert_eq!(vault.sim.request_count(Endpoint::CreateTask), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_query_learns_of_the_withdrawal_by_an_export_that_works() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::status(403)).on(Endpoint::Query));
+    vault.sim.withdraw_v2(Withdrawal::Gone);
+    let output = vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(text(&output.stderr).matches("withdrawn the v2 export").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_knows_nothing_of_records_is_no_withdrawal() {
+    let vault = Vault::in_directory().await;
+    let nothing = Fault::Status { code: 404, error_code: "APIGW.0101".into(), retry_after: None };
+    vault.sim.faults().always(nothing);
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("withdrawn the v2"));
+    assert!(text(&output.stderr).contains("check region and endpoint"));
+    assert_eq!(vault.sim.request_count(Endpoint::CreateTask), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_v2_is_used_status_says_that_it_is_deprecated() {
+    let vault = Vault::in_directory().await;
+    vault.once().await;
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("deprecated"), "{status}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&vault.connvault(&["status", "--json"]).await.stdout).unwrap();
+    assert_eq!(json["sources"][0]["in_use"], "v2");
+    assert_eq!(json["sources"][0]["api"], "auto");
+}

@@ -1,0 +1,85 @@
+//! Past the provider's horizon: what can still be had is had and marked, the rest is attested as lost.
+
+use connvault::app::observer::Ending;
+use connvault::domain::window::Window;
+use connvault_sim::{Endpoint, Simulator, Withdrawal};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::support::clock::TestClock;
+use crate::support::inside::{Ran, begin, reconcile};
+use crate::support::place::Place;
+use crate::support::world::World;
+
+const NOW: &str = "2026-11-23T02:00:05Z";
+const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+const STREAMS: usize = 10;
+const DAYS: u32 = 40;
+
+/// Ten daily streams whose daemon was down for forty days, over a source that forgets after thirty.
+async fn forty_days_down(source: &str) -> (World, TestClock) {
+    let clock = TestClock::at(NOW);
+    let sim = Simulator::builder().horizon(MONTH.unsigned_abs());
+    let mut world = World::built(Place::directory(), &clock, DAYS, sim).await;
+    world.settings.streams = (0..STREAMS).map(|i| format!("s{i}")).collect();
+    world.settings.source = source.to_owned();
+    (world, clock)
+}
+
+async fn once(world: &World, clock: &TestClock) -> Ran {
+    let session = begin(&world.config(), clock).await.unwrap();
+    let ran = reconcile(&session, clock, 1, NOW.parse().unwrap()).await;
+    session.end().await;
+    ran
+}
+
+fn started(day: &str) -> Timestamp {
+    day.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_forty_days_down_what_can_be_had_is_archived_and_the_rest_attested_in_one_run() {
+    let (world, clock) = forty_days_down("").await;
+    let ran = once(&world, &clock).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (300, 100, 0));
+    let newest = |window: &Window| window.start() == started(world.windows.last().unwrap());
+    let among_the_first = ran.endings.iter().take(20).filter(|(window, _)| newest(window)).count();
+    assert_eq!(among_the_first, STREAMS);
+    assert!(ran.endings.iter().rev().take(100).all(|(_, ending)| !matches!(ending, Ending::Failed(_))));
+
+    let limit = started(NOW) - MONTH;
+    let objects = world.place.objects().await;
+    for stream in &world.settings.streams {
+        let archive = crate::support::archive::Archive::of(&objects, stream);
+        for entry in archive.of_kind("archived") {
+            let asked = started(entry["export"]["requested"]["start"].as_str().unwrap());
+            // Of the day on which the horizon falls some records were there still: its entry says that others may lack.
+            assert_eq!(entry["export"]["past_horizon"] == true, asked <= limit, "{entry}");
+        }
+        let reasons: Vec<_> =
+            archive.of_kind("lost").iter().map(|entry| entry["reason"].to_string()).collect();
+        assert_eq!(reasons.len(), 10);
+        assert!(reasons.iter().all(|reason| reason.contains("no records of it (any more)")), "{reasons:?}");
+    }
+    let again = once(&world, &clock).await;
+    assert!(again.endings.is_empty(), "{:?}", again.endings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_is_to_lose_them_no_request_is_made_for_windows_past_the_horizon() {
+    let (world, clock) = forty_days_down("past_horizon = \"lose\"\n").await;
+    let ran = once(&world, &clock).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (290, 110, 0));
+    assert_eq!(world.sim.request_count(Endpoint::Export), 290);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_v3_export_is_not_asked_for_what_it_never_answers() {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    world.sim.withdraw_v2(Withdrawal::Gone);
+    let ran = once(&world, &clock).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (29, 11, 0));
+    assert_eq!(world.sim.tasks().created(), 29);
+    // One request learnt that v2 is gone.
+    assert_eq!(world.sim.request_count(Endpoint::Export), 1);
+}
