@@ -7,17 +7,20 @@ use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
 use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
+use crate::adapters::workspace::agency::AgencyKeys;
 use crate::adapters::workspace::api_choice::WorkspaceAuto;
-use crate::adapters::workspace::credentials::{AccessKeys, FileKeys};
+use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceCredentials, FileKeys};
 use crate::adapters::workspace::export_v2::WorkspaceV2;
 use crate::adapters::workspace::export_v3::{V3Parts, WorkspaceV3};
+use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
     AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse,
-    Store as StoreConfig, Stream as StreamConfig,
+    Store as StoreConfig, Stream as StreamConfig, TokenUser,
 };
 use crate::domain::calendar::Calendar;
 use crate::domain::export::ApiChoice;
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
 use crate::domain::name::{SourceName, StoreName, StreamName};
@@ -129,10 +132,10 @@ pub fn sources(
 }
 
 fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
-    let Credentials::AkSk(keys) = source.credentials.clone();
+    let id = source.project_id.as_ref().ok_or("its project_id is not known")?;
     let settings = WorkspaceSettings {
         endpoint: source.endpoint.url().clone(),
-        project_id: source.project_id.as_str().to_owned(),
+        project_id: id.as_str().to_owned(),
         requests_per_second: f64::from(source.requests_per_second.get()),
         timeouts: Timeouts {
             connect: source.connect_timeout,
@@ -142,8 +145,46 @@ fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
         max_body: source.max_body.bytes(),
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
-    let credentials = FileKeys::new(move || access_keys(&keys));
-    Project::new(&settings, Arc::new(credentials), Arc::clone(clock)).map_err(|e| e.to_string())
+    Project::new(&settings, credentials(source, clock)?, Arc::clone(clock)).map_err(|e| e.to_string())
+}
+
+/// What requests to a source show to be let in.
+fn credentials(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn SourceCredentials>, String> {
+    Ok(match source.credentials.clone() {
+        Credentials::AkSk(keys) => Arc::new(FileKeys::new(move || access_keys(&keys))),
+        Credentials::EcsAgency(endpoint) => {
+            Arc::new(AgencyKeys::new(endpoint.url().clone(), Arc::clone(clock))?)
+        }
+        Credentials::Token(TokenUser { domain, user: name, password }) => {
+            let scope = match &source.project_id {
+                Some(id) => TokenScope::ProjectId(id.as_str().to_owned()),
+                None => TokenScope::ProjectName(source.region.as_str().to_owned()),
+            };
+            let user = User { domain, name, scope };
+            Arc::new(TokenLogin::new(iam(source, clock)?, user, move || {
+                password.read().map_err(|e| e.to_string())
+            }))
+        }
+    })
+}
+
+fn iam(source: &Source, clock: &Arc<dyn Clock>) -> Result<Iam, String> {
+    let ca_pem = source.ca_file.as_deref().map(read_certificates).transpose()?;
+    let endpoint = source.iam_endpoint.url().clone();
+    let iam = Iam::new(endpoint, ca_pem.as_deref(), source.connect_timeout, Arc::clone(clock));
+    iam.map_err(|e| e.to_string())
+}
+
+/// The id of the project that is called as the source's region, from the identity service.
+///
+/// # Errors
+/// When it does not say, or there is not exactly one.
+pub async fn project_id(source: &Source, clock: &Arc<dyn Clock>) -> Result<String, Failure> {
+    let unusable = |message| Failure::new(FailureKind::Rejected, Scope::Stream, message);
+    let (iam, credentials) =
+        (iam(source, clock).map_err(unusable)?, credentials(source, clock).map_err(unusable)?);
+    let found = iam.project_of(source.region.as_str(), &*credentials).await;
+    found.map_err(|error| error.failure())
 }
 
 fn access_keys(keys: &AkSk) -> Result<AccessKeys, String> {
@@ -287,7 +328,8 @@ pub fn definition_of(config: &Config, stream: &StreamName) -> Option<Definition>
 fn definition(source: &Source, stream: &StreamConfig) -> Definition {
     Definition {
         region: source.region.as_str().to_owned(),
-        project_id: source.project_id.as_str().to_owned(),
+        // What is left out is looked up before anything is made of the configuration (`projects::resolved`).
+        project_id: source.project_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
         window: stream.window.to_string(),
         timezone: stream.timezone.iana_name().unwrap_or("UTC").to_owned(),
         start: stream.start,

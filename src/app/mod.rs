@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod object_locks;
 pub mod observer;
 pub mod planning;
+pub mod projects;
 pub mod pulse;
 pub mod rebuild;
 pub mod reconcile;

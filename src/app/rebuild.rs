@@ -26,12 +26,13 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, Head, SealedEntry, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, log_prefix, read_log_key};
-use crate::domain::snapshot::WindowState;
+use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 
 use super::compose::{self, Injected};
 use super::failure_policy::{of_ledger, of_store};
+use super::projects;
 use super::signing;
 use super::start_error::StartError;
 use super::verify::{self, Level, Meter, Target, fetch, targets};
@@ -85,6 +86,7 @@ pub async fn rebuild(
     meter: &Meter,
 ) -> Result<Vec<Rebuilt>, StartError> {
     let state_dir = StateDir::lock(&config.daemon.state_dir)?;
+    let config = &projects::resolved(config, &injected.clock, &Snapshot::default()).await?;
     let signers = signing::allowed_signers(config)?.map(Arc::new);
     let targets = targets::of_config(config)?;
     let mut rebuilt = Vec::new();

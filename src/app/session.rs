@@ -20,6 +20,7 @@ use crate::ports::source_memory::SourceMemory;
 
 use super::compose::{self, Injected, OpenStore, Parts};
 use super::failure_policy::of_ledger;
+use super::projects;
 use super::reconcile::Streams;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
@@ -46,6 +47,9 @@ impl Session {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = open_ledger(&state_dir).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
+        let snapshot = ledger.snapshot().await;
+        let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+        let config = &projects::resolved(config, &injected.clock, &snapshot).await?;
         let signing_key = signing::signing_key(config, injected.clock.now())?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {

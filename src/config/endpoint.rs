@@ -1,11 +1,12 @@
 //! Where a source or a store is reached: `https://host[:port]`, and `http://` on this machine only.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use url::Url;
+use url::{Host, Url};
 
-use crate::domain::loopback::is_private;
+use crate::domain::loopback::{is_loopback, is_private};
 
 /// A scheme, a host and perhaps a port; never a user, a path, a query or a fragment.
 ///
@@ -30,6 +31,9 @@ pub enum BadEndpoint {
     /// A user or a password in the URL.
     #[error("must not hold a user or a password; credentials have keys of their own")]
     Credentials,
+    /// Another address than the metadata service's.
+    #[error("must be http://169.254.169.254, or http:// to this machine")]
+    Elsewhere,
     /// A path, a query or a fragment.
     #[error("must end after the host or port, without a path, a query or a fragment")]
     More,
@@ -73,6 +77,41 @@ impl FromStr for Endpoint {
             return Err(BadEndpoint::More);
         }
         Ok(Self(url))
+    }
+}
+
+/// Where a virtual machine's metadata service is: cleartext, since it never leaves the machine it runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataEndpoint(Url);
+
+/// The address that every virtual machine finds its metadata at.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+impl MetadataEndpoint {
+    /// The URL, with `/` as its path.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The URL without the slash at its end.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+}
+
+impl FromStr for MetadataEndpoint {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        let url = Url::parse(text).map_err(|_| BadEndpoint::NotAUrl)?;
+        let plain = url.username().is_empty() && url.password().is_none();
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let there = url.host() == Some(Host::Ipv4(METADATA)) || is_loopback(&url);
+        if url.scheme() == "http" && there && plain && bare {
+            Ok(Self(url))
+        } else {
+            Err(BadEndpoint::Elsewhere)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::model::{AkSk, Config, Credentials, Store};
+use super::model::{AkSk, Config, Store};
 use super::secret::SecretFile;
 use super::show::{show_source, show_store, show_stream};
 use crate::domain::name::{SourceName, StoreName, StreamName};
@@ -36,10 +36,9 @@ impl Config {
     /// As [`Self::stream_fingerprint`], of a source alone.
     pub fn source_fingerprint(&self, source: &SourceName) -> Option<String> {
         let settings = self.sources.get(source)?;
-        let Credentials::AkSk(keys) = &settings.credentials;
         let mut digest = Fingerprinter::new();
         digest.add_settings(&show_source(settings));
-        digest.add_files(Some(keys), settings.ca_file.as_ref());
+        digest.add_files(settings.credentials.secrets().into_iter(), settings.ca_file.as_ref());
         Some(digest.finish())
     }
 
@@ -52,7 +51,7 @@ impl Config {
         };
         let mut digest = Fingerprinter::new();
         digest.add_settings(&show_store(settings));
-        digest.add_files(keys, certificates);
+        digest.add_files(keys.into_iter().flat_map(AkSk::secrets), certificates);
         Some(digest.finish())
     }
 }
@@ -76,8 +75,12 @@ impl Fingerprinter {
         self.add(shown.to_string().as_bytes());
     }
 
-    fn add_files(&mut self, keys: Option<&AkSk>, certificates: Option<&PathBuf>) {
-        for secret in keys.into_iter().flat_map(secrets) {
+    fn add_files<'s>(
+        &mut self,
+        secrets: impl Iterator<Item = &'s SecretFile>,
+        certificates: Option<&PathBuf>,
+    ) {
+        for secret in secrets {
             match secret.read() {
                 Ok(secret) => self.add(secret.expose_secret().as_bytes()),
                 Err(error) => self.add(error.to_string().as_bytes()),
@@ -94,8 +97,4 @@ impl Fingerprinter {
     fn finish(self) -> String {
         hex::encode(&self.0.finalize()[..BYTES])
     }
-}
-
-fn secrets(keys: &AkSk) -> impl Iterator<Item = &SecretFile> {
-    [&keys.access_key, &keys.secret_key].into_iter().chain(&keys.security_token)
 }

@@ -24,11 +24,11 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, MetadataEndpoint};
 pub use error::{ConfigError, Origin, Problem, ProblemKind};
 pub use model::{
     AkSk, Config, CreateOnlyMode, Credentials, Daemon, DirectoryStore, ObjectLock, ReadbackMode, S3Store,
-    Signing, Source, Sse, Store, Stream,
+    Signing, Source, Sse, Store, Stream, TokenUser,
 };
 pub use nearest::nearest;
 pub use secret::{SecretError, SecretFile, Secrets};

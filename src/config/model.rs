@@ -15,7 +15,7 @@ use crate::domain::lock::RetentionMode;
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::window_length::WindowLength;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, MetadataEndpoint};
 use super::secret::SecretFile;
 use super::text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
 use super::units::ByteSize;
@@ -73,8 +73,10 @@ pub struct Source {
     pub region: Region,
     /// Where the API is; by default what the region's name gives.
     pub endpoint: Endpoint,
-    /// The Workspace project.
-    pub project_id: ProjectId,
+    /// The Workspace project; absent where it is to be looked up by the region.
+    pub project_id: Option<ProjectId>,
+    /// Where the identity service is; by default what the region's name gives.
+    pub iam_endpoint: Endpoint,
     /// Which export API is asked.
     pub api: ApiChoice,
     /// Requests per second at most.
@@ -99,11 +101,37 @@ pub struct Source {
     pub credentials: Credentials,
 }
 
-/// How requests to a source are signed.
+/// How requests to a source are let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// With an access key.
+    /// Signed with an access key.
     AkSk(AkSk),
+    /// With a token that a user gets for a password.
+    Token(TokenUser),
+    /// Signed with temporary keys of the agency of the ECS that this runs on.
+    EcsAgency(MetadataEndpoint),
+}
+
+impl Credentials {
+    /// The files that they are in.
+    pub fn secrets(&self) -> Vec<&SecretFile> {
+        match self {
+            Self::AkSk(keys) => keys.secrets().collect(),
+            Self::Token(user) => vec![&user.password],
+            Self::EcsAgency(_) => Vec::new(),
+        }
+    }
+}
+
+/// A user of the identity service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUser {
+    /// The account.
+    pub domain: String,
+    /// The user's name in it.
+    pub user: String,
+    /// Holds the password.
+    pub password: SecretFile,
 }
 
 /// An access key, permanent or (with a token) temporary.
@@ -115,6 +143,13 @@ pub struct AkSk {
     pub secret_key: SecretFile,
     /// Holds the token of a temporary key.
     pub security_token: Option<SecretFile>,
+}
+
+impl AkSk {
+    /// The files that it is in.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretFile> {
+        [&self.access_key, &self.secret_key].into_iter().chain(&self.security_token)
+    }
 }
 
 /// One place for archives.

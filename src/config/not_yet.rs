@@ -8,29 +8,13 @@ use config::{Value, ValueKind};
 use super::error::ProblemKind;
 use super::tree::{KeyPath, Report};
 
-/// When a key that is there counts as set.
-enum Refused {
-    /// Unless it is an empty text, list or table.
-    NonEmpty,
-    /// With one of these texts; with others it is an ordinary key.
-    Values(&'static [&'static str]),
-}
+/// A key (`*` for any name), and what to do. It counts as set unless it is an empty text, list or table.
+struct NotYet(&'static str, &'static str);
 
-/// A key (`*` for any name), when it is refused, and what to do.
-struct NotYet(&'static str, Refused, &'static str);
-
-const NOT_YET: &[NotYet] = &[
-    NotYet(
-        "sources.*.credentials.kind",
-        Refused::Values(&["token", "ecs-agency"]),
-        "IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
-    ),
-    NotYet(
-        "alerts.webhook_url_file",
-        Refused::NonEmpty,
-        "alerts by webhook come in a later version; leave it out (heartbeat_url_file is there)",
-    ),
-];
+const NOT_YET: &[NotYet] = &[NotYet(
+    "alerts.webhook_url_file",
+    "alerts by webhook come in a later version; leave it out (heartbeat_url_file is there)",
+)];
 
 impl NotYet {
     fn parts(&self) -> impl Iterator<Item = &'static str> {
@@ -63,35 +47,22 @@ fn walk(value: &mut Value, path: &KeyPath, pattern: &[&str], rule: &NotYet, repo
         let path = path.child(&name);
         if !rest.is_empty() {
             walk(below, &path, rest, rule, report);
-        } else if is_refused(&rule.1, &below.kind) {
-            report.add(&path, text_of(&below.kind), ProblemKind::NotYet(rule.2));
-            // An alternative that is not there yet would otherwise be reported once more, as missing or wrong.
-            if let Refused::Values(_) = rule.1 { retract(below) } else { drop(table.remove(&name)) }
-        } else if !matches!(rule.1, Refused::Values(_)) {
+        } else {
+            if is_set(&below.kind) {
+                report.add(&path, text_of(&below.kind), ProblemKind::NotYet(rule.1));
+            }
             table.remove(&name);
         }
     }
 }
 
-fn is_refused(when: &Refused, value: &ValueKind) -> bool {
-    match (when, value) {
-        (Refused::NonEmpty, ValueKind::String(text)) => !text.is_empty(),
-        (Refused::NonEmpty, ValueKind::Array(list)) => !list.is_empty(),
-        (Refused::NonEmpty, ValueKind::Table(table)) => !table.is_empty(),
-        (Refused::NonEmpty, _) => true,
-        (Refused::Values(refused), ValueKind::String(text)) => refused.contains(&text.as_str()),
-        (Refused::Values(_), _) => false,
+fn is_set(value: &ValueKind) -> bool {
+    match value {
+        ValueKind::String(text) => !text.is_empty(),
+        ValueKind::Array(list) => !list.is_empty(),
+        ValueKind::Table(table) => !table.is_empty(),
+        _ => true,
     }
-}
-
-/// Leaves a mark that [`is_retracted`] knows: the value was reported already.
-fn retract(value: &mut Value) {
-    value.kind = ValueKind::Nil;
-}
-
-/// Whether a value was taken back by [`refuse`]. TOML itself has no such value.
-pub(super) fn is_retracted(value: &Value) -> bool {
-    matches!(value.kind, ValueKind::Nil)
 }
 
 fn text_of(value: &ValueKind) -> Option<String> {
@@ -111,7 +82,6 @@ pub(super) fn keys_below(path: &KeyPath) -> impl Iterator<Item = &'static str> +
         let last = parts.pop()?;
         let here = parts.len() == section.len()
             && parts.iter().zip(&section).all(|(pattern, part)| *pattern == "*" || pattern == part);
-        // Alternatives of an ordinary key are known through that key.
-        (here && !matches!(rule.1, Refused::Values(_))).then_some(last)
+        here.then_some(last)
     })
 }

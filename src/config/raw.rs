@@ -51,6 +51,7 @@ section! {
         region: Setting<String>,
         endpoint: Setting<UrlText>,
         project_id: Setting<String>,
+        iam_endpoint: Setting<UrlText>,
         api: Setting<String>,
         requests_per_second: Setting<i64>,
         horizon: Setting<String>,
@@ -67,7 +68,27 @@ section! {
 
 kinds! {
     /// `[sources.*.credentials]`
-    RawCredentials { "aksk" => AkSk(RawAkSk) }
+    RawCredentials {
+        "aksk" => AkSk(RawAkSk),
+        "token" => Token(RawToken),
+        "ecs-agency" => EcsAgency(RawEcsAgency),
+    }
+}
+
+section! {
+    /// Credentials of the kind `token`.
+    RawToken {
+        domain: Setting<String>,
+        user: Setting<String>,
+        password_file: Setting<SecretText>,
+    }
+}
+
+section! {
+    /// Credentials of the kind `ecs-agency`.
+    RawEcsAgency {
+        metadata_endpoint: Setting<UrlText>,
+    }
 }
 
 section! {

@@ -9,7 +9,6 @@ use config::{Value, ValueKind};
 
 use super::error::ProblemKind;
 use super::nearest::nearest;
-use super::not_yet;
 use super::tree::{Field, KeyPath, Report, found};
 
 /// What a value can be as TOML has it.
@@ -172,9 +171,6 @@ impl<T: Scalar> Field for Setting<T> {
         let Some(value) = value else {
             return Self { key, shown: None, state: State::Absent };
         };
-        if not_yet::is_retracted(&value) {
-            return Self { key, shown: None, state: State::Unusable };
-        }
         let shown = T::shown(&value);
         let found = found(&value);
         let read = match &value.kind {

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::model::{
     AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store, Signing, Source, Sse, Store, Stream,
+    TokenUser,
 };
+use super::text::ProjectId;
 use super::units::{format_duration, format_timeout};
 
 impl Config {
@@ -52,14 +54,12 @@ fn show_signing(signing: &Signing) -> Value {
 }
 
 pub(super) fn show_source(source: &Source) -> Value {
-    let Credentials::AkSk(keys) = &source.credentials;
-    let mut credentials = keys_of(keys);
-    credentials.insert("kind".to_owned(), "aksk".into());
     without_nulls(json!({
         "kind": "huaweicloud-workspace",
         "region": source.region.as_str(),
         "endpoint": source.endpoint.as_str(),
-        "project_id": source.project_id.as_str(),
+        "project_id": source.project_id.as_ref().map(ProjectId::as_str),
+        "iam_endpoint": source.iam_endpoint.as_str(),
         "api": source.api.as_str(),
         "requests_per_second": source.requests_per_second,
         "horizon": format_duration(source.horizon),
@@ -70,8 +70,24 @@ pub(super) fn show_source(source: &Source) -> Value {
         "first_byte_timeout": format_timeout(source.first_byte_timeout),
         "stall_timeout": format_timeout(source.stall_timeout),
         "max_body": source.max_body.to_string(),
-        "credentials": credentials,
+        "credentials": show_credentials(&source.credentials),
     }))
+}
+
+fn show_credentials(credentials: &Credentials) -> Value {
+    match credentials {
+        Credentials::AkSk(keys) => {
+            let mut map = keys_of(keys);
+            map.insert("kind".to_owned(), "aksk".into());
+            map.into()
+        }
+        Credentials::Token(TokenUser { domain, user, password }) => {
+            json!({ "kind": "token", "domain": domain, "user": user, "password_file": password.path() })
+        }
+        Credentials::EcsAgency(endpoint) => {
+            json!({ "kind": "ecs-agency", "metadata_endpoint": endpoint.as_str() })
+        }
+    }
 }
 
 fn keys_of(keys: &AkSk) -> Map<String, Value> {

@@ -20,10 +20,11 @@ struct Files {
     directory: TempDir,
 }
 
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "signing-key",
     "source-access-key",
     "source-secret-key",
+    "source-password",
     "source-security-token",
     "store-access-key",
     "store-secret-key",

@@ -5,6 +5,7 @@ mod auditor;
 mod cli;
 mod counts;
 mod crash;
+mod credentials;
 mod daemon;
 mod demo;
 mod documents;

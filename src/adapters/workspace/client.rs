@@ -1,7 +1,7 @@
 //! One signed request to the provider, and one more where the first was refused for its credentials.
 //!
-//! Each attempt waits for its turn, takes the time, signs, sends: in this order, so that waiting never ages a
-//! signature. Decisions that bear on every operation of a source:
+//! Each attempt waits for its turn, sees what it is let in by, takes the time, signs, sends: in this order, so that
+//! waiting ages neither a token nor a signature. Decisions that bear on every operation of a source:
 //! - HTTP/1.1, one export to a connection, so that a stalled export holds up no other.
 //! - Redirects are not followed: a signature covers host and path, and an export from elsewhere proves nothing.
 //! - No compression is asked for: what is archived is what was sent. No cookies are kept.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Method, Response, StatusCode, redirect, retry};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use super::credentials::{Authority, Credentials, CredentialsError};
 use super::errors::{Operation, Refusal, SLOW_DOWN, clock_advice, no_answer, no_keys};
 use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
-use super::signer::{Request, encode, query_text, sensitive, sign};
+use super::signer::{BadKey, Request, encode, query_text, sensitive, sign};
 use super::skew::{Skew, Skewed};
 use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
@@ -199,7 +199,7 @@ impl Client {
         let pacer = Pacer::new(*requests_per_second, Arc::clone(&clock))
             .ok_or(SettingsError::BadRate(*requests_per_second))?;
         Ok(Self {
-            http: http_client(settings)?,
+            http: http_client(endpoint, settings.ca_pem.as_deref(), timeouts.connect)?,
             endpoint: endpoint.clone(),
             host,
             project_id: project_id.clone(),
@@ -236,9 +236,11 @@ impl Client {
     /// Asks, and gives back a 200, its body still to come. A 401 is answered once with credentials fetched anew.
     pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
         trail.last = Reached::Nobody;
+        self.turn().await?;
         let mut authority = self.credentials.current().await.map_err(|error| no_keys(&error))?;
         let mut answer = self.send(ask, &authority, trail).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
+            self.turn().await?;
             authority = self.credentials.refresh(&authority).await.map_err(|error| no_keys(&error))?;
             answer = self.send(ask, &authority, trail).await?;
         }
@@ -265,7 +267,6 @@ impl Client {
         authority: &Authority,
         trail: &mut Trail,
     ) -> Result<Response, Failure> {
-        self.pacer.turn().await.map_err(|closed| self.closed(closed))?;
         self.skew.may_sign().map_err(|skewed| self.wrong_clock(skewed))?;
         let sent_at = self.clock.now();
         let request = self.request(ask, authority, sent_at)?;
@@ -289,6 +290,11 @@ impl Client {
         Ok(answer)
     }
 
+    /// Waits for a turn.
+    async fn turn(&self) -> Result<(), Failure> {
+        self.pacer.turn().await.map_err(|closed| self.closed(closed))
+    }
+
     /// The request as it goes out, signed or with its token.
     fn request(
         &self,
@@ -299,26 +305,17 @@ impl Client {
         let mut url = self.endpoint.clone();
         url.set_path(&format!("{}{}", self.endpoint.path().trim_end_matches('/'), ask.path));
         url.set_query(Some(query_text(ask.query).as_str()).filter(|text| !text.is_empty()));
-        let bad_key = |error: &dyn std::fmt::Display| {
-            no_keys(&CredentialsError(format!("{error}; check the files of the credentials")))
+        let request = Request {
+            method: ask.method.as_str(),
+            host: &self.host,
+            path: url.path(),
+            query: ask.query,
+            headers: &[(PROJECT_ID, &self.project_id)],
+            body: Sha256::of(&ask.body),
         };
-        let headers = match authority {
-            Authority::Keys(keys) => {
-                let request = Request {
-                    method: ask.method.as_str(),
-                    host: &self.host,
-                    path: url.path(),
-                    query: ask.query,
-                    headers: &[(PROJECT_ID, &self.project_id)],
-                    body: Sha256::of(&ask.body),
-                };
-                sign(&request, keys, now).map_err(|error| bad_key(&error))?
-            }
-            Authority::Token(token) => {
-                let token = sensitive(token.expose_secret(), "token").map_err(|error| bad_key(&error))?;
-                std::iter::once((AUTH_TOKEN, token)).collect()
-            }
-        };
+        let headers = authorized(authority, &request, now).map_err(|error| {
+            no_keys(&CredentialsError::Refused(format!("{error}; check the files of the credentials")))
+        })?;
         let mut request = self.http.request(ask.method.clone(), url).headers(headers);
         request = request.header(PROJECT_ID, &self.project_header);
         if !ask.body.is_empty() {
@@ -391,19 +388,37 @@ impl Client {
     }
 }
 
-fn http_client(settings: &WorkspaceSettings) -> Result<reqwest::Client, SettingsError> {
+/// The headers by which `request` is let in.
+pub(super) fn authorized(
+    authority: &Authority,
+    request: &Request<'_>,
+    now: Timestamp,
+) -> Result<HeaderMap, BadKey> {
+    match authority {
+        Authority::Keys(keys) => sign(request, keys, now),
+        Authority::Token(token) => {
+            Ok(HeaderMap::from_iter([(AUTH_TOKEN, sensitive(token.expose_secret(), "token")?)]))
+        }
+    }
+}
+
+pub(super) fn http_client(
+    endpoint: &Url,
+    ca_pem: Option<&[u8]>,
+    connect: Duration,
+) -> Result<reqwest::Client, SettingsError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .http1_only()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .referer(false)
-        .connect_timeout(settings.timeouts.connect)
+        .connect_timeout(connect)
         .pool_idle_timeout(IDLE);
-    if is_loopback(&settings.endpoint) {
+    if is_loopback(endpoint) {
         builder = builder.no_proxy();
     }
-    if let Some(pem) = &settings.ca_pem {
+    if let Some(pem) = ca_pem {
         let certificates =
             Certificate::from_pem_bundle(pem).map_err(|error| SettingsError::BadCa(error.to_string()))?;
         if certificates.is_empty() {
@@ -415,7 +430,7 @@ fn http_client(settings: &WorkspaceSettings) -> Result<reqwest::Client, Settings
 }
 
 /// The `Host` header of an endpoint that requests may be signed for.
-fn usable_host(endpoint: &Url) -> Option<String> {
+pub(super) fn usable_host(endpoint: &Url) -> Option<String> {
     let plain = endpoint.username().is_empty() && endpoint.password().is_none();
     let bare = endpoint.query().is_none() && endpoint.fragment().is_none();
     let host = endpoint.host_str().filter(|_| is_private(endpoint) && plain && bare)?;

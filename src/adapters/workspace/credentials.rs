@@ -1,4 +1,4 @@
-//! The keys that requests are signed with, and where they come from.
+//! What requests show to be let in, and where it comes from: keys in files here, keys of a machine's agency and tokens beside it.
 //!
 //! Who reads the key files is the composition root's affair: it hands in a function. They are read for each request: a
 //! rotated key is taken up without a restart, and without a request that is refused first.
@@ -7,7 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::adapters::remote_text::clean;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+
+/// What could not be renewed is tried again after this.
+const RENEW_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// An access key, permanent or temporary. Shows none of it in debug output.
 #[derive(Debug, Clone)]
@@ -20,10 +27,27 @@ pub struct AccessKeys {
     pub security_token: Option<SecretString>,
 }
 
-/// There are no keys to be had: one line that says why and where, never a secret.
+/// There is nothing to show to be let in: one line that says why and where, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CredentialsError(pub String);
+pub enum CredentialsError {
+    /// An operator must look.
+    #[error("{0}")]
+    Refused(String),
+    /// Whoever gives it did not answer; it may later.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl CredentialsError {
+    /// What it holds up.
+    pub fn failure(&self) -> Failure {
+        let kind = match self {
+            Self::Refused(_) => FailureKind::Auth,
+            Self::Unreachable(_) => FailureKind::Transient,
+        };
+        Failure::new(kind, Scope::Source, clean(&self.to_string()))
+    }
+}
 
 /// What a request shows to be let in.
 #[derive(Debug, Clone)]
@@ -35,6 +59,10 @@ pub enum Authority {
 }
 
 impl Authority {
+    fn is(&self, other: &Self) -> bool {
+        self.secrets().map(ExposeSecret::expose_secret).eq(other.secrets().map(ExposeSecret::expose_secret))
+    }
+
     /// All of it that must be in no message.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         let secrets = match self {
@@ -44,6 +72,55 @@ impl Authority {
             Self::Token(token) => [Some(token), None, None],
         };
         secrets.into_iter().flatten()
+    }
+}
+
+/// What runs out, and is fetched anew in good time: a quarter of its life before its end.
+#[derive(Default)]
+pub(super) struct Renewable(Option<Known>);
+
+struct Known {
+    authority: Authority,
+    until: Timestamp,
+    renew_at: Timestamp,
+}
+
+impl Renewable {
+    /// What is good at `now`: what is known, or what `fetch` brings, with its end. Where nothing comes, what is known is
+    /// used to its end.
+    pub(super) async fn current(
+        &mut self,
+        now: Timestamp,
+        fetch: impl AsyncFnOnce() -> Result<(Authority, Timestamp), CredentialsError>,
+    ) -> Result<Authority, CredentialsError> {
+        if let Some(known) = self.0.as_ref().filter(|known| now < known.renew_at) {
+            return Ok(known.authority.clone());
+        }
+        match (fetch().await, &mut self.0) {
+            (Ok((authority, until)), known) => {
+                let quarter = until.duration_since(now).max(SignedDuration::ZERO) / 4;
+                let renew_at = until.saturating_sub(quarter).unwrap_or(until);
+                *known = Some(Known { authority: authority.clone(), until, renew_at });
+                Ok(authority)
+            }
+            (Err(error), Some(known)) if now < known.until => {
+                tracing::warn!(%error, good_until = %known.until, "credentials are not renewed yet");
+                known.renew_at = now.saturating_add(RENEW_AGAIN).unwrap_or(known.until);
+                Ok(known.authority.clone())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// As [`Self::current`], after `refused` was refused. Of several who were refused with the same, one fetches.
+    pub(super) async fn refresh(
+        &mut self,
+        refused: &Authority,
+        now: Timestamp,
+        fetch: impl AsyncFnOnce() -> Result<(Authority, Timestamp), CredentialsError>,
+    ) -> Result<Authority, CredentialsError> {
+        self.0.take_if(|known| known.authority.is(refused));
+        self.current(now, fetch).await
     }
 }
 
@@ -86,8 +163,9 @@ impl Credentials for FileKeys {
     async fn current(&self) -> Result<Authority, CredentialsError> {
         let load = Arc::clone(&self.0);
         let read = tokio::task::spawn_blocking(move || load()).await;
-        let read = read.map_err(|_| CredentialsError("reading the access keys was cut short".to_owned()))?;
-        read.map(Authority::Keys).map_err(CredentialsError)
+        let read =
+            read.map_err(|_| CredentialsError::Refused("reading the access keys was cut short".to_owned()))?;
+        read.map(Authority::Keys).map_err(CredentialsError::Refused)
     }
 
     async fn refresh(&self, _refused: &Authority) -> Result<Authority, CredentialsError> {
@@ -98,8 +176,6 @@ impl Credentials for FileKeys {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use secrecy::ExposeSecret;
 
     use super::*;
 

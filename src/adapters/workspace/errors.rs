@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 
 use super::credentials::{Authority, CredentialsError};
 use super::said::{Said, clock_skew};
-use crate::adapters::remote_text::{cause, clean};
+use crate::adapters::remote_text::cause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 
 /// What was asked, in words for messages.
@@ -131,9 +131,9 @@ pub(super) fn clock_advice(skew: Option<&str>) -> String {
     )
 }
 
-/// No keys to sign with.
+/// Nothing to be let in with.
 pub(super) fn no_keys(error: &CredentialsError) -> Failure {
-    Failure::new(FailureKind::Auth, Scope::Source, clean(&error.to_string()))
+    error.failure()
 }
 
 /// No answer came: the request did not get through, or nothing came back.

@@ -1,5 +1,6 @@
 //! Huawei Cloud Workspace as a record source: requests signed, paced and sent; answers streamed, errors typed.
 
+pub mod agency;
 pub mod api_choice;
 mod body;
 mod client;
@@ -9,6 +10,7 @@ mod errors;
 mod export_centre;
 pub mod export_v2;
 pub mod export_v3;
+pub mod iam;
 mod pacer;
 mod query;
 mod said;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::super::endpoint::Endpoint;
-use super::super::model::{Credentials, Source};
+use super::super::model::{Credentials, Source, TokenUser};
 use super::super::raw::{RawCredentials, RawSource, RawWorkspace};
 use super::super::secret::Secrets;
 use super::super::setting::{Setting, UrlText};
 use super::super::text::{BadText, Region};
 use super::super::tree::Report;
 use super::super::units::{ByteSize, LONGEST_DURATION};
-use super::{ak_sk, duration, readable};
+use super::{ak_sk, duration, readable, secret};
 use crate::domain::export::{ApiChoice, PastHorizon};
 
 /// How long the provider keeps records, as it documents it.
@@ -34,8 +34,8 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
         .map(region, report)
         .required("the region is a part of what a stream is, even with an endpoint given", report);
     let endpoint = raw.endpoint.map(|UrlText(text)| text.parse(), report).optional();
-    let project_id =
-        raw.project_id.map(|text| text.parse(), report).required("name the Workspace project", report);
+    let project_id = raw.project_id.map(|text| text.parse(), report).optional();
+    let iam_endpoint = raw.iam_endpoint.map(|UrlText(text)| text.parse(), report).optional();
     let words = [ApiChoice::Auto, ApiChoice::V2, ApiChoice::V3].map(|choice| (choice.as_str(), choice));
     let api = raw.api.one_of(words, report).or(ApiChoice::Auto);
     let words = [PastHorizon::Try, PastHorizon::Lose].map(|choice| (choice.as_str(), choice));
@@ -52,11 +52,12 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let stall_timeout = timeout(raw.stall_timeout, 60, report);
     let max_body = raw.max_body.map(max_body, report).or(ByteSize::SINGLE_PUT);
     let credentials = credentials_of(raw.credentials, secrets, report);
-    let (region, endpoint_of_region) = region?;
+    let (region, endpoint_of_region, iam_of_region) = region?;
     Some(Source {
         region,
         endpoint: endpoint?.unwrap_or(endpoint_of_region),
         project_id: project_id?,
+        iam_endpoint: iam_endpoint?.unwrap_or(iam_of_region),
         api: api?,
         requests_per_second: requests_per_second?,
         horizon: horizon?,
@@ -71,13 +72,14 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     })
 }
 
-/// A region, and the provider's endpoint in it. A well-formed name can still be no part of a host's name (`xn--a`).
-fn region(text: String) -> Result<(Region, Endpoint), String> {
+/// A region, and where Workspace and the identity service are in it. A well-formed name can still be no part of a host's name (`xn--a`).
+fn region(text: String) -> Result<(Region, Endpoint, Endpoint), String> {
     let region: Region = text.parse().map_err(|error: BadText| error.to_string())?;
-    let endpoint = format!("https://workspace.{region}.myhuaweicloud.com").parse();
-    let endpoint =
-        endpoint.map_err(|_| "must be a region's name that can stand in a host's name".to_owned())?;
-    Ok((region, endpoint))
+    let of = |service: &str| format!("https://{service}.{region}.myhuaweicloud.com").parse();
+    match (of("workspace"), of("iam")) {
+        (Ok(workspace), Ok(iam)) => Ok((region, workspace, iam)),
+        _ => Err("must be a region's name that can stand in a host's name".to_owned()),
+    }
 }
 
 fn credentials_of(raw: RawCredentials, secrets: Secrets, report: &mut Report) -> Option<Credentials> {
@@ -86,8 +88,28 @@ fn credentials_of(raw: RawCredentials, secrets: Secrets, report: &mut Report) ->
             let keys = (raw.access_key_file, raw.secret_key_file);
             ak_sk(keys, raw.security_token_file, secrets, report).map(Credentials::AkSk)
         }
+        RawCredentials::Token(raw) => {
+            let missing = "name the account that the user belongs to";
+            let domain = raw.domain.map(not_empty, report).required(missing, report);
+            let user = raw.user.map(not_empty, report).required("name the user", report);
+            let password = secret(raw.password_file, secrets, report)
+                .required("name the file with the user's password", report);
+            Some(Credentials::Token(TokenUser { domain: domain?, user: user?, password: password? }))
+        }
+        RawCredentials::EcsAgency(raw) => {
+            let endpoint = raw.metadata_endpoint.map(|UrlText(text)| text.parse(), report).optional()?;
+            let endpoint = match endpoint {
+                Some(endpoint) => endpoint,
+                None => "http://169.254.169.254".parse().ok()?,
+            };
+            Some(Credentials::EcsAgency(endpoint))
+        }
         RawCredentials::Unknown => None,
     }
+}
+
+fn not_empty(text: String) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("must not be empty") } else { Ok(text) }
 }
 
 fn rate(number: i64) -> Result<NonZeroU32, &'static str> {

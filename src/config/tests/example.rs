@@ -4,8 +4,8 @@ use std::fs;
 
 use super::super::not_yet::keys_below;
 use super::super::raw::{
-    RawAkSk, RawAlerts, RawCredentials, RawDaemon, RawDirectory, RawFilters, RawObjectLock, RawS3,
-    RawSigning, RawStream, RawWorkspace,
+    RawAkSk, RawAlerts, RawCredentials, RawDaemon, RawDirectory, RawEcsAgency, RawFilters, RawObjectLock,
+    RawS3, RawSigning, RawStream, RawToken, RawWorkspace,
 };
 use super::super::tree::KeyPath;
 use super::{Files, example_file};
@@ -32,7 +32,7 @@ fn every_key_that_is_not_set_in_the_example_can_be_set() {
     };
     let text: Vec<_> = example_file().lines().map(uncomment).collect();
     let config = files.load(&text.join("\n")).unwrap();
-    assert_eq!(config.stores.len(), 2);
+    assert_eq!((config.stores.len(), config.sources.len()), (2, 3));
     assert!(config.signing.as_ref().is_some_and(|signing| signing.allowed_signers_file.is_some()));
     assert!(config.effective_toml().contains("kms_key_id = \"alias/archive\""));
 }
@@ -73,10 +73,12 @@ fn last_line<'a>(text: &'a str, line: &str) -> &'a str {
 #[test]
 fn every_known_key_is_in_the_example() {
     let text = example_file();
-    let sections: [&[&str]; 9] = [
+    let sections: [&[&str]; 11] = [
         RawDaemon::KEYS,
         RawWorkspace::KEYS,
         RawAkSk::KEYS,
+        RawEcsAgency::KEYS,
+        RawToken::KEYS,
         RawS3::KEYS,
         RawDirectory::KEYS,
         RawStream::KEYS,

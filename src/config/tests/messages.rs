@@ -11,7 +11,6 @@ fn every_missing_key_is_told_at_its_section() {
     for (section, key, said) in [
         ("sources.hq", "kind", "say which kind it is"),
         ("sources.hq", "region", "the region is a part of what a stream is, even with an endpoint given"),
-        ("sources.hq", "project_id", "name the Workspace project"),
         ("sources.hq.credentials", "kind", "say which kind it is"),
         ("sources.hq.credentials", "access_key_file", "name the file with the access key's id"),
         ("sources.hq.credentials", "secret_key_file", "name the file with the secret key"),

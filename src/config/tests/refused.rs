@@ -46,25 +46,7 @@ const DAEMON: &[Refused] = &[
     ),
 ];
 
-const LATER: &[Refused] = &[
-    (
-        "sources.hq.credentials",
-        "kind = \"token\"",
-        "= \"token\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
-    ),
-    (
-        "sources.hq.credentials",
-        "kind = \"ecs-agency\"",
-        "= \"ecs-agency\": IAM tokens and ECS agencies come in a later version; use kind = \"aksk\"",
-    ),
-];
-
 #[test]
 fn every_wrong_value_of_the_daemon_is_told() {
     check(DAEMON);
-}
-
-#[test]
-fn every_key_of_a_later_version_is_told_as_such() {
-    check(LATER);
 }

@@ -36,6 +36,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     endpoint = "https://workspace.ap-southeast-3.myhuaweicloud.com"
     first_byte_timeout = "2m"
     horizon = "30d"
+    iam_endpoint = "https://iam.ap-southeast-3.myhuaweicloud.com"
     kind = "huaweicloud-workspace"
     max_body = "5GiB"
     past_horizon = "try"

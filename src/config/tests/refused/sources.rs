@@ -69,7 +69,13 @@ const REFUSED: &[Refused] = &[
         "= \"/nowhere/ca.pem\": cannot read it: No such file or directory (os error 2); name a file that the daemon's \
          user can read",
     ),
-    ("sources.hq.credentials", "kind = \"ak\"", "= \"ak\": must be \"aksk\""),
+    ("sources.hq.credentials", "kind = \"ak\"", "= \"ak\": must be \"aksk\" or \"ecs-agency\" or \"token\""),
+    (
+        "sources.hq",
+        "iam_endpoint = \"http://iam.example.com\"",
+        "= \"http://iam.example.com\": cleartext http:// is allowed to this machine only (127.0.0.0/8, ::1, localhost); \
+         use https://",
+    ),
     (
         "sources.hq.credentials",
         "secret_key_file = \"hunter2\"",

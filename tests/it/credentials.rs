@@ -1,0 +1,170 @@
+//! Every way to be let in: keys that change under the daemon, keys of the machine's agency, tokens; and a project that is
+//! found by its region.
+
+use std::time::Duration;
+
+use connvault_sim::{Builder, Endpoint, Fault, Key, Metadata, Rule};
+
+use crate::support::vault::{ACCESS_KEY, Place, Vault, WINDOWS, text};
+
+/// A vault whose source has these credentials, and whose project is left out where `project` says so.
+async fn with(adjust: impl FnOnce(Builder) -> Builder, credentials: &str, project: bool) -> Vault {
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), adjust).await;
+    let (dir, sim) = (vault.dir.path().display().to_string(), vault.sim.endpoint());
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (before, rest) = config.split_once("[sources.hq.credentials]\n").unwrap();
+    let (_, after) = rest.split_once("[signing]").unwrap();
+    let credentials = credentials.replace("{dir}", &dir).replace("{sim}", &sim);
+    let mut text = format!(
+        "{before}iam_endpoint = \"{sim}\"\n[sources.hq.credentials]\n{credentials}\n[signing]{after}"
+    );
+    if !project {
+        text = text.replace(&format!("project_id = \"{}\"\n", vault.sim.project_id()), "");
+    }
+    std::fs::write(vault.path("config.toml"), text).unwrap();
+    vault.secret("password", "correct horse\n");
+    vault
+}
+
+const AGENCY: &str = "kind = \"ecs-agency\"\nmetadata_endpoint = \"{sim}\"\n";
+const TOKEN: &str =
+    "kind = \"token\"\ndomain = \"acme\"\nuser = \"vault\"\npassword_file = \"{dir}/password\"\n";
+const KEYS: &str =
+    "kind = \"aksk\"\naccess_key_file = \"{dir}/source-ak\"\nsecret_key_file = \"{dir}/source-sk\"\n";
+
+fn user(sim: Builder) -> Builder {
+    sim.iam_user("acme", "vault", "correct horse")
+}
+
+async fn archived(vault: &Vault) -> String {
+    let log = text(&vault.once().await.stderr);
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    for secret in ["correct horse", "sim-agency-secret", "sim-agency-token", "MIIsim"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_the_agency_come_from_either_generation_of_the_metadata_service_and_once() {
+    for generation in [Metadata::WithoutTokens, Metadata::WithTokens] {
+        let vault = with(|sim| sim.metadata(generation), AGENCY, true).await;
+        archived(&vault).await;
+        assert_eq!(vault.sim.security_keys_issued(), 1, "{generation:?}: one flight for all windows");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_the_agency_are_fetched_anew_before_they_run_out() {
+    let short = |sim: Builder| {
+        sim.metadata(Metadata::WithTokens).security_key_validity(Duration::from_secs(2)).task_polls(2)
+    };
+    let vault = with(short, AGENCY, true).await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let slow = config.replace("requests_per_second = 1000", "requests_per_second = 5");
+    std::fs::write(vault.path("config.toml"), slow).unwrap();
+    archived(&vault).await;
+    assert!(vault.sim.security_keys_issued() > 1);
+    let refused = vault.sim.requests().iter().filter(|request| request.status == Some(401)).count();
+    assert_eq!(refused, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_metadata_service_it_is_said_what_lacks() {
+    let vault = with(|sim| sim, AGENCY, true).await;
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("give the ECS an agency"), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_once_and_sent_instead_of_a_signature() {
+    let vault = with(user, TOKEN, true).await;
+    archived(&vault).await;
+    assert_eq!(vault.sim.tokens_issued(), 1);
+    assert!(vault.sim.requests().iter().all(|request| request.access_key.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_replaced_once_for_all_windows() {
+    let vault = with(user, TOKEN, true).await;
+    let refused = Fault::Status { code: 401, error_code: "APIGW.0307".into(), retry_after: None };
+    vault.sim.faults().add(Rule::new(refused).on(Endpoint::Export).times(1));
+    archived(&vault).await;
+    assert_eq!(vault.sim.tokens_issued(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_run_out_are_renewed_in_good_time() {
+    let vault = with(|sim| user(sim).token_validity(Duration::from_secs(2)), TOKEN, true).await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let slow = config.replace("requests_per_second = 1000", "requests_per_second = 5");
+    std::fs::write(vault.path("config.toml"), slow).unwrap();
+    archived(&vault).await;
+    assert!(vault.sim.tokens_issued() > 1);
+    assert!(vault.sim.requests().iter().all(|request| request.status != Some(401)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_said_and_never_shown() {
+    let vault = with(user, TOKEN, true).await;
+    vault.secret("password", "battery staple");
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let log = text(&output.stderr);
+    assert!(log.contains("The username or password is wrong") && !log.contains("battery"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_left_out_is_found_by_its_region_once_and_for_all() {
+    let agency = |sim: Builder| sim.metadata(Metadata::WithTokens);
+    let ways = [
+        with(|sim| sim, KEYS, false).await,
+        with(user, TOKEN, false).await,
+        with(agency, AGENCY, false).await,
+    ];
+    for vault in ways {
+        let log = archived(&vault).await;
+        assert!(log.contains("project found by its region"), "{log}");
+        assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 1);
+        // The stream says which project it is of: nobody is asked again.
+        vault.once().await;
+        assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_without_a_project_is_told_before_anything_is_written() {
+    let vault = with(|sim| sim.region("elsewhere"), KEYS, false).await;
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let log = text(&output.stderr);
+    assert!(
+        log.contains("sources.hq.project_id: ") && log.contains("knows no project of region sim"),
+        "{log}"
+    );
+    assert!(!vault.path("archive/logins").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_replaced_and_revoked_during_a_run_costs_no_window_and_no_restart() {
+    let vault = Vault::in_directory().await;
+    vault.configure_with("requests_per_second = 10\n", "");
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    std::fs::write(vault.path("config.toml"), config.replacen("requests_per_second = 1000\n", "", 1))
+        .unwrap();
+    let mut daemon = vault.daemon();
+    vault.until(|| vault.sim.request_count(Endpoint::Export) >= 2).await;
+    // As an operator does it: the new key first, then the files, then the end of the old key.
+    vault.sim.keys().add(Key::permanent("NEWACCESSKEY", "new-secret"));
+    vault.secret("source-ak", "NEWACCESSKEY");
+    vault.secret("source-sk", "new-secret");
+    assert!(vault.sim.keys().revoke(ACCESS_KEY));
+    vault.until_archived(&mut daemon).await;
+    drop(daemon);
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    let requests = vault.sim.requests();
+    assert!(requests.iter().any(|request| request.access_key.as_deref() == Some("NEWACCESSKEY")));
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(!status.contains("parked until") && !status.contains("held up"), "{status}");
+}
