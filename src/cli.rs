@@ -4,6 +4,7 @@
 //! error. Each command ends with an [`Exit`].
 
 mod backfill;
+mod check;
 mod gaps;
 mod ledger_view;
 mod output;
@@ -26,7 +27,7 @@ use crate::app::compose::Injected;
 use crate::app::daemon;
 use crate::app::observer::NoObserver;
 use crate::app::start_error::StartError;
-use crate::config::{Config, Secrets};
+use crate::config::{Config, ConfigError, Secrets};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
@@ -87,6 +88,8 @@ enum Command {
     Verify(verify::Asked),
     /// Make a lost or damaged ledger anew from the logs in the stores; exit 3 if one of them does not verify
     Rebuild(rebuild::Asked),
+    /// Try everything that the daemon will need, and say what to do about what does not work; exit 1 if anything does not
+    Check,
     /// Show the configuration in force, secrets left out
     Config,
     /// Print a completion script
@@ -166,6 +169,7 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
             verify::run(|| load(&global, Secrets::of_stores), injected, &asked, global.json, bars).await
         }
         Command::Rebuild(asked) => rebuild::run(&config()?, injected, &asked, global.json, bars).await,
+        Command::Check => check::run(read(&global, Secrets::unread), injected, global.json).await,
         Command::Config => {
             let config = config()?;
             if global.json {
@@ -197,10 +201,14 @@ fn default_level(command: &Command) -> &'static str {
 }
 
 fn load(global: &Global, secrets: fn(Option<&Path>) -> Secrets<'_>) -> Result<Config, CliError> {
+    read(global, secrets).map_err(|e| CliError::new(Exit::Usage, e.to_string()))
+}
+
+/// Reads the configuration with the secrets that `secrets` makes of systemd's directory.
+fn read(global: &Global, secrets: fn(Option<&Path>) -> Secrets<'_>) -> Result<Config, ConfigError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     // A variable that is no text cannot be one of ours.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     Config::load(&global.config, environment, secrets(credentials.as_deref()))
-        .map_err(|e| CliError::new(Exit::Usage, e.to_string()))
 }

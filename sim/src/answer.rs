@@ -46,6 +46,11 @@ impl Answer {
         Self { status, headers: vec![(header::CONTENT_TYPE, content_type.to_owned())], payload }
     }
 
+    /// A status, and not a word.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self::new(status, "text/plain", Payload::Whole(Bytes::new()))
+    }
+
     pub(crate) fn json(status: StatusCode, value: &Value) -> Self {
         let body = Payload::Whole(value.to_string().into());
         Self::new(status, "application/json", body)

@@ -57,10 +57,10 @@ pub(crate) fn page(rows: u64, selection: &Selection, offset: u64, limit: u64) ->
     (offset..end).map(|n| record(n, selection)).collect()
 }
 
-/// How many rows there are: none where the bounds leave no room between them.
+/// How many rows there are: none where no whole second lies strictly between the bounds.
 pub(crate) fn rows_within(rows: u64, selection: &Selection) -> u64 {
     match selection.window {
-        Some((start, end)) if start == end => 0,
+        Some((start, end)) if end.duration_since(start).as_secs() < 2 => 0,
         _ => rows,
     }
 }
@@ -71,7 +71,7 @@ fn record(n: u64, selection: &Selection) -> Record {
         Some((start, end)) => (start, end.duration_since(start).as_secs()),
         None => (Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_454), 86_400),
     };
-    // Bounds are whole minutes, so that there is at least one whole second strictly between them.
+    // Bounds are whole seconds, and there are rows only where at least one lies strictly between them.
     let offset = 1 + template.cast_signed() * (seconds - 1).max(1) / TEMPLATES.cast_signed();
     let mut record = seed::record(start + SignedDuration::from_secs(offset), template);
     record.transaction_id = transaction_id(n);

@@ -112,6 +112,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Reads the name that [`Endpoint`] is shown under: a fault script's, such as `create-task`.
 impl FromStr for Endpoint {
     type Err = String;
 
@@ -121,5 +122,27 @@ impl FromStr for Endpoint {
             let names: Vec<_> = Self::NAMES.iter().map(|(_, name)| *name).collect();
             format!("no endpoint is called `{text}`: {}", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_is_read_by_the_name_that_it_is_shown_under() {
+        for (endpoint, name) in Endpoint::NAMES {
+            assert_eq!((endpoint.to_string().as_str(), name.parse()), (name, Ok(endpoint)));
+        }
+    }
+
+    #[test]
+    fn deleting_is_not_taken_for_a_task_of_that_name() {
+        let of = |path: &str| Target::of_path(path);
+        assert_eq!(of("/v2/p/export-tasks/batch-delete").endpoint, Endpoint::DeleteTasks);
+        let download = of("/v2/p/export-tasks/t/download");
+        assert_eq!((download.endpoint, download.task.as_deref()), (Endpoint::Download, Some("t")));
+        assert_eq!(of("/v2/p/export-tasks/t").endpoint, Endpoint::Unknown);
+        assert_eq!(of("/v3/p/export-tasks").endpoint, Endpoint::Unknown);
     }
 }

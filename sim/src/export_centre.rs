@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, Payload},
     bulk,
     connections::{Failure, extension, rendered, select},
+    instant,
     records::Record,
     selection::{BadRequest, Page, Selection, parameter},
     server::Shared,
@@ -56,9 +57,9 @@ fn within_horizon(shared: &Shared, selection: &Selection, now: Timestamp) -> Res
     };
     let fits = |at: Timestamp| oldest <= at && at <= newest;
     match selection.window {
-        Some((start, end)) if !fits(start) || !fits(end) => {
-            Err(BadRequest("start_time and end_time must lie within the last 30 days".to_owned()))
-        }
+        Some((start, end)) if !fits(start) || !fits(end) => Err(BadRequest(
+            "start_time and end_time must lie within the time for which records are kept".to_owned(),
+        )),
         _ => Ok(()),
     }
 }
@@ -82,14 +83,14 @@ impl Rtt {
 }
 
 /// The list of tasks.
-pub(crate) fn list(shared: &Shared, pairs: &[(String, String)]) -> Result<Answer, Failure> {
+pub(crate) fn list(shared: &Shared, pairs: &[(String, String)], now: Timestamp) -> Result<Answer, Failure> {
     let Page { offset, limit } = Page::read(pairs)?;
     if limit == 0 {
         return Err(BadRequest("limit must be 1 to 100".to_owned()).into());
     }
     let downloaded = match parameter(pairs, "is_download") {
-        None | Some("false" | "False") => false,
-        Some("true" | "True") => true,
+        None | Some("false") => false,
+        Some("true") => true,
         Some(_) => return Err(BadRequest("is_download must be true or false".to_owned()).into()),
     };
     if parameter(pairs, "sort_field").is_some_and(|field| field != "create_time") {
@@ -103,6 +104,7 @@ pub(crate) fn list(shared: &Shared, pairs: &[(String, String)]) -> Result<Answer
     let (id, name) = (parameter(pairs, "task_id"), parameter(pairs, "file_name"));
     let status = parameter(pairs, "status");
     let mut items = shared.tasks.list(
+        now,
         |task| {
             task.downloaded == downloaded
                 && id.is_none_or(|id| task.id == id)
@@ -125,16 +127,15 @@ pub(crate) fn list(shared: &Shared, pairs: &[(String, String)]) -> Result<Answer
 
 fn item(entry: &Entry) -> Value {
     let task = &entry.task;
-    let created = task.created.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let mut item = json!({
         "task_id": task.id,
         "file_name": task.file_name,
         "status": task.status.name(),
-        "create_time": created,
+        "create_time": instant::millis(task.created),
         "is_download": task.downloaded,
     });
-    if task.status != TaskStatus::Creating {
-        item["end_time"] = json!(created);
+    if let Some(finished) = entry.finished {
+        item["end_time"] = json!(instant::millis(finished));
     }
     if let (TaskStatus::Fail, Fate::Fail { error_code, reason }) = (task.status, &entry.fate) {
         item["error_code"] = json!(error_code);

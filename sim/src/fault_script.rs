@@ -16,8 +16,8 @@ impl fmt::Display for BadFaultScript {
 
 impl Error for BadFaultScript {}
 
-/// Reads for example `export:status=503x3`, `query:throttle=5`, `any:drop`. The endpoint is `export`, `query`,
-/// `unknown` or `any`; without `xTIMES` the rule is never spent.
+/// Reads for example `export:status=503x3`, `create-task:throttle=5`, `any:drop`. The endpoint is `any`, or named as
+/// [`Endpoint`](crate::Endpoint) shows it; without `xTIMES` the rule is never spent.
 ///
 /// | fault | argument |
 /// |---|---|
@@ -104,6 +104,7 @@ mod tests {
     fn a_rule_is_read_from_text() {
         assert_eq!(rule("export:status=503x3"), Rule::new(Fault::status(503)).on(Endpoint::Export).times(3));
         assert_eq!(rule("any:drop"), Rule::new(Fault::DropConnection));
+        assert_eq!(rule("security-key:empty"), Rule::new(Fault::EmptyBody).on(Endpoint::SecurityKey));
         assert_eq!(
             rule("query:throttle-date=5x1"),
             Rule::new(Fault::Throttle { retry_after: Some(RetryAfter::HttpDate(5)) })

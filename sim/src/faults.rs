@@ -1,6 +1,7 @@
 //! Scripted faults: what shall go wrong, for which requests, how many times.
 //!
-//! Faults meet requests that were let in; one with a bad signature is refused and uses up no rule.
+//! Faults meet requests that were let in; one with a bad signature is refused and uses up no rule. Operations that
+//! nobody signs (tokens, and a machine's metadata) let everybody in.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -23,7 +24,8 @@ pub enum RetryAfter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of the API.
+    /// An error of the API. With 4xx (save 408) the gateway refuses, and nothing is done; with any other status the
+    /// operation is done and its answer lost, so that a task is created, and a download counts.
     Status {
         /// HTTP status.
         code: u16,
@@ -32,7 +34,7 @@ pub enum Fault {
         /// Sent when given.
         retry_after: Option<RetryAfter>,
     },
-    /// 429 with `APIGW.0308`.
+    /// 429 with `APIGW.0308`; nothing is done.
     Throttle {
         /// Sent when given.
         retry_after: Option<RetryAfter>,
@@ -69,7 +71,8 @@ pub enum Fault {
     WrongContentType,
     /// The connection is closed without an answer.
     DropConnection,
-    /// A well-formed answer that silently lacks the last so many records (and counts that many less).
+    /// A well-formed answer that silently lacks the last so many records (and counts that many less). A task's file
+    /// lacks what its creation left out; only bulk rows are made, and left out, by its download.
     OmitRecords {
         /// How many are missing.
         records: u64,
@@ -86,6 +89,15 @@ impl Fault {
             _ => format!("WKS.00000{code}"),
         };
         Self::Status { code, error_code, retry_after: None }
+    }
+
+    /// Whether the operation is not done at all.
+    pub(crate) fn forestalls(&self) -> bool {
+        match self {
+            Self::Throttle { .. } => true,
+            Self::Status { code, .. } => (400..500).contains(code) && *code != 408,
+            _ => false,
+        }
     }
 }
 

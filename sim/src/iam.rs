@@ -17,7 +17,7 @@ pub(crate) const AUTH_TOKEN: &str = "x-auth-token";
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// A user of the identity service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) domain: String,
     pub(crate) name: String,

@@ -1,4 +1,5 @@
-//! The three ways the API writes an instant, all UTC: the signing date, the query's minutes, a record's seconds.
+//! The ways the API writes an instant, all UTC: the signing date, the minutes and seconds of bounds, a record's
+//! seconds, a task's milliseconds, a token's microseconds.
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
@@ -33,6 +34,11 @@ pub(crate) fn signing_date(at: Timestamp) -> String {
 /// Reads `YYYY-MM-DDTHH:MM:SSZ`, the form of the v3 export's `start_time` and `end_time`.
 pub(crate) fn parse_second(text: &str) -> Option<Timestamp> {
     parse(SECOND, text)
+}
+
+/// Writes `YYYY-MM-DDTHH:MM:SS.fffZ`, the form of the export centre.
+pub(crate) fn millis(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Writes `YYYY-MM-DDTHH:MM:SS.ffffffZ`, the form of the identity and metadata services.
@@ -77,5 +83,7 @@ mod tests {
         let at = parse_signing_date("20261123T120000Z").unwrap();
         assert_eq!(signing_date(at), "20261123T120000Z");
         assert_eq!(second(at), "2026-11-23T12:00:00Z");
+        assert_eq!(millis(at), "2026-11-23T12:00:00.000Z");
+        assert_eq!(micros(at), "2026-11-23T12:00:00.000000Z");
     }
 }

@@ -1,11 +1,15 @@
 //! The Workspace API over real HTTP, for tests, examples and benches.
 //!
 //! A [`Simulator`] listens on a loopback port and answers the operations on connection records: the v2 export (a
-//! file in the body), the v3 export (a task in the export centre) and the query (JSON pages); and what stands
-//! beside them: the identity service ([`Builder::iam_user`]) and a machine's metadata ([`Metadata`]). It checks every request's signature itself, from a
-//! reading of the vendor's rules that shares nothing with the daemon's signer, so that a mistake on one side
-//! shows. What the vendor leaves undocumented is a switch here ([`Bounds`], [`Format`], the content type), and
-//! what goes wrong in the field is a [`Fault`] that a test can script.
+//! file in the body), the v3 export (a task in the export centre, whose [`Fate`] a test decides) and the query (JSON
+//! pages). Beside them, on the same port, stand the identity service, which gives tokens to whoever knows a password
+//! ([`Builder::iam_user`]), and the metadata service of a virtual machine, which gives temporary keys to whoever asks
+//! ([`Metadata`]). The v2 export can be withdrawn while a client works with it ([`Withdrawal`]).
+//!
+//! The simulator checks every request's signature itself, from a reading of the vendor's rules that shares nothing
+//! with the daemon's signer, so that a mistake on one side shows. What the vendor leaves undocumented is a switch
+//! here ([`Bounds`], [`Format`], the content type), and what goes wrong in the field is a [`Fault`] that a test can
+//! script.
 //!
 //! ```no_run
 //! # async fn demo() -> std::io::Result<()> {
@@ -24,6 +28,7 @@
 #![warn(missing_docs)]
 
 mod answer;
+mod builder;
 mod bulk;
 mod connections;
 mod endpoint;
@@ -48,6 +53,7 @@ mod uri;
 mod wire;
 mod withdrawal;
 
+pub use builder::{Builder, DEFAULT_PROJECT_ID};
 pub use endpoint::Endpoint;
 pub use fault_script::BadFaultScript;
 pub use faults::{Fault, Faults, RetryAfter, Rule};
@@ -59,6 +65,6 @@ pub use render::Format;
 pub use request_log::LoggedRequest;
 pub use selection::{Bounds, Language};
 pub use server::Clock;
-pub use simulator::{Builder, DEFAULT_PROJECT_ID, Simulator};
+pub use simulator::Simulator;
 pub use tasks::{Fate, Task, TaskStatus, Tasks};
 pub use withdrawal::Withdrawal;

@@ -202,7 +202,11 @@ impl Arrival<'_> {
     /// The answer to a request that was let in, as the fault it meets leaves it.
     async fn answer_or_fault(&self, shared: &Shared, wire: Wire, body: &[u8]) -> (Answer, Option<Fault>) {
         let fault = shared.faults.take(self.target.endpoint, self.query);
-        let answer = self.answer(shared, fault.as_ref(), body).await;
+        let answer = match &fault {
+            // What the answer would have been does not show.
+            Some(fault) if fault.forestalls() => Answer::empty(StatusCode::OK),
+            _ => self.answer(shared, fault.as_ref(), body).await,
+        };
         let Some(fault) = fault else {
             return (answer, None);
         };
@@ -220,7 +224,7 @@ impl Arrival<'_> {
         match (endpoint, &self.target.project) {
             (Endpoint::IamTokens, _) => shared.iam.log_in(body, self.now),
             (Endpoint::IamProjects, _) => shared.iam.projects(parameter(self.query, "name")),
-            (Endpoint::MetadataToken, _) => shared.metadata.token(self.headers),
+            (Endpoint::MetadataToken, _) => shared.metadata.token(self.headers, self.now),
             (Endpoint::SecurityKey, _) => shared.metadata.security_key(self.headers, &shared.keys, self.now),
             (_, Some(project)) if *project != shared.project_id => {
                 self.refuse(StatusCode::NOT_FOUND, "WKS.00000404", "the project does not exist")
@@ -243,7 +247,7 @@ impl Arrival<'_> {
         let answer = match self.target.endpoint {
             Endpoint::Query => connections::query(shared, query, now, omitted),
             Endpoint::CreateTask => export_centre::create(shared, query, now, omitted).await,
-            Endpoint::ListTasks => export_centre::list(shared, query),
+            Endpoint::ListTasks => export_centre::list(shared, query, now),
             Endpoint::DeleteTasks => export_centre::delete(shared, body),
             Endpoint::Download => {
                 let task = self.target.task.as_deref().unwrap_or_default();

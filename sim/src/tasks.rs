@@ -83,6 +83,8 @@ pub(crate) struct Entry {
     pub(crate) fate: Fate,
     /// In so many lists it is still being made.
     polls_left: u32,
+    /// Since when it has its fate.
+    pub(crate) finished: Option<Timestamp>,
     /// The file; none where it is made while it is sent.
     pub(crate) file: Option<Bytes>,
     /// The parameters that it was asked for with.
@@ -104,6 +106,8 @@ struct State {
     entries: Vec<Entry>,
     fates: VecDeque<Fate>,
     created: u64,
+    /// How many of somebody else's were put there.
+    foreign: u64,
 }
 
 /// The export centre's tasks.
@@ -129,7 +133,9 @@ impl Tasks {
     /// Puts a finished task of somebody else there; says its id.
     pub fn put_foreign(&self, file_name: &str, created: Timestamp) -> String {
         let mut state = self.state();
-        let id = id_of(u64::MAX - state.entries.len() as u64);
+        state.foreign += 1;
+        // Counted from the other end: no task has the id of another, not even of one that is gone.
+        let id = id_of(u64::MAX - state.foreign);
         let task = Task {
             id: id.clone(),
             file_name: file_name.to_owned(),
@@ -140,7 +146,8 @@ impl Tasks {
             end_time: None,
         };
         let file = Some(Bytes::from_static(b"somebody else's"));
-        state.entries.push(Entry { task, fate: Fate::Success, polls_left: 0, file, pairs: Vec::new() });
+        let (fate, finished) = (Fate::Success, Some(created));
+        state.entries.push(Entry { task, fate, polls_left: 0, finished, file, pairs: Vec::new() });
         id
     }
 
@@ -161,12 +168,18 @@ impl Tasks {
         };
         let fate = state.fates.pop_front().unwrap_or(Fate::Success);
         let Order { polls: polls_left, file, pairs, .. } = order;
-        state.entries.push(Entry { task, fate, polls_left, file, pairs });
+        state.entries.push(Entry { task, fate, polls_left, finished: None, file, pairs });
         id
     }
 
-    /// A list is made: of each task that `shown` lets in, `item`. A task that is shown gets on by it.
-    pub(crate) fn list<T>(&self, shown: impl Fn(&Task) -> bool, item: impl Fn(&Entry) -> T) -> Vec<T> {
+    /// A list is made: of each task that `shown` lets in, `item`. A task gets on by being looked at, whichever page
+    /// it is on, and whatever status the list is about.
+    pub(crate) fn list<T>(
+        &self,
+        now: Timestamp,
+        shown: impl Fn(&Task) -> bool,
+        item: impl Fn(&Entry) -> T,
+    ) -> Vec<T> {
         let mut state = self.state();
         let mut items = Vec::new();
         let mut vanished = Vec::new();
@@ -182,6 +195,7 @@ impl Tasks {
                     continue;
                 } else {
                     entry.task.status = entry.fate.status();
+                    entry.finished = (entry.task.status != TaskStatus::Creating).then_some(now);
                 }
             }
             items.push(item(entry));

@@ -1,6 +1,9 @@
 //! The end of the v2 export: from some moment on, the gateway does not know it any more.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use axum::http::StatusCode;
 
@@ -20,6 +23,27 @@ pub enum Withdrawal {
     Gone,
     /// 404 with a page of HTML.
     Proxy404,
+}
+
+impl Withdrawal {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("not-found", Self::NotFound),
+        ("no-such-api", Self::NoSuchApi),
+        ("not-allowed", Self::NotAllowed),
+        ("gone", Self::Gone),
+        ("proxy-404", Self::Proxy404),
+    ];
+}
+
+impl FromStr for Withdrawal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, how)| *how)
+            .ok_or_else(|| format!("one of {}", Self::NAMES.map(|(name, _)| name).join(", ")))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +82,7 @@ impl Withdrawal {
                 let message = "The request method is not supported";
                 Answer::error(StatusCode::METHOD_NOT_ALLOWED, "APIGW.0106", message, request_id)
             }
-            Self::Gone => Answer::new(StatusCode::GONE, "text/plain", Payload::Whole("".into())),
+            Self::Gone => Answer::empty(StatusCode::GONE),
             Self::Proxy404 => {
                 let page = "<html><body><h1>404 Not Found</h1></body></html>";
                 Answer::new(StatusCode::NOT_FOUND, "text/html", Payload::Whole(page.into()))

@@ -2,6 +2,7 @@
 
 pub mod cron;
 pub mod directory_store;
+pub mod disk;
 pub mod heartbeat;
 pub mod http;
 pub mod inspect;

@@ -20,6 +20,7 @@ mod list;
 mod lock;
 mod prove;
 mod put;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::errors::{Place, Trouble};
+pub use self::survey::{BucketSurvey, Deleting, Property};
 use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};

@@ -13,10 +13,11 @@ use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceC
 use crate::adapters::workspace::export_v2::WorkspaceV2;
 use crate::adapters::workspace::export_v3::{V3Parts, WorkspaceV3};
 use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
+use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
-    AkSk, Config, CreateOnlyMode, Credentials, ReadbackMode, S3Store as S3Config, Source, Sse,
-    Store as StoreConfig, Stream as StreamConfig, TokenUser,
+    AkSk, Config, CreateOnlyMode, Credentials, DirectoryStore as DirectoryConfig, ReadbackMode,
+    S3Store as S3Config, Source, Sse, Store as StoreConfig, Stream as StreamConfig, TokenUser,
 };
 use crate::domain::calendar::Calendar;
 use crate::domain::export::ApiChoice;
@@ -131,6 +132,14 @@ pub fn sources(
     config.sources.iter().map(open).collect()
 }
 
+/// A source, to be asked for one thing at a time.
+///
+/// # Errors
+/// When it cannot be set up, in words.
+pub fn probe(source: &Source, injected: &Injected) -> Result<SourceProbe, String> {
+    project(source, &injected.clock).map(|project| SourceProbe::of(&project))
+}
+
 fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
     let id = source.project_id.as_ref().ok_or("its project_id is not known")?;
     let settings = WorkspaceSettings {
@@ -209,7 +218,7 @@ pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartEr
         let failed = |e: String| StartError::config(format!("stores.{name}: {e}"));
         let (store, readback, lock): (Arc<dyn ObjectStore>, _, _) = match store {
             StoreConfig::Directory(store) => {
-                (Arc::new(DirectoryStore::new(&store.path)), store.readback, LockPolicy::default())
+                (Arc::new(directory(store)), store.readback, LockPolicy::default())
             }
             StoreConfig::S3(store) => {
                 (Arc::new(bucket(store).map_err(failed)?), store.readback, lock_policy(store))
@@ -232,7 +241,16 @@ fn lock_policy(store: &S3Config) -> LockPolicy {
     LockPolicy { retain, legal_hold: store.legal_hold }
 }
 
-fn bucket(store: &S3Config) -> Result<S3Store, String> {
+/// A directory as a store.
+pub fn directory(store: &DirectoryConfig) -> DirectoryStore {
+    DirectoryStore::new(&store.path)
+}
+
+/// A bucket as a store.
+///
+/// # Errors
+/// When it cannot be set up, in words.
+pub fn bucket(store: &S3Config) -> Result<S3Store, String> {
     let keys = access_keys(&store.credentials)?;
     let settings = S3Settings {
         bucket: store.bucket.as_str().to_owned(),

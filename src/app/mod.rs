@@ -2,6 +2,7 @@
 
 pub mod archive_window;
 pub mod attest;
+pub mod check;
 pub mod compose;
 mod counting;
 pub mod daemon;

@@ -46,6 +46,11 @@ impl Secrets<'_> {
         Secrets { credentials, needed: Needed::OfStores }
     }
 
+    /// None is read, whether it is there or not: each is looked at by itself.
+    pub fn unread(credentials: Option<&Path>) -> Secrets<'_> {
+        Secrets { credentials, needed: Needed::None }
+    }
+
     /// For a section that is none of a store.
     pub(super) fn unless_of_stores(self) -> Self {
         match self.needed {

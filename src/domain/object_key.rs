@@ -43,10 +43,15 @@ impl ObjectKey {
         }
     }
 
-    /// The key that a store's create-only behaviour is found out with. It stays, is overwritten at will, and is
-    /// the only key outside the streams' folders.
+    /// The key that a store's create-only behaviour is found out with. It stays, is overwritten at will, and beside
+    /// [`Self::check`] is the only key outside the streams' folders.
     pub fn probe() -> Self {
         Self(".connvault/create-only-probe".to_owned())
+    }
+
+    /// The key that `check` puts an object under to see whether it can be deleted. It stays only where it cannot.
+    pub fn check() -> Self {
+        Self(".connvault/delete-check".to_owned())
     }
 
     /// The key as text.

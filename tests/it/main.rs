@@ -2,6 +2,7 @@
 
 mod architecture;
 mod auditor;
+mod check;
 mod cli;
 mod counts;
 mod crash;
@@ -14,6 +15,7 @@ mod export_tasks;
 mod fixtures;
 mod horizon;
 mod ledger_conformance;
+mod official_client;
 mod onlookers;
 mod protocol;
 mod rebuild;

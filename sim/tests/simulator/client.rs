@@ -1,10 +1,17 @@
 //! A small signing client, and a simulator whose clock stands still.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use connvault_sim::{Builder, DEFAULT_PROJECT_ID, Key, Record, Records, Simulator};
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, RequestBuilder, Response};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +24,30 @@ pub fn at(text: &str) -> Timestamp {
 /// A simulator at [`NOW`] with the example key.
 pub fn builder() -> Builder {
     Simulator::builder().clock(|| at(NOW))
+}
+
+/// A clock that stands at [`NOW`] until it is moved.
+#[derive(Clone)]
+pub struct Hand(Arc<AtomicI64>);
+
+impl Hand {
+    pub fn at_now() -> Self {
+        Self(Arc::new(AtomicI64::new(at(NOW).as_second())))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    pub fn forward(&self, by: SignedDuration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    /// As [`builder`], by this clock.
+    pub fn builder(&self) -> Builder {
+        let hand = self.clone();
+        Simulator::builder().clock(move || hand.now())
+    }
 }
 
 /// Three days of 40 records, the last of them half over at [`NOW`].
@@ -38,6 +69,14 @@ pub fn query_path() -> String {
     format!("/v2/{DEFAULT_PROJECT_ID}/connections/desktops")
 }
 
+pub fn create_path() -> String {
+    format!("/v3/{DEFAULT_PROJECT_ID}/desktops/connections/export")
+}
+
+pub fn tasks_path() -> String {
+    format!("/v2/{DEFAULT_PROJECT_ID}/export-tasks")
+}
+
 pub fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
@@ -55,30 +94,37 @@ pub fn query_string(parameters: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
+/// Asks without a proxy, and without a signature.
+pub fn unsigned() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// Signs as a client that gets everything right.
-pub struct Client<'a> {
-    sim: &'a Simulator,
+pub struct Client {
+    address: SocketAddr,
     http: reqwest::Client,
     pub key: Key,
     pub date: Timestamp,
     pub method: Method,
 }
 
-impl<'a> Client<'a> {
-    pub fn of(sim: &'a Simulator) -> Self {
-        Self {
-            sim,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            key: Key::example(),
-            date: at(NOW),
-            method: Method::GET,
-        }
+impl Client {
+    pub fn of(sim: &Simulator) -> Self {
+        Self::to(sim.address())
+    }
+
+    pub fn to(address: SocketAddr) -> Self {
+        Self { address, http: unsigned(), key: Key::example(), date: at(NOW), method: Method::GET }
     }
 
     /// `query` is signed in one form and sent in another only where a test wants so.
     pub fn request(&self, path: &str, signed_query: &str, sent_query: &str) -> RequestBuilder {
+        self.request_with(path, signed_query, sent_query, b"")
+    }
+
+    fn request_with(&self, path: &str, signed_query: &str, sent_query: &str, body: &[u8]) -> RequestBuilder {
         let date = self.date.strftime("%Y%m%dT%H%M%SZ").to_string();
-        let host = self.sim.address().to_string();
+        let host = self.address.to_string();
         let mut headers = vec![("host", host.as_str()), ("x-sdk-date", &date)];
         if let Some(token) = &self.key.security_token {
             headers.push(("x-security-token", token));
@@ -86,8 +132,8 @@ impl<'a> Client<'a> {
         let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
         let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let names = names.join(";");
-        let body = hex::encode(Sha256::digest(b""));
-        let canonical = format!("{}\n{path}/\n{signed_query}\n{lines}\n{names}\n{body}", self.method);
+        let digest = hex::encode(Sha256::digest(body));
+        let canonical = format!("{}\n{path}/\n{signed_query}\n{lines}\n{names}\n{digest}", self.method);
         let hash = hex::encode(Sha256::digest(canonical));
         let mut hmac = Hmac::<Sha256>::new_from_slice(self.key.secret.as_bytes()).unwrap();
         hmac.update(format!("SDK-HMAC-SHA256\n{date}\n{hash}").as_bytes());
@@ -98,7 +144,8 @@ impl<'a> Client<'a> {
         );
         let mut request = self
             .http
-            .request(self.method.clone(), format!("{}{path}?{sent_query}", self.sim.endpoint()))
+            .request(self.method.clone(), format!("http://{host}{path}?{sent_query}"))
+            .body(body.to_vec())
             .header("X-Sdk-Date", &date)
             .header("Authorization", authorization);
         if let Some(token) = &self.key.security_token {
@@ -110,6 +157,12 @@ impl<'a> Client<'a> {
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> reqwest::Result<Response> {
         let query = query_string(parameters);
         self.request(path, &query, &query).send().await
+    }
+
+    /// Whatever the client's method is.
+    pub async fn post(&self, path: &str, body: &str) -> Response {
+        let client = Self { method: Method::POST, http: self.http.clone(), key: self.key.clone(), ..*self };
+        client.request_with(path, "", "", body.as_bytes()).send().await.unwrap()
     }
 
     pub async fn export(&self, parameters: &[(&str, &str)]) -> reqwest::Result<Response> {

@@ -7,7 +7,7 @@ use crate::client::{Client, NOW, at, builder, error_of, export_path, query_path}
 
 const WRONG: (u16, &str) = (401, "APIGW.0301");
 
-async fn refused(client: &Client<'_>) -> (u16, String) {
+async fn refused(client: &Client) -> (u16, String) {
     client.refusal(&query_path(), &[("user_name", "a b+c")]).await
 }
 

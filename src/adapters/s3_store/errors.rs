@@ -78,6 +78,15 @@ impl Trouble {
         }
     }
 
+    /// The store's word for it, or the HTTP status.
+    pub(super) fn code(&self) -> String {
+        match self {
+            Self::Answered(answer) if answer.code.is_empty() => answer.status.to_string(),
+            Self::Answered(answer) => answer.code.clone(),
+            Self::NoAnswer(text) | Self::Unsendable(text) | Self::Unmakeable(text) => clean(text),
+        }
+    }
+
     /// Whether the store may have done what it was asked, and was not heard.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::NoAnswer(_))

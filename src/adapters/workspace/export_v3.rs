@@ -222,7 +222,8 @@ impl WorkspaceV3 {
             return Ok(());
         }
         let answer = SignedDuration::try_from(self.client.timeouts().first_byte).unwrap_or(GIVE_UP);
-        let birth = |task: &ExportTask| Birth::of(task.asked_at, self.client.clock_ahead(), answer, SLACK);
+        let ahead = self.client.clock_ahead().unwrap_or_default();
+        let birth = |task: &ExportTask| Birth::of(task.asked_at, ahead, answer, SLACK);
         let Some(from) = lost.iter().map(|task| birth(task).from).min() else { return Ok(()) };
         let mut standing = self.centre.created_since(from, trail).await?;
         let known = memory.tasks().await.map_err(not_remembered)?;

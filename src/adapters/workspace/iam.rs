@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::SettingsError;
-use super::client::{authorized, http_client, usable_host};
+use super::client::authorized;
 use super::credentials::{Authority, Credentials, CredentialsError, Renewable};
+use super::settings::{SettingsError, http_client, usable_host, without_user};
 use super::signer::{Request, query_text};
 use crate::adapters::remote_text::{cause, clean};
 use crate::domain::digest::Sha256;
@@ -110,7 +110,7 @@ impl Iam {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SettingsError> {
         let host =
-            usable_host(&endpoint).ok_or_else(|| SettingsError::BadEndpoint(endpoint.as_str().to_owned()))?;
+            usable_host(&endpoint).ok_or_else(|| SettingsError::BadEndpoint(without_user(&endpoint)))?;
         Ok(Self { http: http_client(&endpoint, ca_pem, connect)?, endpoint, host, clock })
     }
 

@@ -12,11 +12,14 @@ pub mod export_v2;
 pub mod export_v3;
 pub mod iam;
 mod pacer;
+pub mod probe;
 mod query;
 mod said;
 #[cfg(test)]
 mod scripted_server;
+mod settings;
 mod signer;
 mod skew;
 
-pub use client::{Project, SettingsError, Timeouts, WorkspaceSettings};
+pub use client::Project;
+pub use settings::{SettingsError, Timeouts, WorkspaceSettings};

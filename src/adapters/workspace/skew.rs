@@ -29,7 +29,7 @@ pub(super) struct Skew(Mutex<State>);
 struct State {
     warned: bool,
     /// By how much their clock was ahead of ours.
-    ahead: SignedDuration,
+    ahead: Option<SignedDuration>,
     /// By how much, and until when nothing is sent.
     stopped: Option<(SignedDuration, Instant)>,
 }
@@ -58,7 +58,7 @@ impl Skew {
     ) -> Result<(), Skewed> {
         let by = outside(theirs, sent, received);
         let mut state = self.state();
-        state.ahead = if theirs < sent { -by } else { by };
+        state.ahead = Some(if theirs < sent { -by } else { by });
         if by > NOTABLE && !state.warned {
             tracing::warn!(
                 host,
@@ -75,8 +75,8 @@ impl Skew {
         Ok(())
     }
 
-    /// By how much the source's clock was ahead of this machine's at its last answer; zero before the first.
-    pub(super) fn ahead(&self) -> SignedDuration {
+    /// By how much the source's clock was ahead of this machine's at its last answer; `None` before the first.
+    pub(super) fn ahead(&self) -> Option<SignedDuration> {
         self.state().ahead
     }
 

@@ -1,0 +1,108 @@
+//! What this machine gives: secret files, time zones, room on the disk, the signing key.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Check, Checks};
+use crate::adapters::disk::free_bytes;
+use crate::app::compose::Injected;
+use crate::app::signing;
+use crate::config::{Config, SecretFile, Store};
+
+/// Less room than this stops the daemon at the first larger export …
+const TOO_LITTLE: u64 = 100 << 20;
+/// … and less than this is worth a word.
+const LITTLE: u64 = 1 << 30;
+
+pub(super) fn check(config: &Config, injected: &Injected) -> Vec<Check> {
+    let mut checks = secrets(config);
+    checks.extend(zones(config));
+    checks.extend(signing(config, injected));
+    checks.extend(disks(config));
+    checks
+}
+
+/// Every secret file, by itself.
+fn secrets(config: &Config) -> Vec<Check> {
+    let mut checks = Checks::of("secrets");
+    let of_sources = config.sources.values().flat_map(|source| source.credentials.secrets());
+    let of_stores = config.stores.values().flat_map(|store| match store {
+        Store::S3(store) => store.credentials.secrets().collect::<Vec<_>>(),
+        Store::Directory(_) => Vec::new(),
+    });
+    let others = config.signing.iter().map(|signing| &signing.key).chain(&config.alerts.heartbeat_url);
+    let mut seen = BTreeSet::new();
+    for file in of_sources.chain(of_stores).chain(others).filter(|file| seen.insert(file.path())) {
+        secret(file, &mut checks);
+    }
+    checks.list
+}
+
+fn secret(file: &SecretFile, checks: &mut Checks) {
+    match file.read() {
+        Ok(_) => checks.ok("secret file", file.path().display().to_string()),
+        Err(error) => checks.failed(
+            "secret file",
+            error.to_string(),
+            "put the secret into that file, owned by the daemon's user, and chmod it to 600",
+        ),
+    }
+}
+
+fn zones(config: &Config) -> Vec<Check> {
+    let mut checks = Checks::of("streams");
+    let zones: BTreeSet<_> =
+        config.streams.values().filter_map(|stream| stream.timezone.iana_name()).collect();
+    for zone in zones {
+        // A zone that is not known is no configuration.
+        checks.ok("time zone", format!("{zone}, by the rules that this program brings along"));
+    }
+    checks.list
+}
+
+fn signing(config: &Config, injected: &Injected) -> Vec<Check> {
+    let mut checks = Checks::of("signing");
+    match signing::signing_key(config, injected.clock.now()) {
+        Ok(Some(key)) => checks.ok("key", key.fingerprint()),
+        Ok(None) => checks.note(
+            "key",
+            "there is none: logs are chained, and whoever can write to the store could write their ends anew",
+            "make one (ssh-keygen -t ed25519 -N '') and name it in [signing]",
+        ),
+        Err(error) => {
+            checks.failed(
+                "key",
+                error.to_string(),
+                "name an ed25519 key in OpenSSH's form, without a passphrase",
+            );
+        }
+    }
+    checks.list
+}
+
+fn disks(config: &Config) -> Vec<Check> {
+    let mut checks = Checks::of("disk");
+    disk(&config.daemon.state_dir, "state_dir", &mut checks);
+    for store in config.stores.values() {
+        if let Store::Directory(store) = store {
+            disk(&store.path, "directory store", &mut checks);
+        }
+    }
+    checks.list
+}
+
+fn disk(path: &Path, what: &'static str, checks: &mut Checks) {
+    // Before the first start the directory itself may be missing.
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let fix = "free some space there, or name a directory on a larger disk";
+    match free_bytes(there) {
+        Ok(free) if free < TOO_LITTLE => checks.failed(what, room(path, free), fix),
+        Ok(free) if free < LITTLE => checks.note(what, room(path, free), fix),
+        Ok(free) => checks.ok(what, room(path, free)),
+        Err(error) => checks.failed(what, format!("{}: {error}", path.display()), "make the directory"),
+    }
+}
+
+fn room(path: &Path, free: u64) -> String {
+    format!("{}: {} MiB free", path.display(), free >> 20)
+}

@@ -1,0 +1,55 @@
+//! `check`: a table of everything that was tried, with the fix beside each failure.
+
+use super::{CliError, output};
+use crate::adapters::sqlite_ledger::SqliteLedger;
+use crate::adapters::state_dir::ledger_path;
+use crate::app::check::{self, Check, Outcome};
+use crate::app::compose::Injected;
+use crate::config::{Config, ConfigError};
+use crate::domain::snapshot::Snapshot;
+use crate::exit_code::Exit;
+use crate::ports::ledger::Ledger;
+
+pub(super) async fn run(
+    config: Result<Config, ConfigError>,
+    injected: &Injected,
+    json: bool,
+) -> Result<Exit, CliError> {
+    let checks = check::check(config, known, injected).await;
+    // What was skipped was skipped for something that is told.
+    let well = checks.iter().all(|check| check.outcome != Outcome::Failed);
+    if json {
+        output::json(&serde_json::json!({ "ok": well, "checks": checks }))?;
+    } else {
+        output::text(&table(&checks))?;
+    }
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+/// What the ledger knows, if there is one that can be read.
+async fn known(config: &Config) -> Snapshot {
+    let ledger = SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await;
+    let Ok(Some(ledger)) = ledger else { return Snapshot::default() };
+    let snapshot = ledger.snapshot().await.unwrap_or_default();
+    ledger.close().await;
+    snapshot
+}
+
+fn table(checks: &[Check]) -> String {
+    let mut table = output::table(["of", "check", "result", "details", "what to do"]);
+    for check in checks {
+        table.add_row([
+            output::printable(&check.subject),
+            check.check.to_owned(),
+            check.outcome.as_str().to_owned(),
+            output::printable(&check.detail),
+            check.fix.as_deref().map(output::printable).unwrap_or_default(),
+        ]);
+    }
+    let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count() as u64;
+    let end = match failed {
+        0 => "all is well".to_owned(),
+        failed => format!("{} failed", output::count(failed, "check")),
+    };
+    format!("{}\n{end}\n", output::lines(&table))
+}

@@ -1,0 +1,162 @@
+//! `check`: everything is tried by itself, failures have their fix beside them, and nothing is left behind.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use connvault::adapters::system_clock::SystemClock;
+use connvault::ports::clock::Clock;
+use connvault_sim::{Builder, Endpoint, Fault, Rule};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::support::buckets::InProcess;
+use crate::support::s3s::Dialect;
+use crate::support::vault::{Place, Vault, text};
+
+async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
+    let output = vault.connvault(&["check", "--json"]).await;
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
+    assert_eq!(document["ok"], output.status.success());
+    (output, document["checks"].as_array().unwrap().clone())
+}
+
+fn outcome<'c>(checks: &'c [Value], check: &str) -> &'c str {
+    let found = checks.iter().find(|c| c["check"] == check);
+    found.unwrap_or_else(|| panic!("{check} is not among {checks:#?}"))["outcome"].as_str().unwrap()
+}
+
+/// Every failure has something to do beside it.
+fn failures(checks: &[Value]) -> Vec<&str> {
+    let failed = checks.iter().filter(|check| check["outcome"] == "failed");
+    failed
+        .map(|check| {
+            assert!(check["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{check}");
+            check["check"].as_str().unwrap()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_all_is_well_each_permission_is_shown_and_nothing_is_left() {
+    let vault = Vault::in_directory().await;
+    let (output, checks) = checked(&vault).await;
+    assert_eq!(output.status.code(), Some(0), "{checks:#?}");
+    for check in [
+        "file",
+        "secret file",
+        "time zone",
+        "key",
+        "state_dir",
+        "credentials",
+        "query",
+        "clock",
+        "v2 export of one minute",
+        "list of export tasks",
+        "v3 export of one minute",
+        "download of an export task",
+        "deletion of an export task",
+        "probe put and read back",
+        "create-only",
+    ] {
+        assert_eq!(outcome(&checks, check), "ok", "{check}");
+    }
+    assert_eq!(outcome(&checks, "export API"), "note");
+    assert!(checks.iter().any(|check| check["detail"].to_string().contains("deprecated")));
+    assert_eq!(vault.sim.tasks().created(), 1);
+    assert!(vault.sim.tasks().all().is_empty());
+    assert!(!vault.state_dir().exists());
+    let table = text(&vault.connvault(&["check"]).await.stdout);
+    assert!(table.ends_with("all is well\n"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
+    let server = InProcess::start(Dialect::Aws).await;
+    let settings = server.settings();
+    let vault = Vault::with(|_| Place::Bucket(Box::new(settings)), |sim| sim).await;
+    let (output, checks) = checked(&vault).await;
+    assert_eq!(output.status.code(), Some(0), "{checks:#?}");
+    for check in ["versioning", "object lock", "encryption", "delete", "create-only"] {
+        assert_ne!(outcome(&checks, check), "failed", "{check}");
+    }
+    vault.configure_with("", "");
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let locked = config.replace(
+        "[streams.logins]",
+        "object_lock = { mode = \"compliance\", retain = \"30d\" }\n[streams.logins]",
+    );
+    std::fs::write(vault.path("config.toml"), locked).unwrap();
+    let (_, checks) = checked(&vault).await;
+    assert_ne!(outcome(&checks, "object lock"), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_fails_what_needs_it_and_nothing_else() {
+    let vault = Vault::in_directory().await;
+    vault.secret("source-sk", "another secret");
+    let (output, checks) = checked(&vault).await;
+    assert_eq!(output.status.code(), Some(1));
+    let failed = failures(&checks);
+    assert!(failed.contains(&"v2 export of one minute"), "{failed:?}");
+    assert_eq!(outcome(&checks, "probe put and read back"), "ok");
+    assert!(!text(&output.stdout).contains("another secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_lacks_is_told_by_itself() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::status(403)).on(Endpoint::Query));
+    vault.sim.faults().add(Rule::new(Fault::status(403)).on(Endpoint::ListTasks));
+    let (output, checks) = checked(&vault).await;
+    // Archiving works: windows are not counted, and v3 is not needed yet.
+    assert_eq!(output.status.code(), Some(0), "{checks:#?}");
+    assert_eq!((outcome(&checks, "query"), outcome(&checks, "list of export tasks")), ("note", "note"));
+    assert_eq!(outcome(&checks, "v3 export of one minute"), "skipped");
+    vault.configure_with("api = \"v3\"\n", "");
+    let (output, checks) = checked(&vault).await;
+    assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["list of export tasks"]));
+    assert_eq!(vault.sim.tasks().created(), 0, "a task that cannot be followed is not made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_called_that() {
+    let ahead = |minutes| {
+        move |sim: Builder| sim.clock(move || SystemClock.now() + SignedDuration::from_mins(minutes))
+    };
+    for (minutes, expected, code) in [(20, "failed", 1), (10, "note", 0), (0, "ok", 0)] {
+        let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), ahead(minutes)).await;
+        let (output, checks) = checked(&vault).await;
+        assert_eq!((outcome(&checks, "clock"), output.status.code()), (expected, Some(code)), "{minutes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_others_can_read_is_told_with_its_mode_and_the_rest_is_tried() {
+    let vault = Vault::in_directory().await;
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(vault.path("signing-key"), open).unwrap();
+    let (output, checks) = checked(&vault).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(failures(&checks), ["secret file", "key"]);
+    assert!(text(&output.stdout).contains("mode 0644"));
+    assert_eq!(outcome(&checks, "v2 export of one minute"), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_wrong_is_a_failed_check_with_every_problem() {
+    let vault = Vault::in_directory().await;
+    vault.configure_with("horizont = \"30d\"\napi = \"v4\"\n", "");
+    let (output, checks) = checked(&vault).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(failures(&checks), ["file", "file"]);
+    assert!(text(&output.stdout).contains("did you mean `horizon`?"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_a_page_of_a_proxy_fails_the_export() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::HtmlBody).on(Endpoint::Export));
+    let (output, checks) = checked(&vault).await;
+    assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["v2 export of one minute"]));
+}
