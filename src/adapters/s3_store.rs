@@ -11,11 +11,12 @@
 //! 3. Every put carries `Content-MD5`, the one check that every store makes; its payload is unsigned and never
 //!    `aws-chunked`, because several stores, OBS among them, take no other form.
 //!
-//! Credentials and endpoint come from [`S3Settings`] alone: neither the environment, nor profiles, nor a metadata
+//! Credentials and endpoint come from [`S3Settings`] and [`ReadKeys`] alone: neither the environment, nor profiles, nor a metadata
 //! service, nor proxy variables are looked at.
 
 mod client;
 mod errors;
+mod keys;
 mod list;
 mod lock;
 mod prove;
@@ -23,6 +24,7 @@ mod put;
 mod survey;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +36,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::errors::{Place, Trouble};
+pub use self::keys::{ReadKeys, StoreKeys};
 pub use self::survey::{BucketSurvey, Deleting, Property};
 use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
@@ -143,8 +146,21 @@ impl S3Store {
     /// # Errors
     /// When the CA certificates cannot be read.
     pub fn new(settings: S3Settings) -> Result<Self, StoreError> {
+        let keys = StoreKeys {
+            access_key: settings.access_key.clone(),
+            secret_key: settings.secret_key.clone(),
+            security_token: settings.security_token.clone(),
+        };
+        Self::with_keys(settings, Arc::new(move || Ok(keys.clone())))
+    }
+
+    /// As [`Self::new`], with keys that are read for each request instead of those in `settings`.
+    ///
+    /// # Errors
+    /// When the CA certificates cannot be read.
+    pub fn with_keys(settings: S3Settings, keys: Arc<dyn ReadKeys>) -> Result<Self, StoreError> {
         let place = Place::of(&settings);
-        let client = client::build(&settings, &place)?;
+        let client = client::build(&settings, keys, &place)?;
         let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Self { client, settings, place, prefix, proven: tokio::sync::Mutex::new(None) })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::adapters::directory_store::DirectoryStore;
-use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store};
+use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store, StoreKeys};
 use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::agency::AgencyKeys;
@@ -278,7 +278,17 @@ pub fn bucket(store: &S3Config) -> Result<S3Store, String> {
         tags: store.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         timeouts: s3_store::Timeouts::default(),
     };
-    S3Store::new(settings).map_err(|e| e.to_string())
+    let files = store.credentials.clone();
+    let keys = move || access_keys(&files).map(store_keys);
+    S3Store::with_keys(settings, Arc::new(keys)).map_err(|e| e.to_string())
+}
+
+fn store_keys(keys: AccessKeys) -> StoreKeys {
+    StoreKeys {
+        access_key: keys.access_key,
+        secret_key: keys.secret_key,
+        security_token: keys.security_token,
+    }
 }
 
 /// The parts that every stream is made of.

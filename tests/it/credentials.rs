@@ -1,10 +1,17 @@
 //! Every way to be let in: keys that change under the daemon, keys of the machine's agency, tokens; and a project that is
 //! found by its region.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use connvault::adapters::s3_store::{S3Store, StoreKeys};
+use connvault::domain::failure::{FailureKind, Scope};
+use connvault::ports::object_store::ObjectStore;
 use connvault_sim::{Builder, Endpoint, Fault, Key, Metadata, Rule};
+use secrecy::ExposeSecret;
 
+use crate::support::buckets::InProcess;
+use crate::support::s3s::Dialect;
 use crate::support::vault::{ACCESS_KEY, Place, Vault, WINDOWS, text};
 
 /// A vault whose source has these credentials, and whose project is left out where `project` says so.
@@ -167,4 +174,26 @@ async fn a_key_that_is_replaced_and_revoked_during_a_run_costs_no_window_and_no_
     assert!(requests.iter().any(|request| request.access_key.as_deref() == Some("NEWACCESSKEY")));
     let status = text(&vault.connvault(&["status"]).await.stdout);
     assert!(!status.contains("parked until") && !status.contains("held up"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_a_store_are_those_that_stand_in_its_files_now() {
+    let server = InProcess::start(Dialect::Aws).await;
+    let right = server.settings();
+    let said = Arc::new(Mutex::new(Err("secret_key_file: no such file".to_owned())));
+    let read = Arc::clone(&said);
+    let keys = move || read.lock().unwrap().clone();
+    let store = S3Store::with_keys(right.clone(), Arc::new(keys)).unwrap();
+    let unread = store.prove().await.unwrap_err().0;
+    assert_eq!((unread.kind, unread.scope), (FailureKind::Auth, Scope::Store));
+    assert!(unread.message.contains("secret_key_file: no such file"), "{}", unread.message);
+    let of = |secret: &str| StoreKeys {
+        access_key: right.access_key.clone(),
+        secret_key: secret.into(),
+        security_token: None,
+    };
+    *said.lock().unwrap() = Ok(of("an old secret"));
+    assert_eq!(store.prove().await.unwrap_err().0.kind, FailureKind::Auth);
+    *said.lock().unwrap() = Ok(of(right.secret_key.expose_secret()));
+    store.prove().await.unwrap();
 }

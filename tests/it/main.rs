@@ -22,6 +22,7 @@ mod rebuild;
 mod revisions;
 mod secrets;
 mod signatures;
+mod source_memory_conformance;
 mod store_conformance;
 mod store_directory;
 mod store_faults;

@@ -1,12 +1,13 @@
 //! The SDK's client, from settings alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Config, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -14,9 +15,9 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
 
 use super::errors::Place;
+use super::keys::{FreshKeys, ReadKeys};
 use super::{S3Settings, Timeouts};
 use crate::domain::failure::FailureKind;
 use crate::ports::object_store::StoreError;
@@ -24,20 +25,19 @@ use crate::ports::object_store::StoreError;
 /// Attempts at one request, the first included, before the reconciler takes over with its longer pauses.
 const ATTEMPTS: u32 = 3;
 
-/// A client that looks at nothing but `settings`.
-pub(super) fn build(settings: &S3Settings, place: &Place) -> Result<Client, StoreError> {
-    let credentials = Credentials::new(
-        settings.access_key.expose_secret(),
-        settings.secret_key.expose_secret(),
-        settings.security_token.as_ref().map(|token| token.expose_secret().to_owned()),
-        None,
-        "connvault",
-    );
+/// A client that looks at nothing but `settings` and `keys`.
+pub(super) fn build(
+    settings: &S3Settings,
+    keys: Arc<dyn ReadKeys>,
+    place: &Place,
+) -> Result<Client, StoreError> {
     let stalled = StalledStreamProtectionConfig::enabled().grace_period(settings.timeouts.stall).build();
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
-        .credentials_provider(credentials)
+        .credentials_provider(FreshKeys(keys))
+        // The SDK would keep them for good: keys in files have no end that it could know.
+        .identity_cache(IdentityCache::no_cache())
         .force_path_style(settings.path_style)
         .http_client(http_client(settings, place)?)
         // The default, checksums in aws-chunked trailers, is refused by OBS, Ceph and others.

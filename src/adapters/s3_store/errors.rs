@@ -8,6 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3Settings;
+use super::keys::Keyless;
 use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::object_store::StoreError;
@@ -36,6 +37,8 @@ pub(super) enum Trouble {
     Unsendable(String),
     /// The request could not even be made.
     Unmakeable(String),
+    /// There are no keys to sign it with.
+    Keyless(String),
 }
 
 /// A refusal.
@@ -55,6 +58,9 @@ impl Trouble {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if let Some(why) = keyless(&error) {
+            return Self::Keyless(why);
+        }
         match &error {
             SdkError::ConstructionFailure(_) => Self::Unmakeable(causes(&error)),
             SdkError::DispatchFailure(failure) if failure.is_user() => Self::Unsendable(causes(&error)),
@@ -83,7 +89,9 @@ impl Trouble {
         match self {
             Self::Answered(answer) if answer.code.is_empty() => answer.status.to_string(),
             Self::Answered(answer) => answer.code.clone(),
-            Self::NoAnswer(text) | Self::Unsendable(text) | Self::Unmakeable(text) => clean(text),
+            Self::NoAnswer(text) | Self::Unsendable(text) | Self::Unmakeable(text) | Self::Keyless(text) => {
+                clean(text)
+            }
         }
     }
 
@@ -117,6 +125,18 @@ impl Trouble {
         matches!(self, Self::Answered(answer)
             if matches!(answer.status, 400 | 405 | 501) && answer.meaning().kind == FailureKind::Rejected)
     }
+}
+
+/// Why there are no keys, where that is the cause.
+fn keyless(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(Keyless(why)) = error.downcast_ref() {
+            return Some(why.clone());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error and what caused it, in one line.
@@ -220,6 +240,7 @@ impl Place {
                 let why = format!("{why}; check the disk of the state directory");
                 failed(FailureKind::Local, Scope::Daemon, &why)
             }
+            Trouble::Keyless(why) => failed(FailureKind::Auth, Scope::Store, &why),
             Trouble::Unmakeable(why) => failed(FailureKind::Rejected, Scope::Store, &why),
             Trouble::Answered(answer) => {
                 let meaning = answer.meaning();
