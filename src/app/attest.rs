@@ -8,6 +8,7 @@ use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
 use crate::domain::snapshot::{Resource, WindowState};
+use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{AttemptOutcome, Lease};
 
@@ -71,14 +72,20 @@ enum Tried {
 }
 
 /// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is no answer: it is tried
-/// again when that is over.
+/// again when that is over, unless it has gone on for a day; a source that never comes back must not keep the log from saying
+/// what is lost.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let may_answer = stream.rules.past_horizon == PastHorizon::Try
         && stream.source.answers_past_horizon().await.map_err(of_source)?;
     if !may_answer {
         return Ok(Tried::Not);
     }
-    match pull(services, stream, window, Terms::of_pull(stream, window, services.clock.now())).await {
+    let (snapshot, now) = (services.ledger.snapshot().await.map_err(of_ledger)?, services.clock.now());
+    let away = snapshot.holds.get(&Resource::Source(stream.rules.source.clone()));
+    if let Some(hold) = away.filter(|hold| hold.until > now && is_for_a_day(hold, now)) {
+        return Ok(Tried::InVain(hold.failure.message.clone()));
+    }
+    match pull(services, stream, window, Terms::of_pull(stream, window, now)).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
         Err(failure) if shared(&stream.rules, &failure).is_some() => Err(failure),
         Err(failure) => Ok(Tried::InVain(failure.message)),

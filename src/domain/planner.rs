@@ -72,11 +72,13 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
     let mut plan = Plan::default();
     for rules in streams {
         let held = rules.held_by(snapshot, now).map(|(_, hold)| hold.until);
+        let silenced = rules.silenced_by(snapshot, now).map(|(_, hold)| hold.until);
         for window in rules.completed(now) {
             let todo = match task_for(&judge(rules, window, snapshot, now)) {
                 Never => again(revisit_at(rules, window, snapshot, now), now),
                 todo => todo,
             };
+            let held = if matches!(todo, Now(Task::AttestLost)) { silenced } else { held };
             match (todo, held) {
                 (Now(Task::AttestLost | Task::AttestParked | Task::Revisit { .. }), Some(until)) => {
                     plan.wake_at(until);

@@ -103,15 +103,39 @@ impl StreamRules {
 
     /// The hold that keeps the stream's windows waiting at `now`: of several, the one that lasts longest.
     pub fn held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<(&'s Resource, &'s Hold)> {
-        self.resources()
-            .into_iter()
-            .filter_map(|(resource, fingerprint)| {
-                let (resource, hold) = snapshot.holds.get_key_value(&resource)?;
-                let unchanged = fingerprint.is_none_or(|fingerprint| *fingerprint == hold.fingerprint);
-                (hold.until > now && unchanged).then_some((resource, hold))
-            })
-            .max_by_key(|(_, hold)| hold.until)
+        self.holds(snapshot, now).max_by_key(|(_, hold)| hold.until)
     }
+
+    /// As [`Self::held_by`], for what is said of a window that has expired: that needs the source only where it is to be asked
+    /// once more, and a source that was held up for a day is waited for no longer.
+    pub fn silenced_by<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        now: Timestamp,
+    ) -> Option<(&'s Resource, &'s Hold)> {
+        let silences = |(resource, hold): &(&Resource, &Hold)| match resource {
+            Resource::Source(_) => self.past_horizon == PastHorizon::Try && !is_for_a_day(hold, now),
+            _ => true,
+        };
+        self.holds(snapshot, now).filter(silences).max_by_key(|(_, hold)| hold.until)
+    }
+
+    fn holds<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'s Resource, &'s Hold)> {
+        self.resources().into_iter().filter_map(move |(resource, fingerprint)| {
+            let (resource, hold) = snapshot.holds.get_key_value(&resource)?;
+            let unchanged = fingerprint.is_none_or(|fingerprint| *fingerprint == hold.fingerprint);
+            (hold.until > now && unchanged).then_some((resource, hold))
+        })
+    }
+}
+
+/// Whether something has been held up for so long that it may never come back.
+pub fn is_for_a_day(hold: &Hold, now: Timestamp) -> bool {
+    hold.since.saturating_add(PARKED_RETRY).is_ok_and(|then| then <= now)
 }
 
 /// What can be said of a window at one instant.

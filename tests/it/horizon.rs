@@ -83,3 +83,22 @@ async fn the_v3_export_is_not_asked_for_what_it_never_answers() {
     // One request learnt that v2 is gone.
     assert_eq!(world.sim.request_count(Endpoint::Export), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_away_for_a_day_keeps_the_log_from_nothing_any_more() {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    // The newest window is all that can be had, and cannot: the rest has expired.
+    world.settings.start = started(&world.windows[0]);
+    world.sim.faults().always(connvault_sim::Fault::status(401));
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let soon = started(NOW) + SignedDuration::from_hours(1);
+    assert_eq!(reconcile(&session, &clock, 1, soon).await.tally.lost, 0, "it may come back");
+    let later = started(NOW) + SignedDuration::from_hours(26);
+    let ran = reconcile(&session, &clock, 1, later).await;
+    assert!(ran.tally.lost >= 11, "{}", ran.tally.lost);
+    session.end().await;
+    let archive = world.archive_of("s0").await;
+    let reason = archive.of_kind("lost")[0]["reason"].to_string();
+    assert!(reason.contains("asked once more") && reason.contains("401"), "{reason}");
+}

@@ -44,7 +44,8 @@ fn secret(file: &SecretFile, checks: &mut Checks) {
         Err(error) => checks.failed(
             "secret file",
             error.to_string(),
-            "put the secret into that file, owned by the daemon's user, and chmod it to 600",
+            "put the secret into that file, owned by the daemon's user, and chmod it to 600; outside of systemd say where \
+             its credentials are: CREDENTIALS_DIRECTORY=/etc/connvault/credentials connvault check",
         ),
     }
 }

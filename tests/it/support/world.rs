@@ -191,7 +191,12 @@ margin = "{margin}"
 
     /// The stream called `logins`, read from outside.
     pub async fn archive(&self) -> Archive {
-        Archive::of(&self.place.objects().await, "logins")
+        self.archive_of("logins").await
+    }
+
+    /// The stream called `stream`, read from outside.
+    pub async fn archive_of(&self, stream: &str) -> Archive {
+        Archive::of(&self.place.objects().await, stream)
     }
 
     /// How many windows are archived, looked at while somebody writes.
