@@ -6,12 +6,12 @@ use connvault::domain::export::ExportApi;
 use connvault::domain::log_entry::{EntryBody, ExportFacts};
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
-use connvault_sim::{Endpoint, Fate, Fault, Rule, Withdrawal};
+use connvault_sim::{Builder, Endpoint, Fate, Fault, Rule, Withdrawal};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 
 use crate::support::place::Place;
-use crate::support::vault::{Audit, Vault, WINDOWS, text};
+use crate::support::vault::{self, Audit, Vault, WINDOWS, text};
 use crate::support::world::{World, said};
 
 /// A vault whose source is asked through the v3 API, with more lines in its section.
@@ -93,6 +93,26 @@ async fn an_answer_that_was_lost_leaves_no_task_behind() {
     vault.once().await;
     everything_is_archived_and_nothing_left(&vault, "once").await;
     assert_eq!(vault.sim.tasks().created(), WINDOWS as u64 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_made_no_task_costs_no_other_task() {
+    let slow = |sim: Builder| sim.task_polls(3);
+    let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), slow).await;
+    vault.configure_with("api = \"v3\"\n", "");
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let two_at_once = config.replace("[daemon]\n", "[daemon]\nconcurrency = 2\n");
+    std::fs::write(vault.path("config.toml"), two_at_once).unwrap();
+    // Two windows, so that it is known what files of ours are called; three are left, the last one by itself.
+    let (start, end) = (vault.start.to_string(), (vault.start + SignedDuration::from_hours(48)).to_string());
+    let one = vault.connvault(&["backfill", "logins", "--from", &start, "--to", &end]).await;
+    assert!(one.status.success(), "{}", text(&one.stderr));
+    vault.once_killed_at(Step::TaskAsked, 1).await;
+    let log = text(&vault.once().await.stderr);
+    // While tasks were being made it was looked for one that is lost: none of them was taken for it.
+    assert!(!log.contains("never learnt") && !log.contains("another one is asked for"), "{log}");
+    assert_eq!(vault.sim.tasks().created(), WINDOWS as u64);
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
