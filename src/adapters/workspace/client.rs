@@ -178,7 +178,7 @@ impl Client {
         self.clock.now()
     }
 
-    /// Asks, and gives back a 200, its body still to come. A 401 is answered once with credentials fetched anew.
+    /// Asks, and gives back a 200 (of a POST any success), its body still to come. A 401 is answered once with credentials fetched anew.
     pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
         trail.last = Reached::Nobody;
         self.turn().await?;
@@ -189,7 +189,9 @@ impl Client {
             authority = self.credentials.refresh(&authority).await.map_err(|error| no_keys(&error))?;
             answer = self.send(ask, &authority, trail).await?;
         }
-        if answer.status() == StatusCode::OK {
+        // What a deletion is answered with beyond that it is done, nobody documents.
+        let done = ask.method == Method::POST && answer.status().is_success();
+        if answer.status() == StatusCode::OK || done {
             self.pacer.recover();
             return Ok(answer);
         }

@@ -117,8 +117,8 @@ impl Refusal<'_> {
     }
 }
 
-const GONE: &str =
-    "the API is not there (any more); check region and endpoint, and whether the provider has withdrawn it";
+const GONE: &str = "the API is not there (any more); check region and endpoint; if the provider has withdrawn it, set \
+                    api = \"auto\"";
 /// What helps against being throttled.
 pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
 

@@ -227,6 +227,10 @@ impl WorkspaceV3 {
         let Some(from) = lost.iter().map(|task| birth(task).from).min() else { return Ok(()) };
         let mut standing = self.centre.created_since(from, trail).await?;
         let known = memory.tasks().await.map_err(not_remembered)?;
+        if known.iter().any(|task| task.state == TaskState::Asked) {
+            // Another source is creating one, perhaps in the same project: its task must not be taken for this.
+            return Ok(());
+        }
         standing.retain(|task| !known.iter().any(|known| id_of(known) == Some(&task.id)));
         for task in lost {
             let found = orphan(&standing, &names, birth(task)).map(|found| found.id.clone());
@@ -238,6 +242,10 @@ impl WorkspaceV3 {
                     "an export task whose id was never learnt is deleted"
                 );
                 self.centre.delete(std::slice::from_ref(&id), trail).await?;
+                if known.iter().any(|task| task.state == TaskState::Asked) {
+                    // Another source is creating one, perhaps in the same project: its task must not be taken for this.
+                    return Ok(());
+                }
                 standing.retain(|task| task.id != id);
             } else if self.client.now().duration_since(task.asked_at) < GIVE_UP {
                 continue;
