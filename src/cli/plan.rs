@@ -43,7 +43,10 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
 
 fn words(task: Task) -> (&'static str, &'static str) {
     match task {
-        Task::AttestLost => ("attest lost", "the provider no longer has it"),
+        Task::AttestLost => (
+            "attest lost",
+            "past the provider's horizon; a source that may still answer is asked once before",
+        ),
         Task::AttestParked => ("attest parked", "it cannot be had until an operator looks"),
         Task::Archive { reason } => ("archive", reason_words(reason)),
         Task::Revisit { reason } => ("revisit", reason_words(reason)),
