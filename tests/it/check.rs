@@ -80,7 +80,6 @@ async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
     for check in ["versioning", "object lock", "encryption", "delete", "create-only"] {
         assert_ne!(outcome(&checks, check), "failed", "{check}");
     }
-    vault.configure_with("", "");
     let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
     let locked = config.replace(
         "[streams.logins]",
@@ -89,6 +88,17 @@ async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
     std::fs::write(vault.path("config.toml"), locked).unwrap();
     let (_, checks) = checked(&vault).await;
     assert_ne!(outcome(&checks, "object lock"), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_bucket_that_is_not_there_nothing_else_is_said() {
+    let server = InProcess::start(Dialect::Aws).await;
+    let mut settings = server.settings();
+    settings.bucket = "elsewhere".to_owned();
+    let vault = Vault::with(|_| Place::Bucket(Box::new(settings)), |sim| sim).await;
+    let (output, checks) = checked(&vault).await;
+    assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["probe put and read back"]));
+    assert_eq!(outcome(&checks, "versioning"), "skipped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

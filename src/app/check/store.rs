@@ -9,11 +9,12 @@ use crate::ports::object_store::{CreateOnly, ObjectStore};
 
 const PUT_GET: &str = "probe put and read back";
 const CREATE_ONLY: &str = "create-only";
+const NOTHING_PUT: &str = "nothing can be put";
 
 pub(super) async fn check(name: &StoreName, store: &Store) -> Vec<Check> {
     let mut checks = Checks::of(format!("store {name}"));
     match store {
-        Store::Directory(store) => proven(&compose::directory(store), &mut checks).await,
+        Store::Directory(store) => _ = proven(&compose::directory(store), &mut checks).await,
         Store::S3(settings) => match compose::bucket(settings) {
             Ok(bucket) => s3(&bucket, settings, &mut checks).await,
             Err(error) => checks.failed("settings", error, "mend the store's section and its files"),
@@ -22,7 +23,8 @@ pub(super) async fn check(name: &StoreName, store: &Store) -> Vec<Check> {
     checks.list
 }
 
-async fn proven(store: &dyn ObjectStore, checks: &mut Checks) {
+/// Whether the store takes and gives.
+async fn proven(store: &dyn ObjectStore, checks: &mut Checks) -> bool {
     match store.prove().await {
         Ok(mode) => {
             checks.ok(PUT_GET, "done, under the key that every start uses");
@@ -31,24 +33,30 @@ async fn proven(store: &dyn ObjectStore, checks: &mut Checks) {
                 CreateOnly::ObsForbidOverwrite => "the store refuses to overwrite (x-obs-forbid-overwrite)",
                 CreateOnly::FileSystem => "the file system refuses to overwrite",
                 CreateOnly::HeadThenPut => {
-                    return checks.note(
+                    checks.note(
                         CREATE_ONLY,
                         "the store refuses nothing: connvault looks before it puts",
                         "let no two daemons share it, or use a store that honours If-None-Match",
                     );
+                    return true;
                 }
             };
             checks.ok(CREATE_ONLY, how);
+            true
         }
         Err(error) => {
             checks.failed(PUT_GET, error.0.message, "mend bucket, endpoint, region or the keys' permissions");
-            checks.skipped(&[CREATE_ONLY], "nothing can be put");
+            checks.skipped(&[CREATE_ONLY], NOTHING_PUT);
+            false
         }
     }
 }
 
 async fn s3(bucket: &S3Store, settings: &S3Config, checks: &mut Checks) {
-    proven(bucket, checks).await;
+    if !proven(bucket, checks).await {
+        // A bucket that is not there lacks everything: that would be no news.
+        return checks.skipped(&["versioning", "object lock", "encryption", "delete"], NOTHING_PUT);
+    }
     let survey = bucket.survey().await;
     let untold = "the bucket does not say: its keys may not ask, or it does not know the question";
     match survey.versioning {
