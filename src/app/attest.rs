@@ -71,9 +71,9 @@ enum Tried {
     Not,
 }
 
-/// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is no answer: it is tried
-/// again when that is over, unless it has gone on for a day; a source that never comes back must not keep the log from saying
-/// what is lost.
+/// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is
+/// no answer: it is tried again when that is over, unless it has gone on for a day; a source that never comes back must not
+/// keep the log from saying what is lost.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let may_answer = stream.rules.past_horizon == PastHorizon::Try
         && stream.source.answers_past_horizon().await.map_err(of_source)?;

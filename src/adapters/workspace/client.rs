@@ -116,9 +116,17 @@ impl Project {
 }
 
 impl Trail {
-    /// The receipt of an export whose last byte arrived just now.
-    pub(super) fn receipt(self, api: ExportApi, now: Timestamp) -> ExportReceipt {
-        ExportReceipt { api, request_ids: self.request_ids, pulled_at: now }
+    /// The receipt of an export whose last byte arrived just now, where it did.
+    pub(super) fn receipt(
+        self,
+        pulled: Result<(), Failure>,
+        api: ExportApi,
+        now: Timestamp,
+    ) -> Result<ExportReceipt, SourceError> {
+        match pulled {
+            Ok(()) => Ok(ExportReceipt { api, request_ids: self.request_ids, pulled_at: now }),
+            Err(failure) => Err(self.blame(failure)),
+        }
     }
 
     /// The failure, with the request ids for the provider's support.

@@ -51,10 +51,8 @@ impl RecordSource for WorkspaceV2 {
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
-        match self.pull(request, sink, &mut trail).await {
-            Ok(()) => Ok(trail.receipt(ExportApi::V2, self.client.now())),
-            Err(failure) => Err(trail.blame(failure)),
-        }
+        let pulled = self.pull(request, sink, &mut trail).await;
+        trail.receipt(pulled, ExportApi::V2, self.client.now())
     }
 
     async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError> {

@@ -242,10 +242,6 @@ impl WorkspaceV3 {
                     "an export task whose id was never learnt is deleted"
                 );
                 self.centre.delete(std::slice::from_ref(&id), trail).await?;
-                if known.iter().any(|task| task.state == TaskState::Asked) {
-                    // Another source is creating one, perhaps in the same project: its task must not be taken for this.
-                    return Ok(());
-                }
                 standing.retain(|task| task.id != id);
             } else if self.client.now().duration_since(task.asked_at) < GIVE_UP {
                 continue;
@@ -276,10 +272,8 @@ impl RecordSource for WorkspaceV3 {
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
-        match self.pull(request, sink, &mut trail).await {
-            Ok(()) => Ok(trail.receipt(ExportApi::V3, self.client.now())),
-            Err(failure) => Err(trail.blame(failure)),
-        }
+        let pulled = self.pull(request, sink, &mut trail).await;
+        trail.receipt(pulled, ExportApi::V3, self.client.now())
     }
 
     async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError> {
@@ -302,9 +296,6 @@ impl RecordSource for WorkspaceV3 {
             self.delete(&finished, &mut trail).await?;
             self.seek_orphans(&lost, &mut trail).await
         };
-        match tidied.await {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(trail.blame(failure)),
-        }
+        tidied.await.map_err(|failure| trail.blame(failure))
     }
 }
