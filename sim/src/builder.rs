@@ -50,6 +50,7 @@ pub struct Builder {
     bulk_rows: Option<u64>,
     chunked: bool,
     task_polls: u32,
+    task_lag: u32,
     users: Vec<User>,
     token_validity: Duration,
     region: String,
@@ -72,6 +73,7 @@ impl Default for Builder {
             bulk_rows: None,
             chunked: false,
             task_polls: 1,
+            task_lag: 0,
             users: Vec::new(),
             token_validity: DAY,
             region: "sim".to_owned(),
@@ -167,6 +169,13 @@ impl Builder {
         self
     }
 
+    /// In so many lists that would show it a new task is not there yet. Default: none.
+    #[must_use]
+    pub fn task_lag(mut self, lists: u32) -> Self {
+        self.task_lag = lists;
+        self
+    }
+
     /// Knows one user more, who may have tokens for the project. Default: none.
     #[must_use]
     pub fn iam_user(
@@ -237,6 +246,7 @@ impl Builder {
             chunked: self.chunked,
             tasks: Tasks::default(),
             task_polls: self.task_polls,
+            task_lag: self.task_lag,
             withdrawn: Withdrawn::default(),
             iam,
             metadata: MetadataService::new(self.metadata, self.security_key_validity),

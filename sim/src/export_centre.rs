@@ -18,8 +18,6 @@ use crate::{
 
 /// How long the provider keeps records, unless the simulator is told otherwise.
 const HORIZON: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Bounds may lie so far in the future: clocks differ.
-const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Creates a task; its file holds the records as of now, `omitted` short.
 pub(crate) async fn create(
@@ -43,6 +41,7 @@ pub(crate) async fn create(
         bounds: selection.window,
         extension: extension(shared),
         polls: shared.task_polls,
+        lag: shared.task_lag,
         file,
         pairs: pairs.to_vec(),
     });
@@ -52,10 +51,8 @@ pub(crate) async fn create(
 fn within_horizon(shared: &Shared, selection: &Selection, now: Timestamp) -> Result<(), BadRequest> {
     let horizon =
         shared.horizon.and_then(|horizon| SignedDuration::try_from(horizon).ok()).unwrap_or(HORIZON);
-    let (Some(oldest), Some(newest)) = (now.checked_sub(horizon).ok(), now.checked_add(LEEWAY).ok()) else {
-        return Ok(());
-    };
-    let fits = |at: Timestamp| oldest <= at && at <= newest;
+    let Ok(oldest) = now.checked_sub(horizon) else { return Ok(()) };
+    let fits = |at: Timestamp| oldest <= at && at <= now;
     match selection.window {
         Some((start, end)) if !fits(start) || !fits(end) => Err(BadRequest(
             "start_time and end_time must lie within the time for which records are kept".to_owned(),
@@ -183,7 +180,7 @@ pub(crate) fn download(shared: &Shared, id: &str, omitted: u64) -> Result<Option
     Ok(Some(answer.with_header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))))
 }
 
-/// Deletes tasks; ids that nobody knows are passed over.
+/// Deletes tasks. Ids that nobody knows are passed over, unless the simulator is told to refuse them.
 pub(crate) fn delete(shared: &Shared, body: &[u8]) -> Result<Answer, Failure> {
     #[derive(Deserialize)]
     struct Body {
@@ -191,6 +188,8 @@ pub(crate) fn delete(shared: &Shared, body: &[u8]) -> Result<Answer, Failure> {
     }
     let body: Body = serde_json::from_slice(body)
         .map_err(|error| BadRequest(format!("the body must hold task_ids: {error}")))?;
-    shared.tasks.delete(&body.task_ids);
+    if !shared.tasks.delete(&body.task_ids) {
+        return Err(BadRequest("task_ids must be those of tasks that are not being made".to_owned()).into());
+    }
     Ok(Answer::json(StatusCode::OK, &json!({})))
 }

@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// In so many lists a task is still being made.
     pub(crate) task_polls: u32,
+    pub(crate) task_lag: u32,
     pub(crate) withdrawn: Withdrawn,
     pub(crate) iam: Iam,
     pub(crate) metadata: MetadataService,

@@ -81,6 +81,8 @@ pub struct Task {
 pub(crate) struct Entry {
     pub(crate) task: Task,
     pub(crate) fate: Fate,
+    /// In so many lists it is not there yet.
+    lag_left: u32,
     /// In so many lists it is still being made.
     polls_left: u32,
     /// Since when it has its fate.
@@ -97,6 +99,7 @@ pub(crate) struct Order {
     pub(crate) bounds: Option<(Timestamp, Timestamp)>,
     pub(crate) extension: &'static str,
     pub(crate) polls: u32,
+    pub(crate) lag: u32,
     pub(crate) file: Option<Bytes>,
     pub(crate) pairs: Vec<(String, String)>,
 }
@@ -108,6 +111,7 @@ struct State {
     created: u64,
     /// How many of somebody else's were put there.
     foreign: u64,
+    strict: bool,
 }
 
 /// The export centre's tasks.
@@ -147,7 +151,15 @@ impl Tasks {
         };
         let file = Some(Bytes::from_static(b"somebody else's"));
         let (fate, finished) = (Fate::Success, Some(created));
-        state.entries.push(Entry { task, fate, polls_left: 0, finished, file, pairs: Vec::new() });
+        state.entries.push(Entry {
+            task,
+            fate,
+            lag_left: 0,
+            polls_left: 0,
+            finished,
+            file,
+            pairs: Vec::new(),
+        });
         id
     }
 
@@ -167,8 +179,8 @@ impl Tasks {
             end_time,
         };
         let fate = state.fates.pop_front().unwrap_or(Fate::Success);
-        let Order { polls: polls_left, file, pairs, .. } = order;
-        state.entries.push(Entry { task, fate, polls_left, finished: None, file, pairs });
+        let Order { polls: polls_left, lag: lag_left, file, pairs, .. } = order;
+        state.entries.push(Entry { task, fate, lag_left, polls_left, finished: None, file, pairs });
         id
     }
 
@@ -185,6 +197,10 @@ impl Tasks {
         let mut vanished = Vec::new();
         for entry in &mut state.entries {
             if !shown(&entry.task) {
+                continue;
+            }
+            if entry.lag_left > 0 {
+                entry.lag_left -= 1;
                 continue;
             }
             if entry.task.status == TaskStatus::Creating {
@@ -211,8 +227,23 @@ impl Tasks {
         Some(then(entry))
     }
 
-    pub(crate) fn delete(&self, ids: &[String]) {
-        self.state().entries.retain(|entry| !ids.contains(&entry.task.id));
+    /// From now on, a deletion that names a task which is not there, or is being made, deletes nothing and is refused.
+    pub fn delete_strictly(&self) {
+        self.state().strict = true;
+    }
+
+    /// Says whether it was done.
+    pub(crate) fn delete(&self, ids: &[String]) -> bool {
+        let mut state = self.state();
+        let deletable = |id: &String| {
+            let task = state.entries.iter().map(|entry| &entry.task).find(|task| task.id == *id);
+            task.is_some_and(|task| task.status != TaskStatus::Creating)
+        };
+        if state.strict && !ids.iter().all(deletable) {
+            return false;
+        }
+        state.entries.retain(|entry| !ids.contains(&entry.task.id));
+        true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

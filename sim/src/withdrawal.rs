@@ -23,15 +23,18 @@ pub enum Withdrawal {
     Gone,
     /// 404 with a page of HTML.
     Proxy404,
+    /// 404 with a code of the service itself.
+    ServiceNotFound,
 }
 
 impl Withdrawal {
-    const NAMES: [(&'static str, Self); 5] = [
+    const NAMES: [(&'static str, Self); 6] = [
         ("not-found", Self::NotFound),
         ("no-such-api", Self::NoSuchApi),
         ("not-allowed", Self::NotAllowed),
         ("gone", Self::Gone),
         ("proxy-404", Self::Proxy404),
+        ("service-not-found", Self::ServiceNotFound),
     ];
 }
 
@@ -83,6 +86,10 @@ impl Withdrawal {
                 Answer::error(StatusCode::METHOD_NOT_ALLOWED, "APIGW.0106", message, request_id)
             }
             Self::Gone => Answer::empty(StatusCode::GONE),
+            Self::ServiceNotFound => {
+                let message = "no such resource";
+                Answer::error(StatusCode::NOT_FOUND, "WKS.00000404", message, request_id)
+            }
             Self::Proxy404 => {
                 let page = "<html><body><h1>404 Not Found</h1></body></html>";
                 Answer::new(StatusCode::NOT_FOUND, "text/html", Payload::Whole(page.into()))

@@ -5,9 +5,9 @@
 
 use crate::adapters::spool::SpooledExport;
 use crate::domain::export::PastHorizon;
-use crate::domain::failure::{Failure, Scope};
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
-use crate::domain::snapshot::{Resource, WindowState};
+use crate::domain::snapshot::{Resource, Snapshot, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{AttemptOutcome, Lease};
@@ -71,9 +71,12 @@ enum Tried {
     Not,
 }
 
+/// So often in a row no answer to the one question for a window past the horizon counts as one.
+const LAST_TRY: u32 = 3;
+
 /// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is
-/// no answer: it is tried again when that is over, unless it has gone on for a day; a source that never comes back must not
-/// keep the log from saying what is lost.
+/// no answer, nor is what may pass: it is tried again when that is over. But a source that never comes back must not keep the
+/// log from saying what is lost: not for more than a day, nor with one window more than a few times.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let may_answer = stream.rules.past_horizon == PastHorizon::Try
         && stream.source.answers_past_horizon().await.map_err(of_source)?;
@@ -88,8 +91,36 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
     match pull(services, stream, window, Terms::of_pull(stream, window, now)).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
         Err(failure) if shared(&stream.rules, &failure).is_some() => Err(failure),
+        Err(failure)
+            if may_pass(failure.kind) && tries(services, stream, window, &snapshot).await? < LAST_TRY =>
+        {
+            Err(failure)
+        }
         Err(failure) => Ok(Tried::InVain(failure.message)),
     }
+}
+
+fn may_pass(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Transient | FailureKind::Throttled)
+}
+
+/// How often the window was asked for since it expired, the try that goes on now included: as far as what failed was its own
+/// affair.
+async fn tries(
+    services: &Services,
+    stream: &Stream,
+    window: Window,
+    snapshot: &Snapshot,
+) -> Result<u32, Failure> {
+    let expired_at = stream.rules.expires_at(window);
+    let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+    let since = attempts.iter().filter(|attempt| attempt.started_at >= expired_at).count();
+    let state = snapshot.windows.get(stream.name()).and_then(|windows| windows.get(&window));
+    let charged = match state {
+        Some(WindowState::Open { failures, .. }) => failures.saturating_add(1),
+        _ => 1,
+    };
+    Ok(u32::try_from(since).unwrap_or(u32::MAX).min(charged))
 }
 
 /// Says in the log that a window is parked, if it still is and no entry says so.

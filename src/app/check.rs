@@ -9,12 +9,13 @@ mod source;
 mod store;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::snapshot::Snapshot;
 
 use super::compose::Injected;
-use super::projects;
+use super::projects::{self, Resolved};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,12 +95,13 @@ impl Checks {
     }
 }
 
-/// Tries everything. `config` was read without its secrets, each of which is tried by itself; `snapshot` is what the ledger
+/// Tries everything; once `stop` is cancelled, no more than what clears away what was made. `config` was read without its secrets, each of which is tried by itself; `snapshot` is what the ledger
 /// knows.
 pub async fn check(
     config: Result<Config, ConfigError>,
     snapshot: impl AsyncFnOnce(&Config) -> Snapshot,
     injected: &Injected,
+    stop: &CancellationToken,
 ) -> Vec<Check> {
     let mut configuration = Checks::of("configuration");
     let config = match config {
@@ -131,21 +133,16 @@ pub async fn check(
         // Each by itself: one source whose project cannot be found is no news of the others.
         let mut alone = config.clone();
         alone.sources.retain(|other, _| other == name);
-        match projects::resolved(&alone, &injected.clock, &snapshot).await {
-            Ok(resolved) => {
-                if let Some(source) = resolved.sources.get(name) {
-                    checks.extend(source::check(name, source, &snapshot, injected).await);
-                }
-            }
-            Err(error) => {
-                let mut of_source = Checks::of(format!("source {name}"));
-                of_source.failed(
-                    "project",
-                    error.to_string(),
-                    "set project_id, or mend credentials and iam_endpoint",
-                );
-                checks.extend(of_source.list);
-            }
+        let Resolved { config: resolved, unknown } =
+            projects::resolved(&alone, &injected.clock, &snapshot).await;
+        if let Some(source) = resolved.sources.get(name) {
+            checks.extend(source::check(name, source, &snapshot, injected, stop).await);
+        }
+        for failure in unknown.into_values() {
+            let mut of_source = Checks::of(format!("source {name}"));
+            let fix = "set project_id, or mend credentials and iam_endpoint";
+            of_source.failed("project", failure.message, fix);
+            checks.extend(of_source.list);
         }
     }
     for (name, store) in &config.stores {

@@ -8,10 +8,9 @@ use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store, St
 use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::agency::AgencyKeys;
-use crate::adapters::workspace::api_choice::WorkspaceAuto;
+use crate::adapters::workspace::api_choice::Workspace;
 use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceCredentials, FileKeys};
-use crate::adapters::workspace::export_v2::WorkspaceV2;
-use crate::adapters::workspace::export_v3::{V3Parts, WorkspaceV3};
+use crate::adapters::workspace::export_v3::V3Parts;
 use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
 use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
@@ -20,7 +19,6 @@ use crate::config::{
     S3Store as S3Config, Source, Sse, Store as StoreConfig, Stream as StreamConfig, TokenUser,
 };
 use crate::domain::calendar::Calendar;
-use crate::domain::export::ApiChoice;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
@@ -122,11 +120,7 @@ pub fn sources(
             checkpoint: Arc::clone(&injected.checkpoint),
             task_timeout: source.task_timeout,
         };
-        let source: Arc<dyn RecordSource> = match source.api {
-            ApiChoice::V2 => Arc::new(WorkspaceV2::of(&project)),
-            ApiChoice::V3 => Arc::new(WorkspaceV3::of(&project, parts)),
-            ApiChoice::Auto => Arc::new(WorkspaceAuto::of(&project, parts)),
-        };
+        let source: Arc<dyn RecordSource> = Arc::new(Workspace::of(&project, source.api, parts));
         Ok((name.clone(), source))
     };
     config.sources.iter().map(open).collect()

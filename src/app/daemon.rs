@@ -15,6 +15,7 @@ use super::compose::{self, Injected};
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
 use super::planning::Look;
+use super::projects;
 use super::pulse::Pulse;
 use super::reconcile::{Reconciler, Until};
 use super::selection::Selection;
@@ -44,6 +45,19 @@ pub async fn run(
     controls: &Controls,
     observer: Arc<dyn Observer>,
 ) -> Result<(), StartError> {
+    // A source whose project is found only later is taken up by beginning anew.
+    while !controls.stop.is_cancelled() {
+        session(config, injected, controls, Arc::clone(&observer)).await?;
+    }
+    Ok(())
+}
+
+async fn session(
+    config: &Config,
+    injected: &Injected,
+    controls: &Controls,
+    observer: Arc<dyn Observer>,
+) -> Result<(), StartError> {
     let manager = ServiceManager;
     manager.status("proving ledger, stores and logs");
     let session = tokio::select! {
@@ -56,31 +70,53 @@ pub async fn run(
     manager.ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), streams = session.streams.len(), "ready");
     let pulse = Arc::new(Pulse::default());
-    let onlookers = onlookers(config, &session, &pulse);
+    let stop = controls.stop.child_token();
+    let mut onlookers = onlookers(config, &session, &pulse);
+    if !session.unknown.is_empty() {
+        onlookers.spawn(begin_anew_once_found(config.clone(), &session, stop.clone()));
+    }
     let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
     let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let reconciler = Reconciler {
         look: Arc::new(look),
         concurrency: config.daemon.concurrency.into(),
         wake: Arc::clone(&controls.wake),
-        stop: controls.stop.clone(),
+        stop,
         observer: Arc::new(Supervised { manager, inner: observer, pulse, seen: Mutex::default() }),
         alive_every,
     };
     let tally = reconciler.run(Until::Stopped).await;
-    manager.stopping();
-    drop(onlookers);
+    drop(reconciler);
+    if controls.stop.is_cancelled() {
+        manager.stopping();
+    }
+    onlookers.shutdown().await;
     cron.stop().await;
     session.end().await;
     tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
     Ok(())
 }
 
+/// Stops the session once there is more that it could work on.
+fn begin_anew_once_found(
+    config: Config,
+    session: &Session,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let (ledger, clock) = (Arc::clone(&session.services.ledger), Arc::clone(&session.services.clock));
+    let found = projects::until_found(config, session.unknown.clone(), ledger, clock);
+    async move {
+        found.await;
+        tracing::info!("the project of a source is found: beginning anew with it");
+        stop.cancel();
+    }
+}
+
 /// Who is shown, and who is told, how it goes. They only read, and end when they are dropped.
 fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (ledger, clock) = (&session.services.ledger, &session.services.clock);
-    let rules = || session.streams.values().map(|stream| stream.rules.clone()).collect();
+    let rules = || session.rules.clone();
     if let Some(address) = config.daemon.listen {
         let page = StatusPage {
             ledger: Arc::clone(ledger),

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::domain::export_task::{ExportTask, TaskState};
 use crate::domain::failure::Failure;
 use crate::domain::name::{SourceName, StreamName};
@@ -16,6 +18,10 @@ use crate::ports::source_memory::SourceMemory;
 
 use super::failure_policy::of_ledger;
 use super::reconcile::Streams;
+
+/// What is not cleared away by then never will be: its source is not configured any more, or never lets it be
+/// deleted.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What is to be cleared away, by the source that it stands at.
 pub type Untidy = BTreeMap<SourceName, Vec<ExportTask>>;
@@ -29,22 +35,27 @@ pub async fn untidy(
     streams: &Streams,
     snapshot: &Snapshot,
     busy: &BTreeSet<(StreamName, Window)>,
+    now: Timestamp,
 ) -> Result<Untidy, Failure> {
     let mut untidy = Untidy::new();
     let busy = |task: &ExportTask| busy.contains(&(task.pull.stream.clone(), task.pull.window));
     for mut task in memory.tasks().await.map_err(of_ledger)? {
+        if task.asked_at.saturating_add(FORGOTTEN).is_ok_and(|then| then <= now) && !busy(&task) {
+            memory.gone(task.number).await.map_err(of_ledger)?;
+            continue;
+        }
         let settled = is_settled(&task, streams, snapshot);
         task.state = match task.state {
             TaskState::Asked if !busy(&task) => {
-                memory.lost(task.number).await.map_err(of_ledger)?;
-                TaskState::Lost
+                memory.lost(task.number, now).await.map_err(of_ledger)?;
+                TaskState::Lost { at: now }
             }
             TaskState::Created(id) if settled && !busy(&task) => {
                 memory.finished(task.number).await.map_err(of_ledger)?;
                 TaskState::Finished(id)
             }
             TaskState::Asked | TaskState::Created(_) => continue,
-            owed @ (TaskState::Lost | TaskState::Finished(_)) => owed,
+            owed @ (TaskState::Lost { .. } | TaskState::Finished(_)) => owed,
         };
         untidy.entry(task.pull.source.clone()).or_default().push(task);
     }

@@ -16,7 +16,7 @@ use crate::ports::record_source::SourceError;
 /// So many files that are no exports in a row park a window.
 const CORRUPT_LIMIT: u32 = 3;
 /// What only a person can mend is looked at again no sooner than this, unless the config changes.
-const OPERATOR_PAUSE: Duration = Duration::from_secs(5 * 60);
+pub(super) const OPERATOR_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,4 +30,5 @@ pub mod status_page;
 pub mod stream;
 pub mod stream_log;
 pub mod survey;
+pub mod tidying;
 pub mod verify;

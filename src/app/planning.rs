@@ -10,7 +10,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
-use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge};
+use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until};
 
 use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_on, of_ledger};
@@ -88,8 +88,8 @@ impl Look {
         }
         let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
         self.remember(&rules, &snapshot);
-        let mut untidy = untidy(&*services.memory, &self.streams, &snapshot, busy).await?;
         let now = services.clock.now();
+        let mut untidy = untidy(&*services.memory, &self.streams, &snapshot, busy, now).await?;
         untidy.retain(|source, _| {
             let hold = snapshot.holds.get(&Resource::Source(source.clone()));
             hold.is_none_or(|hold| hold.until <= now)
@@ -164,6 +164,7 @@ impl Look {
         let now = self.services.clock.now();
         let pausing = |rules: &StreamRules, window| match judge(rules, window, snapshot, now) {
             Verdict::Waiting { why: Waiting::Pause { .. } | Waiting::Hold { .. }, next } => Some(next),
+            Verdict::Lost { seq: None, .. } => pauses_until(rules, window, snapshot, now),
             _ => None,
         };
         let chosen = |rules: &&StreamRules| self.selection.concerns(&rules.name);

@@ -12,6 +12,7 @@
 //! that found nothing new stand in no log either: those that were due before the log's last entry count as made, since
 //! the daemon that wrote it was at work until then.
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -23,10 +24,10 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::audit::{ExpectedHead, Finding};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::{Definition, Head, SealedEntry, after};
+use crate::domain::log_entry::{Definition, EntryBody, Head, SealedEntry, after};
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{LogObject, log_prefix, read_log_key};
-use crate::domain::snapshot::{Snapshot, WindowState};
+use crate::domain::object_key::{LogObject, log_key, log_prefix, read_log_key};
+use crate::domain::snapshot::WindowState;
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 
@@ -86,9 +87,10 @@ pub async fn rebuild(
     meter: &Meter,
 ) -> Result<Vec<Rebuilt>, StartError> {
     let state_dir = StateDir::lock(&config.daemon.state_dir)?;
-    let config = &projects::resolved(config, &injected.clock, &Snapshot::default()).await?;
     let signers = signing::allowed_signers(config)?.map(Arc::new);
     let targets = targets::of_config(config)?;
+    let definitions = definitions(&targets).await;
+    let config = &projects::known(config, |stream| definitions.get(stream));
     let mut rebuilt = Vec::new();
     for target in &targets {
         let asked = verify::Asked {
@@ -123,6 +125,22 @@ pub async fn rebuild(
     ledger.close().await;
     state_dir.replace_ledger().map_err(|error| failed(&of_disk(&error)))?;
     Ok(rebuilt)
+}
+
+/// What logs say of themselves that their streams are, as far as they can be read.
+async fn definitions(targets: &[Target]) -> BTreeMap<StreamName, Definition> {
+    let mut definitions = BTreeMap::new();
+    for target in targets {
+        let (first, _) = after(None);
+        let bytes = fetch(&*target.store, &log_key(&target.stream, first)).await;
+        let Ok(Some(bytes)) = bytes else { continue };
+        if let Ok(entry) = SealedEntry::open_unchained(bytes, &target.stream, first)
+            && let EntryBody::Stream(opened) = &entry.entry().body
+        {
+            definitions.insert(target.stream.clone(), opened.definition.clone());
+        }
+    }
+    definitions
 }
 
 /// The last entry that the old ledger knows, if there is one that can be read.

@@ -29,6 +29,7 @@ use super::failure_policy::of_source;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
 use super::report::Report;
+use super::tidying::Tidying;
 
 /// Without any wake-up, it looks again after this: clocks jump, and timers of sleeping machines stand still.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -91,8 +92,7 @@ struct Run<'r> {
     tasks: JoinSet<Done>,
     working: HashMap<Id, (StreamName, Window)>,
     planning: Option<Id>,
-    /// Sources at which export tasks are being cleared away.
-    tidying: BTreeSet<SourceName>,
+    tidying: Tidying,
     queue: VecDeque<Action>,
     next_wake: Option<Timestamp>,
     stale: bool,
@@ -116,7 +116,7 @@ impl Reconciler {
             tasks: JoinSet::new(),
             working: HashMap::new(),
             planning: None,
-            tidying: BTreeSet::new(),
+            tidying: Tidying::default(),
             queue: VecDeque::new(),
             next_wake: None,
             stale: true,
@@ -215,13 +215,14 @@ impl Run<'_> {
                 self.worked(stream, window, ending, lifted);
             }
             Ok((_, Done::Tidied(source, outcome))) => {
-                self.tidying.remove(&source);
+                self.stale |= self.tidying.ended(&source, &outcome, Instant::now());
                 self.report.tidied(&source, outcome);
             }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
                     self.planning = None;
                 }
+                self.tidying.broke_off(broken.id());
                 let at = self.working.remove(&broken.id());
                 let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
@@ -238,6 +239,7 @@ impl Run<'_> {
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
         self.next_wake = planned.plan.next_wake;
+        self.tidying.found(&planned.untidy);
         self.look_at = Instant::now() + self.wait();
         for (source, tasks) in planned.untidy {
             self.tidy(source, tasks);
@@ -249,9 +251,14 @@ impl Run<'_> {
     /// Clears away export tasks, beside the windows: none of them waits for it.
     fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
         let services = &self.reconciler.look.services;
-        let Some(at) = services.sources.get(&source).cloned() else { return };
-        if self.tidying.insert(source.clone()) {
-            self.tasks.spawn(async move { Done::Tidied(source, at.tidy(&tasks).await.map_err(of_source)) });
+        let Some(at) = services.sources.get(&source).cloned() else {
+            return self.report.untidiable(&source);
+        };
+        if self.tidying.may_begin(&source, Instant::now()) {
+            let of = source.clone();
+            let handle =
+                self.tasks.spawn(async move { Done::Tidied(of, at.tidy(&tasks).await.map_err(of_source)) });
+            self.tidying.begun(source, handle.id());
         }
     }
 
@@ -306,8 +313,9 @@ impl Run<'_> {
         });
         let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
         let held = held.filter(|left| !left.is_zero());
+        let tidying = self.tidying.wait(Instant::now()).unwrap_or(LOOK_AGAIN);
         // A moment more, so that the instant is past when the timer ends.
-        held.unwrap_or(planned).min(LOOK_AGAIN) + Duration::from_millis(5)
+        held.unwrap_or(planned.min(tidying)).min(LOOK_AGAIN) + Duration::from_millis(5)
     }
 
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
@@ -318,8 +326,9 @@ impl Run<'_> {
         let now = self.reconciler.look.services.clock.now();
         let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
         let held = self.not_before.is_some_and(|instant| instant > Instant::now());
-        let pausing =
-            held || self.reconciler.look.pauses_until().is_some_and(|until| left(until) <= LONGEST_WAIT);
+        let tidying = self.tidying.wait(Instant::now()).is_some_and(|wait| wait <= LONGEST_WAIT);
+        let pauses_until = self.reconciler.look.pauses_until();
+        let pausing = held || tidying || pauses_until.is_some_and(|until| left(until) <= LONGEST_WAIT);
         self.waits += 1;
         self.waiting = pausing && self.waits <= PATIENCE;
         self.waiting

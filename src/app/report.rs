@@ -24,6 +24,8 @@ pub struct Report {
     uncounted: BTreeSet<StreamName>,
     /// Sources at which export tasks could not be cleared away, and why.
     untidy: BTreeMap<SourceName, String>,
+    /// Sources that are not configured any more, and at which export tasks are left.
+    untidiable: BTreeSet<SourceName>,
 }
 
 /// What was said last of a resource: which words, and at which failure of which row.
@@ -137,6 +139,17 @@ impl Report {
                     tracing::warn!(%source, kind, ?request_ids, "export tasks are left in the export centre for now: {message}");
                 }
             }
+        }
+    }
+
+    /// Export tasks are left at a source that is not configured (any more): that is said once.
+    pub fn untidiable(&mut self, source: &SourceName) {
+        if self.untidiable.insert(source.clone()) {
+            tracing::warn!(
+                %source,
+                "export tasks of a source that is not configured any more are left in its export centre: delete them there, or \
+                 let them expire"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 //! of processes that died, and what lies in the scratch folder is nobody's. Stores are proven before logs are read,
 //! logs before the spool is swept: what a log says is archived needs no spool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -12,15 +13,17 @@ use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
-use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::name::SourceName;
 use crate::domain::snapshot::WindowState;
+use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
 use super::compose::{self, Injected, OpenStore, Parts};
 use super::failure_policy::of_ledger;
-use super::projects;
+use super::projects::{self, Resolved};
 use super::reconcile::Streams;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
@@ -31,8 +34,12 @@ use super::start_error::StartError;
 pub struct Session {
     /// What windows are worked on with.
     pub services: Arc<Services>,
-    /// The streams.
+    /// The streams that can be worked on.
     pub streams: Streams,
+    /// The rules of every stream of the configuration.
+    pub rules: Vec<StreamRules>,
+    /// Sources whose project is not found yet, so that none of their streams can be worked on.
+    pub unknown: BTreeMap<SourceName, Failure>,
     ledger: SqliteLedger,
     // Dropped last: the directory is ours until then.
     _state_dir: StateDir,
@@ -49,7 +56,18 @@ impl Session {
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        let config = &projects::resolved(config, &injected.clock, &snapshot).await?;
+        let Resolved { config: resolved, unknown } =
+            projects::resolved(config, &injected.clock, &snapshot).await;
+        if let (true, Some(failure)) = (resolved.streams.is_empty(), unknown.values().next()) {
+            return Err(StartError::from_failure("nothing can be begun", failure));
+        }
+        let held = projects::hold_up(&*ledger, config, &unknown, &injected.clock).await;
+        held.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+        // Those of sources that were looked up by others than the ledger are of the resolved configuration.
+        let mut all = projects::known_to(&snapshot, config);
+        all.sources.extend(resolved.sources.clone());
+        let rules = compose::rules(&all);
+        let config = &resolved;
         let signing_key = signing::signing_key(config, injected.clock.now())?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
@@ -81,7 +99,14 @@ impl Session {
             abandon,
             owed: Owed::default(),
         };
-        Ok(Self { services: Arc::new(services), streams, ledger: sqlite, _state_dir: state_dir })
+        Ok(Self {
+            services: Arc::new(services),
+            streams,
+            rules,
+            unknown,
+            ledger: sqlite,
+            _state_dir: state_dir,
+        })
     }
 
     /// Closes the ledger and gives the state directory back.

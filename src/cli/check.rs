@@ -1,6 +1,10 @@
 //! `check`: a table of everything that was tried, with the fix beside each failure.
 
-use super::{CliError, output};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, output, signals};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::ledger_path;
 use crate::app::check::{self, Check, Outcome};
@@ -10,12 +14,22 @@ use crate::domain::snapshot::Snapshot;
 use crate::exit_code::Exit;
 use crate::ports::ledger::Ledger;
 
+/// How long clearing away may take.
+const GRACE: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(
     config: Result<Config, ConfigError>,
     injected: &Injected,
     json: bool,
 ) -> Result<Exit, CliError> {
-    let checks = check::check(config, known, injected).await;
+    let stop = signals::controls()?.stop;
+    let checks = tokio::select! {
+        checks = check::check(config, known, injected, &stop) => checks,
+        () = too_long(&stop) => Vec::new(),
+    };
+    if stop.is_cancelled() {
+        return Err(CliError::new(Exit::Temporary, "stopped before everything was tried: run it again"));
+    }
     // What was skipped was skipped for something that is told.
     let well = checks.iter().all(|check| check.outcome != Outcome::Failed);
     if json {
@@ -24,6 +38,12 @@ pub(super) async fn run(
         output::text(&table(&checks))?;
     }
     Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+/// Whoever stops it waits no longer than clearing away takes.
+async fn too_long(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 /// What the ledger knows, if there is one that can be read.

@@ -6,6 +6,7 @@ use super::{CliError, output};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::ledger_path;
 use crate::app::compose::{self, Injected};
+use crate::app::projects;
 use crate::app::status::ApiChoices;
 use crate::config::Config;
 use crate::domain::snapshot::Snapshot;
@@ -39,7 +40,8 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
             snapshot
         }
     };
-    let (rules, apis) = (compose::rules(config), compose::api_choices(config));
+    let rules = compose::rules(&projects::known_to(&snapshot, config));
+    let apis = compose::api_choices(config);
     Ok(View { rules, apis, snapshot, now: injected.clock.now(), has_ledger })
 }
 

@@ -107,8 +107,8 @@ async fn outcome(
 ) -> Result<Outcome, CliError> {
     let snapshot = session.services.ledger.snapshot().await.map_err(super::ledger_view::failed)?;
     let now = session.services.clock.now();
-    let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
-    let mut windows = survey(&rules, &snapshot, now);
+    let rules = &session.rules;
+    let mut windows = survey(rules, &snapshot, now);
     windows.retain(|judged| selection.includes(&judged.stream, judged.window));
     let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
     windows.retain(|judged| judged.is_gap(now));

@@ -9,6 +9,7 @@ use super::ledger_view::{failed, lift_holds, open};
 use super::{CliError, output};
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::app::compose::{self, Injected};
+use crate::app::projects;
 use crate::app::survey::survey;
 use crate::config::{Config, nearest};
 use crate::domain::name::StreamName;
@@ -35,6 +36,8 @@ pub(super) async fn run(
     let windows = match open(config).await? {
         None => 0,
         Some(ledger) => {
+            let known = ledger.snapshot().await.map_err(failed)?;
+            let rules = compose::rules(&projects::known_to(&known, config));
             let before = due(&rules, &ledger, injected.clock.now()).await?;
             ledger.retry(stream.as_ref(), window).await.map_err(failed)?;
             let concerned =

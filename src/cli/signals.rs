@@ -33,7 +33,7 @@ async fn stop(controls: Controls, mut terminate: Signal, mut interrupt: Signal) 
         if controls.stop.is_cancelled() {
             std::process::exit(128 + number);
         }
-        tracing::info!("stopping: windows in flight may finish for a few seconds; once more ends it at once");
+        tracing::info!("stopping: what is in flight may finish for a few seconds; once more ends it at once");
         controls.stop.cancel();
     }
 }

@@ -74,7 +74,10 @@ pub enum TaskState {
     /// It stands in the export centre, and its file is wanted.
     Created(TaskId),
     /// Whoever asked for it never learnt its id: it may stand there, unknown.
-    Lost,
+    Lost {
+        /// Since when nobody waits for it any more, at the latest.
+        at: Timestamp,
+    },
     /// Its file is wanted no more: it is to be deleted.
     Finished(TaskId),
 }
@@ -92,20 +95,32 @@ pub struct ExportTask {
     pub state: TaskState,
 }
 
+/// A task that stands in the export centre, and whose file is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number here.
+    pub number: TaskNumber,
+    /// Its id there.
+    pub id: TaskId,
+    /// When it was asked for, by this machine's clock.
+    pub asked_at: Timestamp,
+}
+
 /// What a source's files are called, apart from numbers: how a task of ours is known from somebody else's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameShape(String);
 
 impl NameShape {
-    /// Of a file's name: every run of digits becomes one `0`.
+    /// Of a file's name: of its words, each that may be a number (or, as an id is, one in hex) becomes one `0`.
     pub fn of(file_name: &str) -> Self {
         let mut shape = String::with_capacity(file_name.len());
-        for c in file_name.chars() {
-            match c {
-                '0'..='9' if shape.ends_with('0') => {}
-                '0'..='9' => shape.push('0'),
-                c => shape.push(c),
-            }
+        let mut rest = file_name;
+        while let Some(first) = rest.chars().next() {
+            let is_inside = |c: char| c.is_ascii_alphanumeric();
+            let length = rest.find(|c| !is_inside(c)).unwrap_or(rest.len()).max(first.len_utf8());
+            let (word, after) = rest.split_at(length);
+            shape.push_str(if is_number(word) { "0" } else { word });
+            rest = after;
         }
         Self(shape)
     }
@@ -116,13 +131,19 @@ impl NameShape {
     }
 }
 
+/// Whether a word tells one file from another, and not one kind of file from another.
+fn is_number(word: &str) -> bool {
+    let hex = word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex || word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
 /// A task that stands in the export centre, as far as it matters for finding an orphan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Its id.
     pub id: TaskId,
-    /// What its file is called.
-    pub name: NameShape,
+    /// What its file is called, once it is called anything.
+    pub name: Option<NameShape>,
     /// When it was created, by the provider's clock.
     pub created_at: Timestamp,
 }
@@ -137,29 +158,85 @@ pub struct Birth {
 }
 
 impl Birth {
-    /// Of a task asked for at `asked_at`, where the provider's clock is `ahead` of ours, an answer is waited for so long,
-    /// and times are known no better than `slack`.
+    /// Of a task that was asked for at `asked_at`, on whose answer nobody waited any more at `lost_at`, nor longer than
+    /// `patience`; where the provider's clock is `ahead` of ours, and times are known no better than `slack`.
     pub fn of(
-        asked_at: Timestamp,
+        (asked_at, lost_at): (Timestamp, Timestamp),
+        patience: SignedDuration,
         ahead: SignedDuration,
-        answer: SignedDuration,
         slack: SignedDuration,
     ) -> Self {
-        let at = asked_at.saturating_add(ahead).unwrap_or(asked_at);
+        let end = lost_at.min(asked_at.saturating_add(patience).unwrap_or(Timestamp::MAX)).max(asked_at);
+        let theirs = |ours: Timestamp| ours.saturating_add(ahead).unwrap_or(ours);
         Self {
-            from: at.saturating_sub(slack).unwrap_or(Timestamp::MIN),
-            to: at.saturating_add(answer).and_then(|at| at.saturating_add(slack)).unwrap_or(Timestamp::MAX),
+            from: theirs(asked_at).saturating_sub(slack).unwrap_or(Timestamp::MIN),
+            to: theirs(end).saturating_add(slack).unwrap_or(Timestamp::MAX),
         }
+    }
+
+    fn is_of(self, task: &Standing) -> bool {
+        self.from <= task.created_at && task.created_at <= self.to
     }
 }
 
-/// Of the tasks that stand there, none of which this machine knows, the one that is taken for the orphan: called as ours are,
-/// born when it can have been, and of several the one born first. Never more than one: each wish made one task at most.
-pub fn orphan<'t>(standing: &'t [Standing], names: &[NameShape], birth: Birth) -> Option<&'t Standing> {
-    let fits = |task: &&Standing| {
-        names.contains(&task.name) && birth.from <= task.created_at && task.created_at <= birth.to
+/// What is found of a task whose id was never learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// This is it.
+    Found(TaskId),
+    /// More tasks fit than were asked for, or one is not called anything yet.
+    Unclear,
+    /// Nothing fits.
+    Missing,
+}
+
+/// What the tasks that stand there, none of which this machine knows, are to each wish that left no id: a task is taken for
+/// an orphan that is called as ours are and was born when it can have been. Where wishes overlap in time, and more tasks fit
+/// them than there are wishes, some are somebody else's: then none is taken.
+pub fn orphans(standing: &[Standing], names: &[NameShape], births: &[Birth]) -> Vec<Sought> {
+    let mut sought = vec![Sought::Missing; births.len()];
+    for wishes in overlapping(births) {
+        let fits = |task: &&Standing| {
+            let may_be_ours = task.name.as_ref().is_none_or(|name| names.contains(name));
+            may_be_ours && wishes.iter().any(|wish| births[*wish].is_of(task))
+        };
+        let mut candidates: Vec<_> = standing.iter().filter(fits).collect();
+        candidates.sort_by_key(|task| (task.created_at, &task.id));
+        match assigned(&candidates, &wishes, births) {
+            Some(found) => found.into_iter().for_each(|(wish, id)| sought[wish] = Sought::Found(id)),
+            None => wishes.iter().for_each(|wish| sought[*wish] = Sought::Unclear),
+        }
+    }
+    sought
+}
+
+/// Wishes, by their places in `births`, in groups that share no moment with each other.
+fn overlapping(births: &[Birth]) -> Vec<Vec<usize>> {
+    let mut wishes: Vec<_> = (0..births.len()).collect();
+    wishes.sort_by_key(|wish| births[*wish].from);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut end = Timestamp::MIN;
+    for wish in wishes {
+        match groups.last_mut() {
+            Some(group) if births[wish].from <= end => group.push(wish),
+            _ => groups.push(vec![wish]),
+        }
+        end = end.max(births[wish].to);
+    }
+    groups
+}
+
+/// A wish for each of `candidates`, which are in the order of their birth; `None` unless each has one. The wish that ends
+/// first takes the task: whatever another choice would match, this one does.
+fn assigned(candidates: &[&Standing], wishes: &[usize], births: &[Birth]) -> Option<Vec<(usize, TaskId)>> {
+    let mut free = wishes.to_vec();
+    let assign = |task: &&Standing| {
+        task.name.as_ref()?;
+        let fitting = free.iter().enumerate().filter(|(_, wish)| births[**wish].is_of(task));
+        let (at, _) = fitting.min_by_key(|(_, wish)| births[**wish].to)?;
+        Some((free.swap_remove(at), task.id.clone()))
     };
-    standing.iter().filter(fits).min_by_key(|task| (task.created_at, &task.id))
+    candidates.iter().map(assign).collect()
 }
 
 #[cfg(test)]
@@ -171,7 +248,8 @@ mod tests {
     }
 
     fn standing(id: &str, name: &str, created_at: &str) -> Standing {
-        Standing { id: id.parse().unwrap(), name: NameShape::of(name), created_at: at(created_at) }
+        let name = (!name.is_empty()).then(|| NameShape::of(name));
+        Standing { id: id.parse().unwrap(), name, created_at: at(created_at) }
     }
 
     #[test]
@@ -188,23 +266,87 @@ mod tests {
         assert_eq!(ours, NameShape::of("records_19991231_12345.xlsx"));
         assert_ne!(ours, NameShape::of("desktops_20261123120000_7.xlsx"));
         assert_eq!(NameShape::of("桌面1.csv").as_str(), "桌面0.csv");
+        let by_id = NameShape::of("records-3f2a9bc0-ffee-4abc.xlsx");
+        assert_eq!(by_id.as_str(), "records-0-0-0.xlsx");
+        assert_eq!(NameShape::of(by_id.as_str()), by_id, "the shape of a shape is itself");
+    }
+
+    const OURS: &str = "records_1.xlsx";
+
+    fn birth(asked_at: &str, lost_at: &str) -> Birth {
+        let seconds = SignedDuration::from_secs;
+        Birth::of((at(asked_at), at(lost_at)), seconds(120), seconds(60), seconds(5))
+    }
+
+    fn sought(tasks: &[Standing], births: &[Birth]) -> Vec<String> {
+        let word = |sought| match sought {
+            Sought::Found(id) => id.to_string(),
+            Sought::Unclear => "?".to_owned(),
+            Sought::Missing => "-".to_owned(),
+        };
+        orphans(tasks, &[NameShape::of(OURS)], births).into_iter().map(word).collect()
     }
 
     #[test]
-    fn an_orphan_is_one_task_that_is_called_as_ours_are_and_was_born_then() {
-        let names = [NameShape::of("records_1.xlsx")];
-        let seconds = SignedDuration::from_secs;
-        let birth = Birth::of(at("2026-11-23T02:00:00Z"), seconds(60), seconds(120), seconds(5));
+    fn an_orphan_can_have_been_born_until_nobody_waited_for_it_any_more() {
+        let of = |lost_at| {
+            let Birth { from, to } = birth("2026-11-23T02:00:00Z", lost_at);
+            (from, to)
+        };
+        let from = at("2026-11-23T02:00:55Z");
+        assert_eq!(of("2026-11-23T02:00:10Z"), (from, at("2026-11-23T02:01:15Z")));
+        assert_eq!(
+            of("2026-11-24T00:00:00Z"),
+            (from, at("2026-11-23T02:03:05Z")),
+            "no longer than an answer takes"
+        );
+        assert_eq!(
+            of("2026-11-22T00:00:00Z"),
+            (from, at("2026-11-23T02:01:05Z")),
+            "a clock that was set back"
+        );
+    }
+
+    #[test]
+    fn an_orphan_is_a_task_that_is_called_as_ours_are_and_was_born_then() {
+        let births = [birth("2026-11-23T02:00:00Z", "2026-11-23T03:00:00Z")];
         let tasks = [
-            standing("early", "records_1.xlsx", "2026-11-23T02:00:54Z"),
+            standing("early", OURS, "2026-11-23T02:00:54Z"),
             standing("other", "users_2.xlsx", "2026-11-23T02:01:00Z"),
-            standing("second", "records_3.xlsx", "2026-11-23T02:02:00Z"),
-            standing("first", "records_4.xlsx", "2026-11-23T02:00:55Z"),
+            standing("it", "records_4.xlsx", "2026-11-23T02:00:55Z"),
             standing("late", "records_5.xlsx", "2026-11-23T02:03:06Z"),
         ];
-        assert_eq!(orphan(&tasks, &names, birth).unwrap().id.as_str(), "first");
-        assert_eq!(orphan(&tasks[..2], &names, birth), None);
-        assert_eq!(orphan(&tasks[4..], &names, birth), None);
-        assert_eq!(orphan(&tasks, &[], birth), None, "before a name is known, nothing is taken for ours");
+        assert_eq!(sought(&tasks, &births), ["it"]);
+        assert_eq!(sought(&tasks[..2], &births), ["-"]);
+        assert_eq!(
+            orphans(&tasks, &[], &births),
+            [Sought::Missing],
+            "before a name is known, nothing is ours"
+        );
+    }
+
+    #[test]
+    fn more_tasks_than_wishes_are_somebody_elses_too_and_none_is_taken() {
+        let (early, late) = (
+            birth("2026-11-23T02:00:00Z", "2026-11-23T02:00:10Z"),
+            birth("2026-11-23T02:00:12Z", "2026-11-23T02:00:20Z"),
+        );
+        let apart = birth("2026-11-23T05:00:00Z", "2026-11-23T05:00:10Z");
+        let tasks = [
+            standing("a", OURS, "2026-11-23T02:01:00Z"),
+            standing("b", OURS, "2026-11-23T02:01:13Z"),
+            standing("c", OURS, "2026-11-23T02:01:14Z"),
+            standing("d", OURS, "2026-11-23T05:01:05Z"),
+        ];
+        assert_eq!(sought(&tasks, &[late, early, apart]), ["?", "?", "d"]);
+        assert_eq!(sought(&tasks[..2], &[late, early, apart]), ["b", "a", "-"]);
+        assert_eq!(sought(&tasks[..1], &[late, early, apart]), ["-", "a", "-"]);
+    }
+
+    #[test]
+    fn a_task_that_is_not_called_anything_yet_is_waited_for() {
+        let births = [birth("2026-11-23T02:00:00Z", "2026-11-23T02:00:10Z")];
+        let tasks = [standing("a", "", "2026-11-23T02:01:00Z")];
+        assert_eq!(sought(&tasks, &births), ["?"]);
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::name::StreamName;
 use super::snapshot::Snapshot;
-use super::verdict::{DueReason, StreamRules, Verdict, judge, revisit_at};
+use super::verdict::{DueReason, StreamRules, Verdict, judge, pauses_until, revisit_at};
 use super::window::Window;
 
 /// One thing to do.
@@ -76,6 +76,9 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
         for window in rules.completed(now) {
             let todo = match task_for(&judge(rules, window, snapshot, now)) {
                 Never => again(revisit_at(rules, window, snapshot, now), now),
+                Now(Task::AttestLost) => {
+                    pauses_until(rules, window, snapshot, now).map_or(Now(Task::AttestLost), Later)
+                }
                 todo => todo,
             };
             let held = if matches!(todo, Now(Task::AttestLost)) { silenced } else { held };

@@ -15,6 +15,9 @@ use super::object_key::{Revision, Seq};
 use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState};
 use super::window::Window;
 
+/// By so much the provider's clock may be behind ours without anything being asked for that is still to come.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
+
 /// All that decides when a stream's windows are due, and what they wait for.
 #[derive(Debug, Clone)]
 pub struct StreamRules {
@@ -56,9 +59,11 @@ pub struct Fingerprints {
 }
 
 impl StreamRules {
-    /// When the window may be pulled.
+    /// When the window may be pulled: once it is settled, and what is asked for lies in the past by the provider's clock, too.
     pub fn due_at(&self, window: Window) -> Timestamp {
-        window.end().saturating_add(self.settle).unwrap_or(Timestamp::MAX)
+        let settled = window.end().saturating_add(self.settle).unwrap_or(Timestamp::MAX);
+        let over = Bounds::around(window, self.margin).end.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX);
+        settled.max(over)
     }
 
     /// When the source may begin to answer short.
@@ -291,6 +296,19 @@ pub fn revisit_at(
     let next = instants.filter(|instant| instant > last_pulled_at).min()?;
     let at = [Some(next), *retry_at, *leased_until].into_iter().flatten().max()?;
     (at.max(now) < rules.expires_at(window)).then_some(at)
+}
+
+/// Until when an expired window that is not attested yet pauses, after a failure of its own.
+pub fn pauses_until(
+    rules: &StreamRules,
+    window: Window,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match snapshot.windows.get(&rules.name)?.get(&window)? {
+        WindowState::Open { retry_at: Some(at), .. } if *at > now => Some(*at),
+        _ => None,
+    }
 }
 
 /// The verdict on a window that is over, settled and still to be had.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::ledger::LedgerError;
-use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber};
+use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, Wanted};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 
@@ -16,7 +16,7 @@ use crate::domain::snapshot::Withdrawal;
 #[async_trait]
 pub trait SourceMemory: Send + Sync {
     /// A task for this very pull that stands and is wanted: the one that was asked for last.
-    async fn standing(&self, pull: &Pull) -> Result<Option<(TaskNumber, TaskId)>, LedgerError>;
+    async fn standing(&self, pull: &Pull) -> Result<Option<Wanted>, LedgerError>;
 
     /// A task is about to be asked for.
     async fn ask(&self, pull: &Pull, now: Timestamp) -> Result<TaskNumber, LedgerError>;
@@ -24,8 +24,8 @@ pub trait SourceMemory: Send + Sync {
     /// It was created, and this is its id.
     async fn created(&self, task: TaskNumber, id: &TaskId) -> Result<(), LedgerError>;
 
-    /// Its id was never learnt.
-    async fn lost(&self, task: TaskNumber) -> Result<(), LedgerError>;
+    /// Its id was never learnt, and nobody waits for it any more.
+    async fn lost(&self, task: TaskNumber, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Its file is wanted no more.
     async fn finished(&self, task: TaskNumber) -> Result<(), LedgerError>;

@@ -4,15 +4,16 @@
 
 use std::sync::Arc;
 
-use connvault::adapters::sqlite_ledger::SqliteLedger;
 use connvault::domain::digest::Sha256;
 use connvault::domain::export::Bounds;
-use connvault::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState};
+use connvault::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState, Wanted};
 use connvault::domain::snapshot::Withdrawal;
 use connvault::domain::window::Window;
 use connvault::ports::ledger::Ledger;
 use connvault::ports::source_memory::SourceMemory;
 use jiff::{SignedDuration, Timestamp};
+
+use crate::support::ledger::OwnLedger;
 
 /// A memory of a test's own.
 trait Adapter: Sized {
@@ -23,16 +24,11 @@ trait Adapter: Sized {
     async fn reopen(self) -> Self;
 }
 
-struct Sqlite {
-    folder: tempfile::TempDir,
-    ledger: SqliteLedger,
-}
+type Sqlite = OwnLedger;
 
 impl Adapter for Sqlite {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite3")).await.unwrap();
-        Self { folder, ledger }
+        Self::open().await
     }
 
     fn memory(&self) -> Arc<dyn SourceMemory> {
@@ -40,9 +36,7 @@ impl Adapter for Sqlite {
     }
 
     async fn reopen(self) -> Self {
-        self.ledger.close().await;
-        let ledger = SqliteLedger::open(&self.folder.path().join("ledger.sqlite3")).await.unwrap();
-        Self { ledger, ..self }
+        self.reopen().await
     }
 }
 
@@ -90,6 +84,10 @@ fn id(text: &str) -> TaskId {
     text.parse().unwrap()
 }
 
+fn wanted(number: TaskNumber, task: &str) -> Wanted {
+    Wanted { number, id: id(task), asked_at: now() }
+}
+
 async fn created(memory: &dyn SourceMemory, pull: &Pull, task: &str) -> TaskNumber {
     let number = memory.ask(pull, now()).await.unwrap();
     memory.created(number, &id(task)).await.unwrap();
@@ -106,7 +104,7 @@ async fn a_task_stands_from_the_moment_its_id_is_known_until_it_is_finished<A: A
     let number = memory.ask(&pull(1), now()).await.unwrap();
     assert_eq!(memory.standing(&pull(1)).await.unwrap(), None);
     memory.created(number, &id("t1")).await.unwrap();
-    assert_eq!(memory.standing(&pull(1)).await.unwrap(), Some((number, id("t1"))));
+    assert_eq!(memory.standing(&pull(1)).await.unwrap(), Some(wanted(number, "t1")));
     memory.finished(number).await.unwrap();
     assert_eq!(memory.standing(&pull(1)).await.unwrap(), None);
     assert_eq!(states(&*memory).await, [TaskState::Finished(id("t1"))], "it is still to be deleted");
@@ -119,7 +117,7 @@ async fn of_several_tasks_for_a_pull_the_last_one_stands<A: Adapter>() {
     let memory = adapter.memory();
     created(&*memory, &pull(1), "t1").await;
     let last = created(&*memory, &pull(1), "t2").await;
-    assert_eq!(memory.standing(&pull(1)).await.unwrap(), Some((last, id("t2"))));
+    assert_eq!(memory.standing(&pull(1)).await.unwrap(), Some(wanted(last, "t2")));
 }
 
 async fn a_pull_that_differs_in_anything_has_no_task<A: Adapter>() {
@@ -156,13 +154,15 @@ async fn what_is_discarded_is_all_that_stands_for_the_pull_and_nothing_else<A: A
 async fn only_a_task_that_is_being_asked_for_can_be_lost<A: Adapter>() {
     let adapter = A::open().await;
     let memory = adapter.memory();
+    let later = now() + SignedDuration::from_secs(7);
     let asked = memory.ask(&pull(1), now()).await.unwrap();
     let known = created(&*memory, &pull(2), "t1").await;
     for number in [asked, known] {
-        memory.lost(number).await.unwrap();
+        memory.lost(number, later).await.unwrap();
     }
-    assert_eq!(states(&*memory).await, [TaskState::Lost, TaskState::Created(id("t1"))]);
-    let expected = ExportTask { number: asked, pull: pull(1), asked_at: now(), state: TaskState::Lost };
+    assert_eq!(states(&*memory).await, [TaskState::Lost { at: later }, TaskState::Created(id("t1"))]);
+    let expected =
+        ExportTask { number: asked, pull: pull(1), asked_at: now(), state: TaskState::Lost { at: later } };
     assert_eq!(memory.tasks().await.unwrap()[0], expected);
 }
 

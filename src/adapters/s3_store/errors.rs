@@ -120,6 +120,13 @@ impl Trouble {
         matches!(self, Self::Answered(answer) if codes.contains(&answer.code.as_str()))
     }
 
+    /// Whether the store would not let it be done: for want of a right, or because a lock stands against it.
+    pub(super) fn says_forbidden(&self) -> bool {
+        matches!(self, Self::Answered(answer)
+            if answer.status == 403 || matches!(answer.code.as_str(), "ObjectLocked" | "AccessDenied")
+                || (answer.code == "InvalidRequest" && answer.message.contains("WORM")))
+    }
+
     /// Whether the store said that it does not know what it was asked for, rather than that it cannot do it now.
     pub(super) fn says_unsupported(&self) -> bool {
         matches!(self, Self::Answered(answer)

@@ -36,8 +36,10 @@ pub struct BucketSurvey {
 /// Whether the keys may delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deleting {
-    /// They may.
+    /// They may, and the object is gone.
     Allowed,
+    /// The store agreed, and something stands under the key all the same.
+    Left,
     /// They may not, in the store's words.
     Refused(String),
 }
@@ -86,12 +88,13 @@ impl S3Store {
             PutOutcome::Created { version_id } => version_id,
             PutOutcome::AlreadyExists => self.head(&key).await?.and_then(|meta| meta.version_id),
         };
+        // Of a bucket with versions, the version: whoever may only hide it behind a marker destroys nothing.
         let request = self.client.delete_object().bucket(&self.settings.bucket).key(self.full_key(&key));
         match request.set_version_id(version).send().await.map_err(Trouble::of) {
+            // An earlier version may still stand there, of a time when these keys might not delete.
+            Ok(_) if self.head(&key).await?.is_some() => Ok(Deleting::Left),
             Ok(_) => Ok(Deleting::Allowed),
-            Err(trouble) if trouble.status().is_some_and(|status| (400..500).contains(&status)) => {
-                Ok(Deleting::Refused(trouble.code()))
-            }
+            Err(trouble) if trouble.says_forbidden() => Ok(Deleting::Refused(trouble.code())),
             Err(trouble) => Err(self.place.error(&format!("delete {key}"), trouble)),
         }
     }

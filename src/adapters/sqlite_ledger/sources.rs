@@ -11,7 +11,7 @@ use super::SqliteLedger;
 use super::connection::{storage, unreadable};
 use super::rows::{get, instant, ms, parsed, window};
 use crate::domain::export::Bounds;
-use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState};
+use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState, Wanted};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 use crate::ports::ledger::LedgerError;
@@ -45,13 +45,17 @@ impl SqliteLedger {
 
 #[async_trait]
 impl SourceMemory for SqliteLedger {
-    async fn standing(&self, pull: &Pull) -> Result<Option<(TaskNumber, TaskId)>, LedgerError> {
+    async fn standing(&self, pull: &Pull) -> Result<Option<Wanted>, LedgerError> {
         let text = format!(
-            "SELECT task, task_id FROM export_tasks WHERE state = 'created' AND {OF_PULL} ORDER BY task DESC LIMIT 1"
+            "SELECT task, task_id, asked_at_ms FROM export_tasks WHERE state = 'created' AND {OF_PULL} ORDER BY task DESC LIMIT 1"
         );
         let query = bind_pull(sqlx::query(sqlx::AssertSqlSafe(text)), pull);
         let row = query.fetch_optional(&self.readers).await.map_err(storage)?;
-        row.map(|row| Ok((TaskNumber(get(&row, "task")?), parsed(&row, "task_id")?))).transpose()
+        let wanted = |row: SqliteRow| {
+            let (number, asked_at) = (TaskNumber(get(&row, "task")?), instant(&row, "asked_at_ms")?);
+            Ok(Wanted { number, id: parsed(&row, "task_id")?, asked_at })
+        };
+        row.map(wanted).transpose()
     }
 
     async fn ask(&self, pull: &Pull, now: Timestamp) -> Result<TaskNumber, LedgerError> {
@@ -70,9 +74,11 @@ impl SourceMemory for SqliteLedger {
         self.write(query.bind(id.as_str().to_owned()).bind(task.0)).await.map(|_| ())
     }
 
-    async fn lost(&self, task: TaskNumber) -> Result<(), LedgerError> {
-        let query = sqlx::query("UPDATE export_tasks SET state = 'lost' WHERE task = ? AND state = 'asked'");
-        self.write(query.bind(task.0)).await.map(|_| ())
+    async fn lost(&self, task: TaskNumber, now: Timestamp) -> Result<(), LedgerError> {
+        let query = sqlx::query(
+            "UPDATE export_tasks SET state = 'lost', lost_at_ms = ? WHERE task = ? AND state = 'asked'",
+        );
+        self.write(query.bind(ms(now)).bind(task.0)).await.map(|_| ())
     }
 
     async fn finished(&self, task: TaskNumber) -> Result<(), LedgerError> {
@@ -93,7 +99,7 @@ impl SourceMemory for SqliteLedger {
 
     async fn tasks(&self) -> Result<Vec<ExportTask>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT task, source, stream, start_ms, end_ms, from_ms, to_ms, definition, asked_at_ms, state, task_id
+            "SELECT task, source, stream, start_ms, end_ms, from_ms, to_ms, definition, asked_at_ms, lost_at_ms, state, task_id
              FROM export_tasks ORDER BY task",
         );
         let rows = rows.fetch_all(&self.readers).await.map_err(storage)?;
@@ -137,7 +143,7 @@ pub(super) async fn withdrawals(
 fn task(row: &SqliteRow) -> Result<ExportTask, LedgerError> {
     let state = match get(row, "state")? {
         "asked" => TaskState::Asked,
-        "lost" => TaskState::Lost,
+        "lost" => TaskState::Lost { at: instant(row, "lost_at_ms")? },
         "created" => TaskState::Created(parsed(row, "task_id")?),
         "finished" => TaskState::Finished(parsed(row, "task_id")?),
         other => return Err(unreadable("an export task's state", other)),

@@ -1,4 +1,7 @@
-//! `api = "auto"`: the v2 export until the provider has withdrawn it, then v3 for good.
+//! The export API that the configuration chooses: v2, v3, or `auto`, which is v2 until the provider has withdrawn it, then v3
+//! for good.
+//!
+//! Whichever it is, tasks that stand in the export centre are cleared away: another choice may have made them.
 //!
 //! A gateway says "there is no such API" for a withdrawn one and for a wrong address alike, and a wrong project looks much
 //! the same. So the query of records is asked, which is not withdrawn: only where it answers is the export alone gone. A key
@@ -13,6 +16,7 @@ use super::client::{Client, Project};
 use super::count;
 use super::export_v2::WorkspaceV2;
 use super::export_v3::{V3Parts, WorkspaceV3};
+use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
@@ -21,8 +25,9 @@ use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, RecordSource, SourceError};
 use crate::ports::source_memory::SourceMemory;
 
-/// A Workspace project, asked through whichever export API there is.
-pub struct WorkspaceAuto {
+/// A Workspace project, asked through the export API that is chosen.
+pub struct Workspace {
+    choice: ApiChoice,
     client: Arc<Client>,
     v2: WorkspaceV2,
     v3: WorkspaceV3,
@@ -38,10 +43,24 @@ enum V2 {
     Doubtful,
 }
 
-impl WorkspaceAuto {
+/// Whether the v2 export, which is said not to be there, may be gone by itself: by what came of a query. Where it answers, the
+/// export is gone. Where the key may not query, or what came was odd, there is something behind the gateway at least.
+pub fn may_be_withdrawn(queried: &Result<u64, Failure>) -> bool {
+    match queried {
+        Ok(_) => true,
+        Err(failure) => match failure.kind {
+            FailureKind::Auth | FailureKind::Corrupt => true,
+            FailureKind::Rejected => failure.scope == Scope::Window,
+            _ => false,
+        },
+    }
+}
+
+impl Workspace {
     /// The records of `project`. Nothing is sent yet.
-    pub fn of(project: &Project, parts: V3Parts) -> Self {
+    pub fn of(project: &Project, choice: ApiChoice, parts: V3Parts) -> Self {
         Self {
+            choice,
             client: project.client(),
             v2: WorkspaceV2::of(project),
             source: parts.source.clone(),
@@ -50,21 +69,21 @@ impl WorkspaceAuto {
         }
     }
 
-    async fn is_withdrawn(&self) -> Result<bool, SourceError> {
-        Ok(self.memory.withdrawal(&self.source).await.map_err(of_memory)?.is_some())
+    async fn in_use(&self) -> Result<ExportApi, SourceError> {
+        let withdrawal = self.memory.withdrawal(&self.source).await.map_err(of_memory)?;
+        Ok(self.choice.in_use(withdrawal.is_some()))
     }
 
     /// Whether the v2 export is gone, which `gone` says, and nothing else is wrong.
     async fn find_out(&self, request: &ExportRequest, gone: &SourceError) -> Result<V2, SourceError> {
-        match count::count(&self.client, request).await {
+        let queried = count::count(&self.client, request).await.map_err(|error| error.0);
+        match queried {
             Ok(_) => Ok(V2::Gone),
+            Err(_) if may_be_withdrawn(&queried) => Ok(V2::Doubtful),
             // The gateway knows neither: it is the address that is wrong.
-            Err(error) if error.kind() == FailureKind::Gone => Err(gone.clone()),
-            // The key may not query, or the answer was odd: there is something behind the gateway.
-            Err(error) if matches!(error.kind(), FailureKind::Auth | FailureKind::Corrupt) => {
-                Ok(V2::Doubtful)
-            }
-            Err(error) => Err(error),
+            Err(failure) if failure.kind == FailureKind::Gone => Err(gone.clone()),
+            // Of an unknown project it says so itself; and what may pass is found out later.
+            Err(failure) => Err(SourceError(failure)),
         }
     }
 
@@ -89,18 +108,18 @@ fn of_memory(error: LedgerError) -> SourceError {
 }
 
 #[async_trait]
-impl RecordSource for WorkspaceAuto {
+impl RecordSource for Workspace {
     async fn export(
         &self,
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
-        if self.is_withdrawn().await? {
+        if self.in_use().await? == ExportApi::V3 {
             return self.v3.export(request, sink).await;
         }
         // An API that is not there has sent nothing into the sink.
         let gone = match self.v2.export(request, sink).await {
-            Err(error) if error.kind() == FailureKind::Gone => error,
+            Err(error) if error.kind() == FailureKind::Gone && self.choice == ApiChoice::Auto => error,
             other => return other,
         };
         let proven = match self.find_out(request, &gone).await? {
@@ -129,6 +148,6 @@ impl RecordSource for WorkspaceAuto {
     }
 
     async fn answers_past_horizon(&self) -> Result<bool, SourceError> {
-        Ok(!self.is_withdrawn().await?)
+        Ok(self.in_use().await? == ExportApi::V2)
     }
 }

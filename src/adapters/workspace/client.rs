@@ -56,6 +56,9 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// A turn, and what is shown to be let in: for one request, at once.
+pub(super) struct Pass(Authority);
+
 /// What is left of requests, whatever came of them.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
@@ -112,6 +115,18 @@ impl Project {
 
     pub(super) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Reached {
+    /// Whether it was refused for what it showed to be let in.
+    pub(super) fn is_unauthorized(self) -> bool {
+        self == Self::Answer(StatusCode::UNAUTHORIZED)
+    }
+
+    /// Whether it was refused for what it is, so that nothing came of it.
+    pub(super) fn is_refusal(self) -> bool {
+        matches!(self, Self::Answer(status) if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT)
     }
 }
 
@@ -189,14 +204,37 @@ impl Client {
     /// Asks, and gives back a 200 (of a POST any success), its body still to come. A 401 is answered once with credentials fetched anew.
     pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
         trail.last = Reached::Nobody;
-        self.turn().await?;
-        let mut authority = self.credentials.current().await.map_err(|error| no_keys(&error))?;
-        let mut answer = self.send(ask, &authority, trail).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            self.turn().await?;
-            authority = self.credentials.refresh(&authority).await.map_err(|error| no_keys(&error))?;
-            answer = self.send(ask, &authority, trail).await?;
+        let pass = self.pass().await?;
+        match self.ask_with(&pass, ask, trail).await {
+            Err(_) if trail.last.is_unauthorized() => {
+                let pass = self.pass_after(&pass).await?;
+                self.ask_with(&pass, ask, trail).await
+            }
+            answered => answered,
         }
+    }
+
+    /// Waits until one request may be sent.
+    pub(super) async fn pass(&self) -> Result<Pass, Failure> {
+        self.turn().await?;
+        self.credentials.current().await.map(Pass).map_err(|error| no_keys(&error))
+    }
+
+    /// As [`Self::pass`], after `refused` was refused with a 401.
+    pub(super) async fn pass_after(&self, refused: &Pass) -> Result<Pass, Failure> {
+        self.turn().await?;
+        self.credentials.refresh(&refused.0).await.map(Pass).map_err(|error| no_keys(&error))
+    }
+
+    /// As [`Self::ask`], now, and once.
+    pub(super) async fn ask_with(
+        &self,
+        Pass(authority): &Pass,
+        ask: &Ask<'_>,
+        trail: &mut Trail,
+    ) -> Result<Response, Failure> {
+        trail.last = Reached::Nobody;
+        let answer = self.send(ask, authority, trail).await?;
         // What a deletion is answered with beyond that it is done, nobody documents.
         let done = ask.method == Method::POST && answer.status().is_success();
         if answer.status() == StatusCode::OK || done {
@@ -209,7 +247,7 @@ impl Client {
         if complains {
             self.pacer.slow_down(asked_for);
         }
-        let failure = self.refused(ask.operation, answer, &authority, asked_for).await;
+        let failure = self.refused(ask.operation, answer, authority, asked_for).await;
         if failure.kind == FailureKind::Throttled && !complains {
             self.pacer.slow_down(asked_for);
         }

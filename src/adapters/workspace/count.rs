@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::body::json;
 use super::client::{Ask, Client, Trail, project_path};
-use super::errors::Operation;
+use super::errors::{Operation, Subject};
 use super::query;
 use crate::domain::failure::Failure;
 use crate::ports::record_source::{ExportRequest, SourceError};
@@ -15,7 +15,7 @@ use crate::ports::record_source::{ExportRequest, SourceError};
 const QUERY: Operation = Operation {
     name: "query of records",
     permission: "to query connection records (ListLoginRecordsNew)",
-    about_task: false,
+    subject: Subject::Project,
 };
 
 #[derive(Deserialize)]

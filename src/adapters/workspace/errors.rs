@@ -22,8 +22,19 @@ pub(super) struct Operation {
     pub name: &'static str,
     /// The permission that the provider's identity policies call it by.
     pub permission: &'static str,
-    /// Whether it is about one export task, so that what the service does not find is the task and not the project.
-    pub about_task: bool,
+    /// What is not there where the service answers that something is not.
+    pub subject: Subject,
+}
+
+/// What an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The project and what is in it.
+    Project,
+    /// The same, through an API that is announced to be withdrawn.
+    DeprecatedApi,
+    /// One export task. It was there a moment ago, so whatever is said against it, another one may do.
+    Task,
 }
 
 /// An answer that is no success.
@@ -60,22 +71,28 @@ impl Refusal<'_> {
     fn verdict(&self, said: &Said) -> Verdict {
         use FailureKind::{Corrupt, Gone, Rejected, Throttled, Transient};
         let gateway = said.gateway_code();
-        match self.status.as_u16() {
-            _ if gateway == Some("0101") => (Gone, Scope::Source, GONE.to_owned()),
+        let status = self.status.as_u16();
+        match status {
+            _ if gateway == Some("0101") => (Gone, Scope::Source, gone()),
             _ if gateway == Some("0308") => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             429 => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             401 | 403 => self.unauthorized(said),
-            404 if said.is_from_service() && self.operation.about_task => (
+            400..=499 if self.operation.subject == Subject::Task && !matches!(status, 405 | 408) => (
                 Transient,
                 Scope::Window,
-                "the task is not there (any more); it is asked for anew".to_owned(),
+                "the task's file is not to be had (any more); another task is asked for".to_owned(),
+            ),
+            404 if said.is_from_service() && self.operation.subject == Subject::DeprecatedApi => (
+                Gone,
+                Scope::Source,
+                format!("it knows no project {}, or this API no more; check project_id and region; {GO_ON}", self.project_id),
             ),
             404 if said.is_from_service() => (
                 Rejected,
                 Scope::Source,
                 format!("it knows no project {}; check project_id and region", self.project_id),
             ),
-            404 | 405 | 410 => (Gone, Scope::Source, GONE.to_owned()),
+            404 | 405 | 410 => (Gone, Scope::Source, gone()),
             300..=399 => (
                 Rejected,
                 Scope::Source,
@@ -117,8 +134,13 @@ impl Refusal<'_> {
     }
 }
 
-const GONE: &str = "the API is not there (any more); check region and endpoint; if the provider has withdrawn it, set \
-                    api = \"auto\"";
+const GO_ON: &str =
+    "where the provider has withdrawn it, api = \"auto\" (the default) goes on through the other one";
+
+fn gone() -> String {
+    format!("the API is not there (any more); check region and endpoint; {GO_ON}")
+}
+
 /// What helps against being throttled.
 pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
 
@@ -170,18 +192,22 @@ mod tests {
 
     const NOW: &str = "2026-11-23T02:00:00Z";
     const OPERATION: Operation = Operation {
-        name: "v2 export",
+        name: "query",
         permission: "workspace:connections:securityExport",
-        about_task: false,
+        subject: Subject::Project,
     };
 
     fn refuse(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+        refuse_of(Subject::Project, status, headers, body)
+    }
+
+    fn refuse_of(subject: Subject, status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         let (headers, now) = (headers.collect(), NOW.parse().unwrap());
         Refusal {
-            operation: &OPERATION,
+            operation: &Operation { subject, ..OPERATION },
             host: "workspace.example",
             project_id: "0123",
             status: StatusCode::from_u16(status).unwrap(),
@@ -232,6 +258,32 @@ mod tests {
         for (status, body, kind, scope) in cases {
             let failure = refuse(status, &[], &body);
             assert_eq!((failure.kind, failure.scope), (kind, scope), "{status} {body}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn what_is_said_against_a_task_costs_that_task_and_no_more() {
+        for (status, body) in [
+            (400, coded("WKS.00000400")),
+            (404, coded("WKS.00010404")),
+            (404, "<html>".to_owned()),
+            (409, coded("WKS.1")),
+            (410, String::new()),
+        ] {
+            let failure = refuse_of(Subject::Task, status, &[], &body);
+            assert_eq!((failure.kind, failure.scope), (Transient, Scope::Window), "{status} {body}");
+        }
+        // The gateway does not even know the operation.
+        let failure = refuse_of(Subject::Task, 404, &[], &coded("APIGW.0101"));
+        assert_eq!((failure.kind, failure.scope), (Gone, Scope::Source));
+    }
+
+    #[test]
+    fn a_deprecated_api_that_is_not_found_may_be_gone_or_the_project_unknown() {
+        let failure = refuse_of(Subject::DeprecatedApi, 404, &[], &coded("WKS.00000404"));
+        assert_eq!((failure.kind, failure.scope), (Gone, Scope::Source));
+        for word in ["no project 0123", "api = \"auto\""] {
+            assert!(failure.message.contains(word), "{}", failure.message);
         }
     }
 

@@ -4,14 +4,15 @@
 //! both ways before it counts as gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::body::json;
-use super::client::{Ask, Client, Trail, project_path};
-use super::errors::Operation;
+use super::client::{Ask, Client, Pass, Trail, project_path};
+use super::errors::{Operation, Subject};
 use super::query;
 use super::signer::encode;
 use crate::adapters::remote_text::clean;
@@ -22,28 +23,31 @@ use crate::ports::record_source::ExportRequest;
 const CREATE: Operation = Operation {
     name: "v3 export",
     permission: "to export connection records (ExportUserConnectionNew)",
-    about_task: false,
+    subject: Subject::Project,
 };
 const LIST: Operation = Operation {
     name: "list of export tasks",
     permission: "workspace:tenants:listExportTasks",
-    about_task: false,
+    subject: Subject::Project,
 };
 const DOWNLOAD: Operation = Operation {
     name: "download of an export task",
     permission: "workspace:tenants:exportData",
-    about_task: true,
+    subject: Subject::Task,
 };
 const DELETE: Operation = Operation {
     name: "deletion of export tasks",
     permission: "to delete export tasks (DeleteExportTasks)",
-    about_task: false,
+    subject: Subject::Project,
 };
 
 /// The most that one page of the list holds, and the most that are deleted at once.
 pub(super) const PAGE: usize = 100;
 /// A centre with more tasks than this is not read to its end.
 const LONGEST_LIST: usize = 50 * PAGE;
+
+/// A task that was created just now may not be in the list yet: so long, at the most.
+pub(super) const LIST_LAG: Duration = Duration::from_secs(60);
 
 /// How a task is getting on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +90,17 @@ struct Item {
 }
 
 impl ExportCentre {
-    /// Asks for a task. Not to be repeated lightly: each time makes another one.
-    pub(super) async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<TaskId, Failure> {
+    /// Asks for a task, now, and once: each time makes another one.
+    pub(super) async fn create(
+        &self,
+        pass: &Pass,
+        request: &ExportRequest,
+        trail: &mut Trail,
+    ) -> Result<TaskId, Failure> {
         let path = project_path("v3", self.0.project_id(), "desktops/connections/export");
         let pairs = query::export_v3(request);
-        let answer = self.0.ask(&Ask::get(&CREATE, &path, &query::borrowed(&pairs)), trail).await?;
+        let answer =
+            self.0.ask_with(pass, &Ask::get(&CREATE, &path, &query::borrowed(&pairs)), trail).await?;
         let created: Created = json(&self.0, &CREATE, answer).await?;
         created.task_id.parse().map_err(|error| {
             let message =
@@ -121,7 +131,7 @@ impl ExportCentre {
         self.0.ask(&Ask::get(&DOWNLOAD, &path, &[]), trail).await
     }
 
-    /// Tasks that nobody has downloaded and that were created at `from` or later, as far as the centre says when.
+    /// Tasks that nobody has downloaded and that were created at `from` or later. One that does not say when is none of them.
     pub(super) async fn created_since(
         &self,
         from: Timestamp,
@@ -138,10 +148,12 @@ impl ExportCentre {
                 ("limit", &limit),
             ];
             let items = self.list(&pairs, trail).await?;
-            let (count, before) = (items.len(), found.len());
-            found.extend(items.into_iter().filter_map(Item::standing).filter(|task| task.created_at >= from));
+            let is_last = items.len() < PAGE;
+            let (young, old): (Vec<_>, Vec<_>) =
+                items.into_iter().filter_map(Item::standing).partition(|task| task.created_at >= from);
+            found.extend(young);
             // Sorted by time: a page with an older one is the last that matters.
-            if count < PAGE || found.len() - before < count {
+            if is_last || !old.is_empty() {
                 break;
             }
         }
@@ -189,7 +201,7 @@ impl Item {
     fn standing(self) -> Option<Standing> {
         Some(Standing {
             id: self.task_id.parse().ok()?,
-            name: NameShape::of(&self.file_name?),
+            name: self.file_name.filter(|name| !name.is_empty()).map(|name| NameShape::of(&name)),
             created_at: instant(&self.create_time?)?,
         })
     }

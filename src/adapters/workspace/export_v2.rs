@@ -10,14 +10,17 @@ use async_trait::async_trait;
 use super::body::receive;
 use super::client::{Ask, Client, Project, Trail, project_path};
 use super::count;
-use super::errors::Operation;
+use super::errors::{Operation, Subject};
 use super::query;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::Failure;
 use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, RecordSource, SourceError};
 
-const EXPORT: Operation =
-    Operation { name: "v2 export", permission: "workspace:connections:securityExport", about_task: false };
+const EXPORT: Operation = Operation {
+    name: "v2 export",
+    permission: "workspace:connections:securityExport",
+    subject: Subject::DeprecatedApi,
+};
 
 /// A Workspace project, asked through the v2 export.
 pub struct WorkspaceV2 {

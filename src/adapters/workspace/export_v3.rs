@@ -4,25 +4,21 @@
 //! 1. The wish is remembered. A crash from here on leaves a wish without an id.
 //! 2. The task is created, and its id remembered before anything else: whoever comes after goes on with it.
 //! 3. It is waited for and downloaded. If it came to nothing it is finished, and another one is asked for.
-//! 4. Tidying deletes finished tasks; only after the deletion is the task forgotten.
-//!
-//! A wish without an id may have left an orphan. It is looked for in the list, by when it can have been created and by what
-//! our files are called, while nothing is being created: then every other task of ours is known by its id.
+//! 4. What is finished or lost is cleared away beside the windows (see `task_tidying`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
-use super::client::{Client, Project, Reached, Trail};
+use super::client::{Client, Pass, Project, Reached, Trail};
 use super::count;
-use super::export_centre::{ExportCentre, PAGE, Progress};
+use super::export_centre::{ExportCentre, LIST_LAG, Progress};
 use crate::domain::export::ExportApi;
-use crate::domain::export_task::{Birth, ExportTask, Pull, TaskId, TaskNumber, TaskState, orphan};
+use crate::domain::export_task::{ExportTask, Pull, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
 use crate::ports::checkpoint::{Checkpoint, Step};
@@ -34,10 +30,6 @@ use crate::ports::source_memory::SourceMemory;
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// How well the difference of the clocks is known: the provider's times are whole seconds, and answers take a while.
-const SLACK: SignedDuration = SignedDuration::from_secs(5);
-/// An orphan that is not in the list so long after it was asked for was never made.
-const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
 
 /// What a source asked through the v3 API needs besides its project.
 #[derive(Clone)]
@@ -54,17 +46,11 @@ pub struct V3Parts {
 
 /// A Workspace project, asked through export tasks.
 pub struct WorkspaceV3 {
-    client: Arc<Client>,
-    centre: ExportCentre,
-    parts: V3Parts,
+    pub(super) client: Arc<Client>,
+    pub(super) centre: ExportCentre,
+    pub(super) parts: V3Parts,
     /// Shared by those who create; whoever looks for orphans has it alone.
-    creating: RwLock<()>,
-}
-
-/// A task on whose file somebody waits.
-struct Wanted {
-    number: TaskNumber,
-    id: TaskId,
+    pub(super) creating: RwLock<()>,
 }
 
 /// Why a task's file is not to be had.
@@ -91,9 +77,9 @@ impl WorkspaceV3 {
         let task = self.ready_task(request, trail).await?;
         self.parts.checkpoint.reached(Step::TaskReady);
         let answer = self.centre.download(&task.id, trail).await;
-        if let (Err(_), Reached::Answer(status)) = (&answer, trail.last)
-            && matches!(status.as_u16(), 400 | 404 | 409 | 410)
-        {
+        // Whatever is said against the task itself, it is not asked again for its file.
+        let is_of_task = |failure: &Failure| failure.scope == Scope::Window && trail.last.is_refusal();
+        if answer.as_ref().is_err_and(is_of_task) {
             self.finish(&task).await?;
         }
         receive(&self.client, answer?, sink).await
@@ -102,8 +88,7 @@ impl WorkspaceV3 {
     /// A task for this very export whose file is there: one that stands already, or a new one.
     async fn ready_task(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
         let standing = self.parts.memory.standing(&self.pull_of(request)).await.map_err(not_remembered)?;
-        if let Some((number, id)) = standing {
-            let task = Wanted { number, id };
+        if let Some(task) = standing {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
                 Ok(()) => return Ok(task),
@@ -130,36 +115,55 @@ impl WorkspaceV3 {
         }
     }
 
+    /// A new task. Whoever is let in only at the second try has made none at the first.
     async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
-        let Self { parts: V3Parts { memory, checkpoint, .. }, .. } = self;
         let _nobody_looks_for_orphans = self.creating.read().await;
-        let now = self.client.now();
-        let number = memory.ask(&self.pull_of(request), now).await.map_err(not_remembered)?;
+        let pass = self.client.pass().await?;
+        match self.create_with(&pass, request, trail).await {
+            Err(_) if trail.last.is_unauthorized() => {
+                let pass = self.client.pass_after(&pass).await?;
+                self.create_with(&pass, request, trail).await
+            }
+            created => created,
+        }
+    }
+
+    async fn create_with(
+        &self,
+        pass: &Pass,
+        request: &ExportRequest,
+        trail: &mut Trail,
+    ) -> Result<Wanted, Failure> {
+        let Self { parts: V3Parts { memory, checkpoint, .. }, .. } = self;
+        // Nothing is waited for between this moment and the request: an orphan is known by it.
+        let asked_at = self.client.now();
+        let number = memory.ask(&self.pull_of(request), asked_at).await.map_err(not_remembered)?;
         checkpoint.reached(Step::TaskAsked);
-        match self.centre.create(request, trail).await {
+        match self.centre.create(pass, request, trail).await {
             Ok(id) => {
                 checkpoint.reached(Step::TaskCreated);
                 memory.created(number, &id).await.map_err(not_remembered)?;
                 checkpoint.reached(Step::TaskKnown);
-                Ok(Wanted { number, id })
+                Ok(Wanted { number, id, asked_at })
             }
             Err(failure) => {
-                let none_was_made = match trail.last {
-                    Reached::Nobody => true,
-                    Reached::Perhaps => false,
-                    Reached::Answer(status) => status.is_client_error() && status.as_u16() != 408,
+                let noted = if trail.last == Reached::Nobody || trail.last.is_refusal() {
+                    memory.gone(number).await
+                } else {
+                    memory.lost(number, self.client.now()).await
                 };
-                let noted = if none_was_made { memory.gone(number).await } else { memory.lost(number).await };
                 noted.map_err(not_remembered)?;
                 Err(failure)
             }
         }
     }
 
-    /// Waits until the task's file is there.
+    /// Waits until the task's file is there. Whoever asked for it, its time runs from then.
     async fn wait_for(&self, task: &Wanted, trail: &mut Trail) -> Result<(), Unready> {
-        let deadline = Instant::now() + self.parts.task_timeout;
-        let mut pause = FIRST_LOOK;
+        let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
+        let began = Instant::now();
+        let age = || age.saturating_add(began.elapsed());
+        let (mut pause, mut listed) = (FIRST_LOOK, false);
         loop {
             // Of many looks at a task, none is worth a line in the log; one that fails is.
             let mut look = Trail::default();
@@ -173,11 +177,14 @@ impl WorkspaceV3 {
                     return called.map_err(|error| Unready::Unknown(not_remembered(error)));
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
-                None => return Err(Unready::Ended("it is not in the list (any more)".to_owned())),
-                Some(Progress::Making) => {}
+                Some(Progress::Making) => listed = true,
+                None if listed || age() > LIST_LAG => {
+                    return Err(Unready::Ended("it is not in the list (any more)".to_owned()));
+                }
+                None => {}
             }
-            if Instant::now() + pause > deadline {
-                let timeout = self.parts.task_timeout;
+            let timeout = self.parts.task_timeout;
+            if age().saturating_add(pause) > timeout {
                 return Err(Unready::Ended(format!("it was not done within {timeout:?} (task_timeout)")));
             }
             sleep(pause).await;
@@ -198,68 +205,9 @@ impl WorkspaceV3 {
             definition: request.definition,
         }
     }
-
-    /// Deletes what is finished.
-    async fn delete(&self, tasks: &[&ExportTask], trail: &mut Trail) -> Result<(), Failure> {
-        for tasks in tasks.chunks(PAGE) {
-            let ids: Vec<_> = tasks.iter().filter_map(|task| id_of(task).cloned()).collect();
-            self.centre.delete(&ids, trail).await?;
-            self.parts.checkpoint.reached(Step::TaskDeleted);
-            for task in tasks {
-                self.parts.memory.gone(task.number).await.map_err(not_remembered)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for what a wish without an id may have left, and deletes it: at most one task for each wish.
-    async fn seek_orphans(&self, lost: &[&ExportTask], trail: &mut Trail) -> Result<(), Failure> {
-        let Self { parts: V3Parts { memory, source, .. }, .. } = self;
-        let _nothing_is_created = self.creating.write().await;
-        let names = memory.names(source).await.map_err(not_remembered)?;
-        if names.is_empty() {
-            // The next task of ours will show what they are called.
-            return Ok(());
-        }
-        let answer = SignedDuration::try_from(self.client.timeouts().first_byte).unwrap_or(GIVE_UP);
-        let ahead = self.client.clock_ahead().unwrap_or_default();
-        let birth = |task: &ExportTask| Birth::of(task.asked_at, ahead, answer, SLACK);
-        let Some(from) = lost.iter().map(|task| birth(task).from).min() else { return Ok(()) };
-        let mut standing = self.centre.created_since(from, trail).await?;
-        let known = memory.tasks().await.map_err(not_remembered)?;
-        if known.iter().any(|task| task.state == TaskState::Asked) {
-            // Another source is creating one, perhaps in the same project: its task must not be taken for this.
-            return Ok(());
-        }
-        standing.retain(|task| !known.iter().any(|known| id_of(known) == Some(&task.id)));
-        for task in lost {
-            let found = orphan(&standing, &names, birth(task)).map(|found| found.id.clone());
-            if let Some(id) = found {
-                tracing::info!(
-                    source = %source,
-                    task = %id,
-                    asked_at = %task.asked_at,
-                    "an export task whose id was never learnt is deleted"
-                );
-                self.centre.delete(std::slice::from_ref(&id), trail).await?;
-                standing.retain(|task| task.id != id);
-            } else if self.client.now().duration_since(task.asked_at) < GIVE_UP {
-                continue;
-            }
-            memory.gone(task.number).await.map_err(not_remembered)?;
-        }
-        Ok(())
-    }
 }
 
-fn id_of(task: &ExportTask) -> Option<&TaskId> {
-    match &task.state {
-        TaskState::Created(id) | TaskState::Finished(id) => Some(id),
-        TaskState::Asked | TaskState::Lost => None,
-    }
-}
-
-fn not_remembered(error: LedgerError) -> Failure {
+pub(super) fn not_remembered(error: LedgerError) -> Failure {
     let message = format!("an export task cannot be remembered: {error}");
     Failure::new(FailureKind::Local, Scope::Daemon, message)
 }
@@ -286,16 +234,6 @@ impl RecordSource for WorkspaceV3 {
     }
 
     async fn tidy(&self, tasks: &[ExportTask]) -> Result<(), SourceError> {
-        let of = |wanted: fn(&TaskState) -> bool| {
-            tasks.iter().filter(|task| wanted(&task.state)).collect::<Vec<_>>()
-        };
-        let finished = of(|state| matches!(state, TaskState::Finished(_)));
-        let lost = of(|state| matches!(state, TaskState::Lost));
-        let mut trail = Trail::default();
-        let tidied = async {
-            self.delete(&finished, &mut trail).await?;
-            self.seek_orphans(&lost, &mut trail).await
-        };
-        tidied.await.map_err(|failure| trail.blame(failure))
+        self.clear_away(tasks).await
     }
 }

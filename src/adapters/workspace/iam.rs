@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +21,9 @@ use crate::adapters::remote_text::{cause, clean};
 use crate::domain::digest::Sha256;
 use crate::ports::clock::Clock;
 
+/// A password that was refused is not shown again for so long, unless it changes: a user whose password is wrong too often is
+/// locked, by default after five times in a quarter of an hour.
+const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 const LARGEST: usize = 1 << 20;
@@ -60,7 +63,20 @@ pub struct TokenLogin {
     iam: Iam,
     user: User,
     password: Arc<ReadPassword>,
-    known: Mutex<Renewable>,
+    known: Mutex<Known>,
+}
+
+/// What the identity service has said so far.
+#[derive(Default)]
+struct Known {
+    token: Renewable,
+    refused: Option<RefusedPassword>,
+}
+
+struct RefusedPassword {
+    password: SecretString,
+    error: CredentialsError,
+    until: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -240,25 +256,49 @@ impl TokenLogin {
         Self { iam, user, password: Arc::new(password), known: Mutex::default() }
     }
 
-    async fn fetch(&self) -> Result<(Authority, Timestamp), CredentialsError> {
+    async fn fetch(
+        &self,
+        refused: &mut Option<RefusedPassword>,
+    ) -> Result<(Authority, Timestamp), CredentialsError> {
         let read = Arc::clone(&self.password);
         let read = tokio::task::spawn_blocking(move || read()).await;
         let password =
             read.map_err(|_| CredentialsError::Refused("reading the password was cut short".into()))?;
         let password = password.map_err(CredentialsError::Refused)?;
-        self.iam.log_in(&self.user, &password).await
+        let now = self.iam.clock.now();
+        if let Some(refused) = refused.as_ref().filter(|refused| refused.is_of(&password, now)) {
+            return Err(refused.error.clone());
+        }
+        let answered = self.iam.log_in(&self.user, &password).await;
+        *refused = match &answered {
+            Err(error @ CredentialsError::Refused(_)) => {
+                let until = now.saturating_add(REFUSED_FOR).unwrap_or(now);
+                Some(RefusedPassword { password, error: error.clone(), until })
+            }
+            _ => None,
+        };
+        answered
+    }
+}
+
+impl RefusedPassword {
+    fn is_of(&self, password: &SecretString, now: Timestamp) -> bool {
+        // More is left than was set only if the clock was set back.
+        let left = self.until.duration_since(now);
+        let same = self.password.expose_secret() == password.expose_secret();
+        same && left.is_positive() && left <= REFUSED_FOR
     }
 }
 
 #[async_trait]
 impl Credentials for TokenLogin {
     async fn current(&self) -> Result<Authority, CredentialsError> {
-        let mut known = self.known.lock().await;
-        known.current(self.iam.clock.now(), || self.fetch()).await
+        let Known { token, refused: password } = &mut *self.known.lock().await;
+        token.current(self.iam.clock.now(), async || self.fetch(password).await).await
     }
 
     async fn refresh(&self, refused: &Authority) -> Result<Authority, CredentialsError> {
-        let mut known = self.known.lock().await;
-        known.refresh(refused, self.iam.clock.now(), || self.fetch()).await
+        let Known { token, refused: password } = &mut *self.known.lock().await;
+        token.refresh(refused, self.iam.clock.now(), async || self.fetch(password).await).await
     }
 }

@@ -20,6 +20,7 @@ mod scripted_server;
 mod settings;
 mod signer;
 mod skew;
+mod task_tidying;
 
 pub use client::Project;
 pub use settings::{SettingsError, Timeouts, WorkspaceSettings};

@@ -9,9 +9,9 @@ use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
-use super::client::{Client, Project, Trail};
+use super::client::{Client, Project, Reached, Trail};
 use super::count;
-use super::export_centre::{ExportCentre, Progress};
+use super::export_centre::{ExportCentre, LIST_LAG, Progress};
 use super::export_v2::WorkspaceV2;
 use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -69,9 +69,24 @@ impl SourceProbe {
     /// Creates a task.
     ///
     /// # Errors
-    /// When it is not known to be created.
+    /// When it is not known to be created; the message says where it may have been all the same.
     pub async fn create_task(&self, request: &ExportRequest) -> Result<TaskId, Failure> {
-        self.centre.create(request, &mut Trail::default()).await
+        let mut trail = Trail::default();
+        let pass = self.client.pass().await?;
+        let created = match self.centre.create(&pass, request, &mut trail).await {
+            Err(_) if trail.last.is_unauthorized() => {
+                let pass = self.client.pass_after(&pass).await?;
+                self.centre.create(&pass, request, &mut trail).await
+            }
+            created => created,
+        };
+        created.map_err(|mut failure| {
+            if trail.last != Reached::Nobody && !trail.last.is_refusal() {
+                failure.message +=
+                    "; a task may have been made all the same, and stands in the export centre";
+            }
+            failure
+        })
     }
 
     /// Waits for a task's file, for so long, and fetches it.
@@ -84,18 +99,22 @@ impl SourceProbe {
         patience: Duration,
         sink: &mut dyn ByteSink,
     ) -> Result<(), Failure> {
-        let deadline = Instant::now() + patience;
+        let began = Instant::now();
+        let mut listed = false;
         let failed = |why: String| Failure::new(FailureKind::Transient, Scope::Window, why);
         loop {
             match self.centre.progress(task, &mut Trail::default()).await? {
                 Some(Progress::Ready(_)) => break,
                 Some(Progress::Failed(why)) => return Err(failed(why)),
-                None => return Err(failed("the task is not in the list".to_owned())),
-                Some(Progress::Making) if Instant::now() > deadline => {
-                    return Err(failed(format!("the task was not done within {patience:?}")));
+                None if listed || began.elapsed() > LIST_LAG => {
+                    return Err(failed("the task is not in the list".to_owned()));
                 }
-                Some(Progress::Making) => sleep(LOOK_AGAIN).await,
+                progress => listed |= progress.is_some(),
             }
+            if began.elapsed() > patience {
+                return Err(failed(format!("the task was not done within {patience:?}")));
+            }
+            sleep(LOOK_AGAIN).await;
         }
         let answer = self.centre.download(task, &mut Trail::default()).await?;
         receive(&self.client, answer, sink).await

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
 use super::{Check, Checks};
 use crate::adapters::inspect::inspect;
+use crate::adapters::workspace::api_choice::may_be_withdrawn;
 use crate::adapters::workspace::probe::SourceProbe;
 use crate::app::compose::{self, Injected};
 use crate::app::status::SourceStatus;
@@ -37,12 +39,14 @@ const LIST: &str = "list of export tasks";
 const EXPORT_V3: &str = "v3 export of one minute";
 const DELETE: &str = "deletion of an export task";
 const DOWNLOAD: &str = "download of an export task";
+const STOPPED: &str = "it was told to stop";
 
 pub(super) async fn check(
     name: &SourceName,
     source: &Source,
     snapshot: &Snapshot,
     injected: &Injected,
+    stop: &CancellationToken,
 ) -> Vec<Check> {
     let mut checks = Checks::of(format!("source {name}"));
     let probe = match compose::probe(source, injected) {
@@ -68,15 +72,27 @@ pub(super) async fn check(
         ),
     }
     let request = one_minute(injected);
-    query(&probe, &request, &mut checks).await;
+    let queried = query(&probe, &request, &mut checks).await;
     clock(&probe, &mut checks);
-    if source.api == ApiChoice::V2 || status.in_use == ExportApi::V2 {
-        v2(&probe, &request, &mut checks).await;
+    let mut in_use = status.in_use;
+    if in_use == ExportApi::V2
+        && v2(&probe, &request, (source.api, &queried), &mut checks).await == V2::Withdrawn
+    {
+        in_use = ExportApi::V3;
     }
     if source.api != ApiChoice::V2 {
-        v3(&probe, &request, status.in_use == ExportApi::V3, &mut checks).await;
+        let tasks = Tasks { probe: &probe, in_use: in_use == ExportApi::V3, stop };
+        tasks.check(&request, &mut checks).await;
     }
     checks.list
+}
+
+/// Whether the v2 export is to be reckoned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum V2 {
+    Reckoned,
+    /// The next pull finds that out as well, and goes on through v3.
+    Withdrawn,
 }
 
 /// What is asked for: all records of a minute that is over.
@@ -94,16 +110,18 @@ fn one_minute(injected: &Injected) -> ExportRequest {
     }
 }
 
-async fn query(probe: &SourceProbe, request: &ExportRequest, checks: &mut Checks) {
-    match probe.query(request).await {
+async fn query(probe: &SourceProbe, request: &ExportRequest, checks: &mut Checks) -> Result<u64, Failure> {
+    let queried = probe.query(request).await;
+    match &queried {
         Ok(records) => checks.ok(QUERY, format!("{records} records in one minute")),
         Err(failure) if failure.kind == FailureKind::Auth && !is_off(probe) => checks.note(
             QUERY,
-            failure.message,
+            failure.message.clone(),
             "grant the permission to query connection records; without it windows are archived as uncounted",
         ),
-        Err(failure) => checks.failed(QUERY, failure.message, fix(failure.kind)),
+        Err(failure) => checks.failed(QUERY, failure.message.clone(), fix(failure.kind)),
     }
+    queried
 }
 
 fn is_off(probe: &SourceProbe) -> bool {
@@ -125,49 +143,79 @@ fn clock(probe: &SourceProbe, checks: &mut Checks) {
     }
 }
 
-async fn v2(probe: &SourceProbe, request: &ExportRequest, checks: &mut Checks) {
+async fn v2(
+    probe: &SourceProbe,
+    request: &ExportRequest,
+    (api, queried): (ApiChoice, &Result<u64, Failure>),
+    checks: &mut Checks,
+) -> V2 {
     let exported = exported(async |sink| probe.export_v2(request, sink).await).await;
     match exported {
         Ok(detail) => checks.ok(EXPORT_V2, detail),
+        Err(failure)
+            if api == ApiChoice::Auto && failure.kind == FailureKind::Gone && may_be_withdrawn(queried) =>
+        {
+            let detail = format!("{}; v3 takes over with the first window that is pulled", failure.message);
+            checks.note(EXPORT_V2, detail, "nothing needs to be done, where the v3 export works");
+            return V2::Withdrawn;
+        }
         Err(failure) => checks.failed(EXPORT_V2, failure.message, fix(failure.kind)),
     }
+    V2::Reckoned
 }
 
-/// The v3 export: while it is not in use, what does not work is told ahead of time and fails nothing.
-async fn v3(probe: &SourceProbe, request: &ExportRequest, in_use: bool, checks: &mut Checks) {
-    let tell = |check, failure: &Failure, checks: &mut Checks| {
-        if in_use {
+/// The v3 export.
+struct Tasks<'a> {
+    probe: &'a SourceProbe,
+    /// While it is not in use, what does not work is told ahead of time and fails nothing.
+    in_use: bool,
+    stop: &'a CancellationToken,
+}
+
+impl Tasks<'_> {
+    async fn check(&self, request: &ExportRequest, checks: &mut Checks) {
+        let Self { probe, stop, .. } = self;
+        if let Err(failure) = probe.list_tasks().await {
+            self.tell(LIST, &failure, checks);
+            // A task that could not be followed would be left behind.
+            return checks.skipped(&[EXPORT_V3, DOWNLOAD, DELETE], "tasks cannot be listed");
+        }
+        checks.ok(LIST, "given");
+        if stop.is_cancelled() {
+            return checks.skipped(&[EXPORT_V3, DOWNLOAD, DELETE], STOPPED);
+        }
+        let task = match probe.create_task(request).await {
+            Ok(task) => task,
+            Err(failure) => {
+                self.tell(EXPORT_V3, &failure, checks);
+                return checks.skipped(&[DOWNLOAD, DELETE], "there is no task");
+            }
+        };
+        checks.ok(EXPORT_V3, format!("task {task}"));
+        let downloaded = tokio::select! {
+            downloaded = exported(async |sink| probe.download(&task, PATIENCE, sink).await) => Some(downloaded),
+            () = stop.cancelled() => None,
+        };
+        match downloaded {
+            Some(Ok(detail)) => checks.ok(DOWNLOAD, detail),
+            Some(Err(failure)) => self.tell(DOWNLOAD, &failure, checks),
+            None => checks.skipped(&[DOWNLOAD], STOPPED),
+        }
+        match probe.delete_task(&task).await {
+            Ok(()) => checks.ok(DELETE, "done"),
+            Err(mut failure) => {
+                failure.message += &format!("; task {task} is left in the export centre");
+                self.tell(DELETE, &failure, checks);
+            }
+        }
+    }
+
+    fn tell(&self, check: &'static str, failure: &Failure, checks: &mut Checks) {
+        if self.in_use {
             checks.failed(check, failure.message.clone(), fix(failure.kind));
         } else {
             let fix = format!("{}, before v2 is withdrawn", fix(failure.kind));
             checks.note(check, failure.message.clone(), &fix);
-        }
-    };
-    match probe.list_tasks().await {
-        Ok(()) => checks.ok(LIST, "given"),
-        Err(failure) => {
-            tell(LIST, &failure, checks);
-            // A task that could not be followed would be left behind.
-            return checks.skipped(&[EXPORT_V3, DOWNLOAD, DELETE], "tasks cannot be listed");
-        }
-    }
-    let task = match probe.create_task(request).await {
-        Ok(task) => task,
-        Err(failure) => {
-            tell(EXPORT_V3, &failure, checks);
-            return checks.skipped(&[DOWNLOAD, DELETE], "there is no task");
-        }
-    };
-    checks.ok(EXPORT_V3, format!("task {task}"));
-    match exported(async |sink| probe.download(&task, PATIENCE, sink).await).await {
-        Ok(detail) => checks.ok(DOWNLOAD, detail),
-        Err(failure) => tell(DOWNLOAD, &failure, checks),
-    }
-    match probe.delete_task(&task).await {
-        Ok(()) => checks.ok(DELETE, "done"),
-        Err(mut failure) => {
-            failure.message += &format!("; task {task} is left in the export centre");
-            tell(DELETE, &failure, checks);
         }
     }
 }
@@ -212,7 +260,7 @@ fn fix(kind: FailureKind) -> &'static str {
         FailureKind::Throttled => "run check again later, and lower requests_per_second where this goes on",
         FailureKind::Auth => "grant the permission that is named to the user or agency of these credentials",
         FailureKind::Gone => {
-            "set api = \"auto\" or \"v3\"; where that does not help either, check region and endpoint"
+            "check region, project_id and endpoint; where the provider has withdrawn the API, set api = \"auto\" or \"v3\""
         }
         FailureKind::Rejected => "check region, project_id and endpoint",
         FailureKind::Corrupt => "see what stands between here and the source: a proxy answers like this",

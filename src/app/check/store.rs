@@ -98,6 +98,11 @@ async fn s3(bucket: &S3Store, settings: &S3Config, checks: &mut Checks) {
         Ok(Deleting::Refused(how)) => {
             checks.ok("delete", format!("refused ({how}), as an archive's keys should be"))
         }
+        Ok(Deleting::Left) => checks.note(
+            "delete",
+            "these keys may delete what they have put, and an earlier version of .connvault/delete-check is left",
+            "take the right to delete from them, or lock the objects; delete what is left by hand, where that matters",
+        ),
         Ok(Deleting::Allowed) => checks.note(
             "delete",
             "these keys may delete what they have put",

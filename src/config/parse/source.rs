@@ -40,8 +40,9 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let api = raw.api.one_of(words, report).or(ApiChoice::Auto);
     let words = [PastHorizon::Try, PastHorizon::Lose].map(|choice| (choice.as_str(), choice));
     let past_horizon = raw.past_horizon.one_of(words, report).or(PastHorizon::Try);
-    let task_range = (SignedDuration::from_secs(1), SignedDuration::from_hours(24));
-    let task_timeout = duration(raw.task_timeout, task_range, "must be from 1s to 24h", report);
+    // An attempt that takes half a day is broken off: by then a task must be given up, and another one made.
+    let task_range = (SignedDuration::from_secs(1), SignedDuration::from_hours(6));
+    let task_timeout = duration(raw.task_timeout, task_range, "must be from 1s to 6h", report);
     let task_timeout = task_timeout.or(SignedDuration::from_mins(30));
     let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);

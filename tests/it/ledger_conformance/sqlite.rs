@@ -13,17 +13,13 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::chain::Chain;
 use super::{Adapter, day, leased, minute, state, stream};
+use crate::support::ledger::OwnLedger;
 
-pub struct Sqlite {
-    folder: tempfile::TempDir,
-    ledger: SqliteLedger,
-}
+pub type Sqlite = OwnLedger;
 
 impl Adapter for Sqlite {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite3")).await.unwrap();
-        Self { folder, ledger }
+        Self::open().await
     }
 
     fn ledger(&self) -> Arc<dyn Ledger> {
@@ -31,9 +27,7 @@ impl Adapter for Sqlite {
     }
 
     async fn reopen(self) -> Self {
-        self.ledger.close().await;
-        let ledger = SqliteLedger::open(&self.folder.path().join("ledger.sqlite3")).await.unwrap();
-        Self { ledger, ..self }
+        self.reopen().await
     }
 }
 
@@ -109,7 +103,7 @@ async fn a_ledger_that_the_second_schema_wrote_is_opened_with_all_that_is_in_it(
 #[tokio::test]
 async fn a_ledger_of_a_later_schema_is_refused_in_words_that_help() {
     let sqlite = Sqlite::open().await;
-    let path = sqlite.folder.path().join("ledger.sqlite3");
+    let path = sqlite.folder().join("ledger.sqlite3");
     sqlite.ledger.close().await;
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', TRUE, x'00', 0)";
@@ -137,7 +131,7 @@ async fn a_file_that_is_no_database_is_called_damaged_in_one_line() {
 #[tokio::test]
 async fn a_page_that_was_overwritten_is_called_damaged_in_one_line() {
     let sqlite = Sqlite::open().await;
-    let path = sqlite.folder.path().join("ledger.sqlite3");
+    let path = sqlite.folder().join("ledger.sqlite3");
     let (mut chain, first) = Chain::opened();
     let mut entries = vec![first];
     entries.extend((1..=300).map(|number| chain.archives(day(number), 1, &[])));

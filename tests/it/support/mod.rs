@@ -7,6 +7,7 @@ pub mod clock;
 pub mod content;
 pub mod faulty_store;
 pub mod inside;
+pub mod ledger;
 pub mod place;
 pub mod s3s;
 pub mod servers;

@@ -25,7 +25,7 @@ const REFUSED: &[Refused] = &[
         "past_horizon = \"loose\"",
         "= \"loose\": must be \"lose\" or \"try\"; did you mean \"lose\"?",
     ),
-    ("sources.hq", "task_timeout = \"0s\"", "= \"0s\": must be from 1s to 24h"),
+    ("sources.hq", "task_timeout = \"0s\"", "= \"0s\": must be from 1s to 6h"),
     (
         "sources.hq",
         "endpoint = \"http://workspace.example.com\"",
