@@ -4,14 +4,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use connvault::adapters::system_clock::SystemClock;
+use connvault::domain::object_key::ObjectKey;
 use connvault::ports::clock::Clock;
-use connvault_sim::{Builder, Endpoint, Fault, Rule};
+use connvault_sim::{Builder, Endpoint, Fault, Rule, Withdrawal};
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::support::buckets::InProcess;
 use crate::support::s3s::Dialect;
-use crate::support::vault::{Place, Vault, text};
+use crate::support::vault::{Place, Running, Vault, text};
 
 async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
     let output = vault.connvault(&["check", "--json"]).await;
@@ -77,9 +78,13 @@ async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
     let vault = Vault::with(|_| Place::Bucket(Box::new(settings)), |sim| sim).await;
     let (output, checks) = checked(&vault).await;
     assert_eq!(output.status.code(), Some(0), "{checks:#?}");
-    for check in ["versioning", "object lock", "encryption", "delete", "create-only"] {
+    for check in ["versioning", "object lock", "encryption", "create-only"] {
         assert_ne!(outcome(&checks, check), "failed", "{check}");
     }
+    assert_eq!(outcome(&checks, "delete"), "note", "its keys may delete: {checks:#?}");
+    let store = vault.store();
+    let stands = async |key: ObjectKey| store.head(&key).await.unwrap().is_some();
+    assert_eq!((stands(ObjectKey::probe()).await, stands(ObjectKey::check()).await), (true, false));
     let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
     let locked = config.replace(
         "[streams.logins]",
@@ -127,6 +132,48 @@ async fn a_permission_that_lacks_is_told_by_itself() {
     let (output, checks) = checked(&vault).await;
     assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["list of export tasks"]));
     assert_eq!(vault.sim.tasks().created(), 0, "a task that cannot be followed is not made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_day_that_v2_is_withdrawn_it_is_v3_that_counts() {
+    for how in [Withdrawal::Gone, Withdrawal::ServiceNotFound] {
+        let vault = Vault::in_directory().await;
+        vault.sim.withdraw_v2(how);
+        let (output, checks) = checked(&vault).await;
+        assert_eq!(output.status.code(), Some(0), "{checks:#?}");
+        assert_eq!(outcome(&checks, "v2 export of one minute"), "note");
+        vault.sim.faults().add(Rule::new(Fault::status(403)).on(Endpoint::ListTasks));
+        let (output, checks) = checked(&vault).await;
+        assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["list of export tasks"]));
+    }
+    let vault = Vault::in_directory().await;
+    let nothing = Fault::Status { code: 404, error_code: "APIGW.0101".into(), retry_after: None };
+    vault.sim.faults().always(nothing);
+    let (_, checks) = checked(&vault).await;
+    assert!(failures(&checks).contains(&"v2 export of one minute"), "the address is wrong: {checks:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_stopped_leaves_no_task_behind() {
+    let slow = |sim: Builder| sim.task_polls(1000);
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), slow).await;
+    let mut check = vault.command(&["check"]);
+    let mut running = Running(check.stdout(std::process::Stdio::null()).spawn().unwrap());
+    vault.until(|| vault.sim.tasks().created() == 1).await;
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = tokio::task::spawn_blocking(move || running.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(75));
+    assert_eq!(vault.sim.tasks().all(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_maker_was_not_answered_is_spoken_of() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::DropConnection).on(Endpoint::CreateTask));
+    let (_, checks) = checked(&vault).await;
+    let said = checks.iter().find(|c| c["check"] == "v3 export of one minute").unwrap()["detail"].to_string();
+    assert!(said.contains("may have been made all the same"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,9 +95,14 @@ async fn a_token_is_asked_for_once_and_sent_instead_of_a_signature() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_refused_is_replaced_once_for_all_windows() {
     let vault = with(user, TOKEN, true).await;
-    let refused = Fault::Status { code: 401, error_code: "APIGW.0307".into(), retry_after: None };
-    vault.sim.faults().add(Rule::new(refused).on(Endpoint::Export).times(1));
-    archived(&vault).await;
+    let slow = Fault::DelayFirstByte(Duration::from_secs(1));
+    vault.sim.faults().add(Rule::new(slow).on(Endpoint::Query).times(WINDOWS as u64));
+    let mut daemon = vault.daemon();
+    vault.until(|| vault.sim.request_count(Endpoint::Query) >= 2).await;
+    vault.sim.revoke_tokens();
+    vault.until_archived(&mut daemon).await;
+    drop(daemon);
+    assert!(vault.sim.requests().iter().any(|request| request.status == Some(401)));
     assert_eq!(vault.sim.tokens_issued(), 2);
 }
 
@@ -120,6 +125,7 @@ async fn a_wrong_password_is_said_and_never_shown() {
     assert_eq!(output.status.code(), Some(1));
     let log = text(&output.stderr);
     assert!(log.contains("The username or password is wrong") && !log.contains("battery"), "{log}");
+    assert_eq!(vault.sim.request_count(Endpoint::IamTokens), 1, "whoever tries too often is locked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +144,78 @@ async fn a_project_that_is_left_out_is_found_by_its_region_once_and_for_all() {
         vault.once().await;
         assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_look_know_the_project_that_the_daemon_has_found() {
+    let vault = with(|sim| sim, KEYS, false).await;
+    vault.sim.faults().add(Rule::new(Fault::status(400)).on(Endpoint::Export).times(1));
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    // A parked window of another configuration would be due again.
+    for command in ["status", "gaps"] {
+        let shown = text(&vault.connvault(&[command]).await.stdout);
+        assert!(shown.contains("parked"), "{command}: {shown}");
+    }
+    let plan = text(&vault.connvault(&["plan"]).await.stdout);
+    assert!(plan.contains("nothing to do"), "{plan}");
+    // Nor does a hold end because somebody looks.
+    vault.sim.faults().always(Fault::status(401));
+    let retried = text(&vault.connvault(&["retry"]).await.stdout);
+    assert!(retried.starts_with("1 window is due again"), "{retried}");
+    vault.connvault(&["once"]).await;
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("held up:"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_learns_the_project_from_the_log() {
+    let vault = with(|sim| sim, KEYS, false).await;
+    archived(&vault).await;
+    std::fs::remove_dir_all(vault.state_dir()).unwrap();
+    let output = vault.connvault(&["rebuild"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    vault.once().await;
+    assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 1);
+}
+
+/// A second source, whose project is not known yet, in front of the same service.
+fn with_a_branch(vault: &Vault) {
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (_, source) = config.split_once("[sources.hq]\n").unwrap();
+    let (source, _) = source.split_once("[signing]").unwrap();
+    let source = source.replace("sources.hq", "sources.branch");
+    let source = source.replace(&format!("project_id = \"{}\"\n", vault.sim.project_id()), "");
+    let (_, stream) = config.split_once("[streams.logins]\n").unwrap();
+    let stream = stream.replace("source = \"hq\"", "source = \"branch\"");
+    let more = format!("{config}\n[sources.branch]\n{source}\n[streams.branch]\n{stream}");
+    std::fs::write(vault.path("config.toml"), more).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_project_cannot_be_found_is_held_up_and_no_other() {
+    let vault = with(|sim| sim, KEYS, true).await;
+    with_a_branch(&vault);
+    vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::IamProjects));
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(75), "{}", text(&output.stderr));
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    let log = text(&output.stderr);
+    assert!(log.contains("held up") && log.contains("sources.branch.project_id"), "{log}");
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("sources.branch.project_id"), "{status}");
+    let gaps = vault.connvault(&["gaps"]).await;
+    assert_eq!(gaps.status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_goes_on_with_a_source_whose_project_is_found_later() {
+    let vault = with(|sim| sim, KEYS, true).await;
+    with_a_branch(&vault);
+    vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::IamProjects).times(2));
+    let mut daemon = vault.daemon();
+    vault.until_archived(&mut daemon).await;
+    assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 4, "and once more as it began anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

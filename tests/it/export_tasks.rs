@@ -139,6 +139,113 @@ async fn an_export_that_is_none_is_not_fetched_again_from_the_same_task() {
     assert_eq!(vault.sim.tasks().created(), WINDOWS as u64 + 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_said_against_a_task_costs_that_task_and_holds_nothing_up() {
+    let vault = by_tasks("").await;
+    for (code, error_code) in [(400, "WKS.00000400"), (404, ""), (404, "WKS.00010404"), (409, ""), (410, "")]
+    {
+        let refusal = Fault::Status { code, error_code: error_code.into(), retry_after: None };
+        vault.sim.faults().add(Rule::new(refusal).on(Endpoint::Download).times(1));
+    }
+    let output = vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), 5 + WINDOWS as u64);
+    let log = text(&output.stderr);
+    assert!(!log.contains("held up") && !log.contains("parked"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_not_in_the_list_yet_is_waited_for() {
+    let late = |sim: Builder| sim.task_lag(2);
+    let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), late).await;
+    vault.configure_with("api = \"v3\"\n", "");
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert_eq!(vault.sim.tasks().created(), WINDOWS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_refused_for_one_task_deletes_the_others() {
+    let vault = by_tasks("").await;
+    vault.sim.tasks().delete_strictly();
+    // What was deleted last is not known to be deleted.
+    vault.once_killed_at(Step::TaskDeleted, 1).await;
+    let log = text(&vault.once().await.stderr);
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    assert!(!log.contains("left in the export centre"), "{log}");
+    let refused = vault
+        .sim
+        .requests()
+        .iter()
+        .filter(|r| r.endpoint == Endpoint::DeleteTasks && r.status == Some(400))
+        .count();
+    assert_eq!(refused, 1);
+    vault.once().await;
+    let again = vault
+        .sim
+        .requests()
+        .iter()
+        .filter(|r| r.endpoint == Endpoint::DeleteTasks && r.status == Some(400))
+        .count();
+    assert_eq!(again, 1, "nothing is owed any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_fails_is_made_again_before_the_run_ends() {
+    let vault = by_tasks("").await;
+    vault.sim.faults().add(Rule::new(Fault::status(429)).on(Endpoint::DeleteTasks).times(1));
+    vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_cleared_away_whichever_api_is_chosen_since() {
+    let vault = by_tasks("").await;
+    vault.once_killed_at(Step::TaskReady, 1).await;
+    assert!(!vault.sim.tasks().all().is_empty());
+    vault.configure_with("api = \"v2\"\n", "");
+    vault.once().await;
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    assert_eq!(vault.sim.tasks().all(), []);
+}
+
+/// A vault that was killed as its second task had just been created, one window after the other: an orphan is left, and it is
+/// known what files of ours are called.
+async fn with_an_orphan(sim: impl FnOnce(Builder) -> Builder) -> Vault {
+    let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), sim).await;
+    vault.configure_with("api = \"v3\"\n", "");
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let one_at_once = config.replace("[daemon]\n", "[daemon]\nconcurrency = 1\n");
+    std::fs::write(vault.path("config.toml"), one_at_once).unwrap();
+    vault.once_killed_at(Step::TaskCreated, 2).await;
+    vault
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_is_known_though_the_clocks_differ() {
+    for minutes in [4, -4] {
+        let off =
+            move |sim: Builder| sim.clock(move || SystemClock.now() + SignedDuration::from_mins(minutes));
+        let vault = with_an_orphan(off).await;
+        let log = text(&vault.once().await.stderr);
+        assert!(log.contains("never learnt"), "{minutes}: {log}");
+        everything_is_archived_and_nothing_left(&vault, &format!("{minutes} minutes ahead")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_tasks_that_could_be_the_orphan_none_is_deleted() {
+    let vault = with_an_orphan(|sim| sim).await;
+    let orphan = vault.sim.tasks().all().last().unwrap().clone();
+    let foreign = vault.sim.tasks().put_foreign("connection_records_20261123120000_9.xlsx", orphan.created);
+    vault.once().await;
+    let mut left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
+    let mut both = [orphan.id, foreign];
+    (left.sort(), both.sort());
+    assert_eq!(left, both);
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+}
+
 /// Twenty seeds, each of them at one step, all steps in turn; all seeds at all steps where
 /// `CONNVAULT_TEST_EVERY_SEED_AT_EVERY_STEP` is set, which takes minutes.
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +304,8 @@ async fn v2_is_withdrawn_in_the_middle_of_a_backfill_and_v3_takes_over_with_one_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn however_the_gateway_says_that_v2_is_gone_it_is_understood() {
-    let ways = [Withdrawal::NoSuchApi, Withdrawal::NotAllowed, Withdrawal::Gone, Withdrawal::Proxy404];
+    use Withdrawal::{Gone, NoSuchApi, NotAllowed, Proxy404, ServiceNotFound};
+    let ways = [NoSuchApi, NotAllowed, Gone, Proxy404, ServiceNotFound];
     for how in ways {
         let vault = Vault::in_directory().await;
         vault.sim.withdraw_v2(how);
@@ -228,6 +336,17 @@ async fn a_key_that_may_not_query_learns_of_the_withdrawal_by_an_export_that_wor
     let output = vault.once().await;
     everything_is_archived_and_nothing_left(&vault, "once").await;
     assert_eq!(text(&output.stderr).matches("withdrawn the v2 export").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_v2_that_is_not_found_by_the_service_itself_is_kept_where_it_is_chosen() {
+    let vault = Vault::in_directory().await;
+    vault.configure_with("api = \"v2\"\n", "");
+    vault.sim.withdraw_v2(Withdrawal::ServiceNotFound);
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("api = \"auto\""), "{}", text(&output.stderr));
+    assert_eq!(vault.sim.tasks().created(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use connvault::app::observer::Ending;
 use connvault::domain::window::Window;
-use connvault_sim::{Endpoint, Simulator, Withdrawal};
+use connvault_sim::{Endpoint, Fault, Rule, Simulator, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::clock::TestClock;
@@ -90,7 +90,7 @@ async fn a_source_that_is_away_for_a_day_keeps_the_log_from_nothing_any_more() {
     world.settings.streams.truncate(1);
     // The newest window is all that can be had, and cannot: the rest has expired.
     world.settings.start = started(&world.windows[0]);
-    world.sim.faults().always(connvault_sim::Fault::status(401));
+    world.sim.faults().always(Fault::status(401));
     let session = begin(&world.config(), &clock).await.unwrap();
     let soon = started(NOW) + SignedDuration::from_hours(1);
     assert_eq!(reconcile(&session, &clock, 1, soon).await.tally.lost, 0, "it may come back");
@@ -101,4 +101,38 @@ async fn a_source_that_is_away_for_a_day_keeps_the_log_from_nothing_any_more() {
     let archive = world.archive_of("s0").await;
     let reason = archive.of_kind("lost")[0]["reason"].to_string();
     assert!(reason.contains("asked once more") && reason.contains("401"), "{reason}");
+}
+
+/// One stream whose thirtieth day is cut by the horizon, and whose v2 export meets `fault` there so many times.
+async fn the_last_chance_meets(fault: Fault, times: Option<u64>) -> (Ran, World) {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    let cut = started(&world.windows[10]) - SignedDuration::from_mins(1);
+    let rule =
+        Rule::new(fault).on(Endpoint::Export).for_start_time(cut.strftime("%Y-%m-%dT%H:%MZ").to_string());
+    world.sim.faults().add(match times {
+        Some(times) => rule.times(times),
+        None => rule,
+    });
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, started(NOW) + SignedDuration::from_mins(5)).await;
+    session.end().await;
+    (ran, world)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_past_the_horizon_is_not_taken_for_one() {
+    for fault in [Fault::DropConnection, Fault::status(500)] {
+        let (ran, _) = the_last_chance_meets(fault, Some(2)).await;
+        assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_past_the_horizon_that_is_never_answered_is_attested_after_three_tries() {
+    let (ran, world) = the_last_chance_meets(Fault::status(500), None).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (29, 11, 2));
+    let archive = world.archive_of("s0").await;
+    let lost = archive.of_kind("lost");
+    assert!(lost.iter().any(|entry| entry["reason"].to_string().contains("500")), "{lost:?}");
 }

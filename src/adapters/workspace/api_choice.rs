@@ -151,3 +151,26 @@ impl RecordSource for Workspace {
         Ok(self.in_use().await? == ExportApi::V2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_query_that_reaches_something_lets_the_export_alone_be_gone() {
+        use FailureKind::{Auth, Corrupt, Gone, Rejected, Throttled, Transient};
+        assert!(may_be_withdrawn(&Ok(0)));
+        for (kind, scope, expected) in [
+            (Auth, Scope::Source, true),
+            (Corrupt, Scope::Window, true),
+            (Rejected, Scope::Window, true),
+            (Rejected, Scope::Source, false),
+            (Gone, Scope::Source, false),
+            (Transient, Scope::Window, false),
+            (Throttled, Scope::Source, false),
+        ] {
+            let failure = Failure::new(kind, scope, "no");
+            assert_eq!(may_be_withdrawn(&Err(failure)), expected, "{kind:?} {scope:?}");
+        }
+    }
+}

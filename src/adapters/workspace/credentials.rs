@@ -202,6 +202,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_several_that_were_refused_with_the_same_token_one_fetches_another() {
+        let now: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
+        let (fetched, mut known) = (AtomicUsize::new(0), Renewable::default());
+        let fetch = async || {
+            let number = fetched.fetch_add(1, Ordering::SeqCst);
+            let token = Authority::Token(format!("token {number}").into());
+            Ok((token, now + SignedDuration::from_hours(24)))
+        };
+        let first = known.current(now, fetch).await.unwrap();
+        for _ in 0..3 {
+            let second = known.refresh(&first, now, fetch).await.unwrap();
+            assert!(second.is(&Authority::Token("token 1".into())));
+        }
+        assert_eq!(fetched.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
     async fn keys_are_those_that_stand_in_the_files_now() {
         let reads = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&reads);

@@ -55,8 +55,10 @@ pub struct WorkspaceV3 {
 
 /// Why a task's file is not to be had.
 enum Unready {
-    /// The task came to nothing, in words.
+    /// The task came to nothing, in words; it stands there still.
     Ended(String),
+    /// It is not there any more.
+    Vanished,
     /// It is not known; the task may still be good.
     Unknown(Failure),
 }
@@ -92,25 +94,35 @@ impl WorkspaceV3 {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
                 Ok(()) => return Ok(task),
-                Err(Unready::Unknown(failure)) => return Err(failure),
-                Err(Unready::Ended(why)) => {
+                Err(unready) => {
+                    let why = self.give_up(&task, unready).await?;
                     tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, why, "another one is asked for");
-                    self.finish(&task).await?;
                 }
             }
         }
         let task = self.create(request, trail).await?;
         match self.wait_for(&task, trail).await {
             Ok(()) => Ok(task),
-            Err(Unready::Unknown(failure)) => Err(failure),
-            Err(Unready::Ended(why)) => {
-                self.finish(&task).await?;
+            Err(unready) => {
+                let why = self.give_up(&task, unready).await?;
                 let message = format!(
                     "the export task {} of {} came to nothing: {why}; another one is asked for later",
                     task.id,
                     self.client.host()
                 );
                 Err(Failure::new(FailureKind::Transient, Scope::Window, message))
+            }
+        }
+    }
+
+    /// Wants the task no more, if it came to nothing; says why it did.
+    async fn give_up(&self, task: &Wanted, unready: Unready) -> Result<String, Failure> {
+        match unready {
+            Unready::Unknown(failure) => Err(failure),
+            Unready::Ended(why) => self.finish(task).await.map(|()| why),
+            Unready::Vanished => {
+                self.parts.memory.gone(task.number).await.map_err(not_remembered)?;
+                Ok("it is not in the list (any more)".to_owned())
             }
         }
     }
@@ -178,13 +190,12 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed || age() > LIST_LAG => {
-                    return Err(Unready::Ended("it is not in the list (any more)".to_owned()));
-                }
+                None if listed || age() > LIST_LAG => return Err(Unready::Vanished),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
-            if age().saturating_add(pause) > timeout {
+            // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
+            if age().saturating_add(pause) > if listed { timeout } else { timeout.max(LIST_LAG + pause) } {
                 return Err(Unready::Ended(format!("it was not done within {timeout:?} (task_timeout)")));
             }
             sleep(pause).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::client::{Reached, Trail};
-use super::export_centre::{LIST_LAG, PAGE};
+use super::export_centre::PAGE;
 use super::export_v3::{V3Parts, WorkspaceV3, not_remembered};
 use crate::domain::export_task::{Birth, ExportTask, Sought, TaskId, TaskState, orphans};
 use crate::domain::failure::Failure;
@@ -67,9 +67,8 @@ impl WorkspaceV3 {
     }
 
     async fn delete_one(&self, task: &ExportTask, id: &TaskId, trail: &mut Trail) -> Result<(), Failure> {
-        let listed = self.centre.progress(id, trail).await?.is_some();
-        let lag = SignedDuration::try_from(LIST_LAG).unwrap_or_default();
-        if listed || self.age(task) < lag {
+        // What is finished was in the list once, or had its time to come into it.
+        if self.centre.progress(id, trail).await?.is_some() {
             self.centre.delete(std::slice::from_ref(id), trail).await?;
             self.parts.checkpoint.reached(Step::TaskDeleted);
         }
