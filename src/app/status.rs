@@ -45,6 +45,14 @@ pub struct SourceStatus {
 }
 
 impl SourceStatus {
+    /// What [`Self::cells`] are called.
+    pub const COLUMNS: [&str; 3] = ["source", "API", "notice"];
+
+    /// For people.
+    pub fn cells(&self) -> [String; 3] {
+        [self.source.to_string(), self.in_use.as_str().to_owned(), self.notice.clone().unwrap_or_default()]
+    }
+
     /// Of `source`, of which this is set and that is known.
     pub fn of(source: &SourceName, api: ApiChoice, withdrawal: Option<&Withdrawal>) -> Self {
         let in_use = api.in_use(withdrawal.is_some());
@@ -79,6 +87,11 @@ pub struct HeldUp {
     pub failures: u32,
     /// The last of them.
     pub failure: FailureNote,
+}
+
+impl HeldUp {
+    /// What a line for people says: what is held up, until when, and why.
+    pub const COLUMNS: [&str; 3] = ["what", "tried again", "why, and what to do"];
 }
 
 impl Status {

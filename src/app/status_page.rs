@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::pulse::Pulse;
-use super::status::{ApiChoices, Status, at, time_left};
+use super::status::{ApiChoices, HeldUp, SourceStatus, Status, at, time_left};
 use crate::adapters::http::{Kind, Page, Server, Site};
 use crate::domain::verdict::StreamRules;
 use crate::ports::clock::Clock;
@@ -122,16 +122,12 @@ fn html(status: &Status) -> String {
     let names =
         ["stream", "archived", "waiting", "parked", "lost", "late", "next due", "first expiry", "log head"];
     page += &table("streams", names, streams);
-    let sources = status
-        .sources
-        .iter()
-        .map(|s| [s.source.to_string(), s.in_use.as_str().to_owned(), s.notice.clone().unwrap_or_default()]);
-    page += &table("sources", ["source", "API", "notice"], sources);
+    page += &table("sources", SourceStatus::COLUMNS, status.sources.iter().map(SourceStatus::cells));
     if !status.holds.is_empty() {
         let holds = status.holds.iter().map(|hold| {
             [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]
         });
-        page += &table("held up", ["what", "tried again", "why, and what to do"], holds);
+        page += &table("held up", HeldUp::COLUMNS, holds);
     }
     if !status.windows.is_empty() {
         let windows = status.windows.iter().take(SHOWN).map(|judged| {

@@ -38,14 +38,8 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 }
 
 fn sources(sources: &[SourceStatus]) -> String {
-    let mut table = output::table(["source", "API", "notice"]);
-    for s in sources {
-        table.add_row([
-            s.source.to_string(),
-            s.in_use.as_str().to_owned(),
-            s.notice.clone().unwrap_or_default(),
-        ]);
-    }
+    let mut table = output::table(SourceStatus::COLUMNS);
+    sources.iter().for_each(|source| _ = table.add_row(source.cells()));
     output::lines(&table)
 }
 
@@ -95,7 +89,7 @@ fn holds(holds: &[HeldUp]) -> String {
 
 /// What is held up, until when, and why: each once, however many windows wait for it.
 fn held_up(holds: &BTreeMap<Resource, (Timestamp, String)>) -> String {
-    let mut table = output::table(["what", "tried again", "why, and what to do"]);
+    let mut table = output::table(HeldUp::COLUMNS);
     for (resource, (until, why)) in holds {
         table.add_row([resource.to_string(), format!("{until:.0}"), why.clone()]);
     }

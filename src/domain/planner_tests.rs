@@ -279,6 +279,20 @@ proptest! {
     }
 }
 
+#[test]
+fn a_window_is_pulled_no_sooner_than_what_is_asked_for_is_over() {
+    let due = |settle, margin| {
+        let mut rules = rules("logins", "2026-11-01T00:00:00Z");
+        (rules.settle, rules.margin) = (SignedDuration::from_secs(settle), SignedDuration::from_secs(margin));
+        let window = rules.completed(at("2026-11-02T00:00:00Z")).next().unwrap();
+        rules.due_at(window).to_string()
+    };
+    assert_eq!(due(7200, 60), "2026-11-02T02:00:00Z");
+    assert_eq!(due(0, 60), "2026-11-02T00:02:00Z", "and a minute for the clocks");
+    assert_eq!(due(0, 0), "2026-11-02T00:01:00Z");
+    assert_eq!(due(600, 3600), "2026-11-02T01:01:00Z");
+}
+
 /// The plan of one stream that revisits after three days and fourteen, whose first window has `state`.
 fn revisits(state: WindowState, now: &str) -> Plan {
     let mut rules = rules("logins", "2026-11-01T00:00:00Z");

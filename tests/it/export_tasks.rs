@@ -1,11 +1,18 @@
 //! The v3 export, by the real program against the simulator's export centre: tasks created, waited for, fetched, deleted;
 //! and the day on which v2 is withdrawn.
 
+use std::collections::BTreeSet;
+
+use connvault::adapters::sqlite_ledger::SqliteLedger;
 use connvault::adapters::system_clock::SystemClock;
+use connvault::app::export_tasks::untidy;
+use connvault::app::reconcile::Streams;
 use connvault::domain::export::ExportApi;
 use connvault::domain::log_entry::{EntryBody, ExportFacts};
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
+use connvault::ports::ledger::Ledger;
+use connvault::ports::source_memory::SourceMemory;
 use connvault_sim::{Builder, Endpoint, Fate, Fault, Rule, Withdrawal};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
@@ -209,6 +216,30 @@ async fn tasks_are_cleared_away_whichever_api_is_chosen_since() {
     assert_eq!(vault.sim.tasks().all(), []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgotten_in_time() {
+    let vault = by_tasks("").await;
+    vault.once_killed_at(Step::TaskReady, 1).await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let renamed = config.replace("sources.hq", "sources.main").replace("\"hq\"", "\"main\"");
+    std::fs::write(vault.path("config.toml"), renamed).unwrap();
+    let log = text(&vault.once().await.stderr);
+    assert_eq!(log.matches("not configured any more").count(), 1, "{log}");
+    let left = vault.sim.tasks().all().len();
+    assert!(left > 0, "nobody may delete them");
+
+    let ledger = SqliteLedger::open(&vault.state_dir().join("ledger.sqlite3")).await.unwrap();
+    let owed = async |days: i64| {
+        let now = SystemClock.now() + SignedDuration::from_hours(24 * days);
+        let snapshot = ledger.snapshot().await.unwrap();
+        let untidy = untidy(&ledger, &Streams::new(), &snapshot, &BTreeSet::new(), now).await.unwrap();
+        untidy.values().map(Vec::len).sum::<usize>()
+    };
+    assert_eq!((owed(89).await, owed(91).await), (left, 0));
+    assert_eq!(ledger.tasks().await.unwrap(), []);
+    ledger.close().await;
+}
+
 /// A vault that was killed as its second task had just been created, one window after the other: an orphan is left, and it is
 /// known what files of ours are called.
 async fn with_an_orphan(sim: impl FnOnce(Builder) -> Builder) -> Vault {
@@ -241,7 +272,8 @@ async fn of_two_tasks_that_could_be_the_orphan_none_is_deleted() {
     vault.once().await;
     let mut left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
     let mut both = [orphan.id, foreign];
-    (left.sort(), both.sort());
+    left.sort();
+    both.sort();
     assert_eq!(left, both);
     assert_eq!(vault.audit().await.windows.len(), WINDOWS);
 }
