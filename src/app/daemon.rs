@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cron::Cron;
@@ -25,6 +26,9 @@ use super::status_page::StatusPage;
 
 /// How often the reconciler shows itself where no watchdog asks for more.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// As the unit's `TimeoutStartSec`.
+const LONGEST_START: Duration = Duration::from_secs(300);
 
 /// Who wakes and who stops the daemon.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +64,9 @@ async fn session(
 ) -> Result<(), StartError> {
     let manager = ServiceManager;
     manager.status("proving ledger, stores and logs");
+    let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let session = tokio::select! {
-        session = Session::begin(config, injected) => session?,
+        session = watched(manager, alive_every, Session::begin(config, injected)) => session?,
         () = controls.stop.cancelled() => return Ok(()),
     };
     let schedule = config.daemon.schedule.as_str();
@@ -76,7 +81,6 @@ async fn session(
         onlookers.spawn(begin_anew_once_found(config.clone(), &session, stop.clone()));
     }
     let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
-    let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let reconciler = Reconciler {
         look: Arc::new(look),
         concurrency: config.daemon.concurrency.into(),
@@ -95,6 +99,19 @@ async fn session(
     session.end().await;
     tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
     Ok(())
+}
+
+/// Does `what`, and feeds the watchdog meanwhile, though not for longer than a start may take: where this is not the first
+/// session of the process, the watchdog waits already.
+async fn watched<T>(manager: ServiceManager, alive_every: Duration, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    let (mut alive, began) = (tokio::time::interval(alive_every), Instant::now());
+    loop {
+        tokio::select! {
+            done = &mut what => return done,
+            _ = alive.tick(), if began.elapsed() < LONGEST_START => manager.alive(),
+        }
+    }
 }
 
 /// Stops the session once there is more that it could work on.

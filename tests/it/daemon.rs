@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use connvault_sim::{Fault, Rule};
+use jiff::SignedDuration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::vault::{Running, Vault, WINDOWS, text};
@@ -121,13 +122,14 @@ async fn the_schedule_wakes_it_when_a_window_becomes_due() {
     )
     .unwrap();
     let start = vault.start.to_string();
+    // The minute that has just ended is due when another one has gone by, for clocks that differ.
     let text = text
-        .replace("window = \"1d\"", "window = 1")
-        .replace(&start, &now.to_string())
+        .replace("window = \"1d\"", "window = 1\nmargin = \"0s\"")
+        .replace(&start, &(now - SignedDuration::from_mins(1)).to_string())
         .replace("[daemon]\n", "[daemon]\nschedule = \"* * * * * *\"\n");
     std::fs::write(vault.path("config.toml"), text).unwrap();
     let daemon = vault.daemon();
-    // The minute that is running ends, and is archived.
+    // The minute that is running ends, and the one before is archived.
     let began = Instant::now();
     loop {
         let folder = vault.path("archive/logins/data");

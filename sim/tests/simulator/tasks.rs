@@ -1,11 +1,11 @@
 //! Tasks of the v3 export, from their creation to their end.
 
-use connvault_sim::{Endpoint, Fate, Fault, Format, Rule, TaskStatus};
-use jiff::{SignedDuration, Timestamp};
+use connvault_sim::{Endpoint, Fate, Fault, Format, Record, Rule, TaskStatus};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    client::{Client, Hand, at, builder, create_path, error_of, starting_at, three_days},
+    client::{Client, at, builder, create_path, error_of, starting_at, three_days},
     task_client::{BAD, DAY, NO_TASK, create, delete, download, list, listed, refused, start},
 };
 
@@ -52,13 +52,12 @@ async fn a_task_is_created_waited_for_fetched_and_deleted() {
 
 #[tokio::test]
 async fn a_file_holds_the_records_as_of_its_creation() {
-    let hand = Hand::at_now();
-    let records = starting_at(&["2026-11-23T11:00:00Z", "2026-11-23T12:00:30Z"]);
-    let sim = hand.builder().format(Format::Csv).records(records).task_polls(0).start().await.unwrap();
+    let records = starting_at(&["2026-11-23T11:00:00Z"]);
+    let sim = builder().format(Format::Csv).records(records).task_polls(0).start().await.unwrap();
     let client = Client::of(&sim);
-    let window = [("start_time", "2026-11-23T10:00:00Z"), ("end_time", "2026-11-23T12:00:59Z")];
+    let window = [("start_time", "2026-11-23T10:00:00Z"), ("end_time", "2026-11-23T12:00:00Z")];
     let id = create(&client, &window).await;
-    hand.forward(SignedDuration::from_mins(5));
+    sim.records().push(Record::at(at("2026-11-23T11:30:00Z"), 1));
     list(&client, &[]).await;
     for _ in 0..2 {
         assert_eq!(download(&client, &id).await.text().await.unwrap().matches("\r\n").count(), 2);
@@ -107,12 +106,12 @@ async fn a_file_can_be_gone_just_as_it_is_fetched() {
 async fn bounds_have_seconds_and_lie_within_the_horizon() {
     let sim = builder().start().await.unwrap();
     let client = Client::of(&sim);
-    let now = "2026-11-23T12:01:00Z";
+    let now = "2026-11-23T12:00:00Z";
     create(&client, &[("start_time", "2026-10-24T12:00:00Z"), ("end_time", now)]).await;
     for (start, end) in [
         ("2026-10-24T11:59:59Z", now),
         ("2026-10-01T00:00:00Z", "2026-10-02T00:00:00Z"),
-        ("2026-11-23T00:00:00Z", "2026-11-23T12:01:01Z"),
+        ("2026-11-23T00:00:00Z", "2026-11-23T12:00:01Z"),
         ("2026-11-22T00:00Z", "2026-11-23T00:00Z"),
         ("2026-11-23T00:00:00Z", "2026-11-22T00:00:00Z"),
     ] {

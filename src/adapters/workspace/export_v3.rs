@@ -31,6 +31,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
+const MISSING: &str = "it is not in the list (any more)";
+
 /// What a source asked through the v3 API needs besides its project.
 #[derive(Clone)]
 pub struct V3Parts {
@@ -122,7 +124,7 @@ impl WorkspaceV3 {
             Unready::Ended(why) => self.finish(task).await.map(|()| why),
             Unready::Vanished => {
                 self.parts.memory.gone(task.number).await.map_err(not_remembered)?;
-                Ok("it is not in the list (any more)".to_owned())
+                Ok(MISSING.to_owned())
             }
         }
     }
@@ -190,7 +192,8 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed || age() > LIST_LAG => return Err(Unready::Vanished),
+                None if listed => return Err(Unready::Vanished),
+                None if age() > LIST_LAG => return Err(Unready::Ended(MISSING.to_owned())),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
