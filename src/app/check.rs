@@ -129,7 +129,7 @@ pub async fn check(
     let mut checks = configuration.list;
     checks.extend(machine::check(&config, injected));
     let snapshot = snapshot(&config).await;
-    for name in config.sources.keys() {
+    for name in config.sources.keys().take_while(|_| !stop.is_cancelled()) {
         // Each by itself: one source whose project cannot be found is no news of the others.
         let mut alone = config.clone();
         alone.sources.retain(|other, _| other == name);
@@ -145,7 +145,7 @@ pub async fn check(
             checks.extend(of_source.list);
         }
     }
-    for (name, store) in &config.stores {
+    for (name, store) in config.stores.iter().take_while(|_| !stop.is_cancelled()) {
         checks.extend(store::check(name, store).await);
     }
     checks

@@ -27,7 +27,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, EntryBody, Head, SealedEntry, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, log_key, log_prefix, read_log_key};
-use crate::domain::snapshot::WindowState;
+use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 
@@ -90,7 +90,16 @@ pub async fn rebuild(
     let signers = signing::allowed_signers(config)?.map(Arc::new);
     let targets = targets::of_config(config)?;
     let definitions = definitions(&targets).await;
-    let config = &projects::known(config, |stream| definitions.get(stream));
+    let mut config = projects::known(config, |stream| definitions.get(stream));
+    if trust == Trust::Unverified {
+        // What a log does not say of itself any more must come from elsewhere.
+        let resolved = projects::resolved(&config, &injected.clock, &Snapshot::default()).await;
+        if let Some(failure) = resolved.unknown.values().next() {
+            return Err(StartError::from_failure("nothing is taken over", failure));
+        }
+        config = resolved.config;
+    }
+    let config = &config;
     let mut rebuilt = Vec::new();
     for target in &targets {
         let asked = verify::Asked {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
@@ -15,7 +16,7 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
-use crate::domain::snapshot::WindowState;
+use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
@@ -63,8 +64,14 @@ impl Session {
         }
         let held = projects::hold_up(&*ledger, config, &unknown, &injected.clock).await;
         held.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        // Those of sources that were looked up by others than the ledger are of the resolved configuration.
         let mut all = projects::known_to(&snapshot, config);
+        for (name, _) in all.sources.iter().filter(|(_, source)| source.project_id.is_none()) {
+            // Nothing else can have held it up before.
+            if resolved.sources.contains_key(name) {
+                let lifted = ledger.lift(&Resource::Source(name.clone()), Timestamp::MAX).await;
+                lifted.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+            }
+        }
         all.sources.extend(resolved.sources.clone());
         let rules = compose::rules(&all);
         let config = &resolved;

@@ -71,9 +71,10 @@ impl Tidying {
         self.going_on.retain(|_, by| *by != id);
     }
 
-    /// How long it is until it is tried again somewhere.
+    /// How long it is until it is tried again somewhere. Where it is being tried, its end tells more.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let next = self.failed.values().map(|failed| failed.again_at).min()?;
+        let pausing = self.failed.iter().filter(|(source, _)| !self.going_on.contains_key(source));
+        let next = pausing.map(|(_, failed)| failed.again_at).min()?;
         Some(next.saturating_duration_since(now))
     }
 }
@@ -121,6 +122,8 @@ mod tests {
             assert!(wait > before);
             (before, now) = (wait, now + wait);
             assert!(tidying.may_begin(&hq(), now));
+            tidying.begun(hq(), id().await);
+            assert_eq!(tidying.wait(now), None, "it is being tried");
         }
         tidying.ended(&hq(), &failed(FailureKind::Auth), now);
         assert!(tidying.wait(now).unwrap() >= OPERATOR_PAUSE);

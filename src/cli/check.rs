@@ -25,19 +25,24 @@ pub(super) async fn run(
     let stop = signals::controls()?.stop;
     let checks = tokio::select! {
         checks = check::check(config, known, injected, &stop) => checks,
-        () = too_long(&stop) => Vec::new(),
+        () = too_long(&stop) => {
+            let left = "stopped, and not all was cleared away in time: see the export centre for a task of these minutes";
+            return Err(CliError::new(Exit::Temporary, left));
+        }
     };
-    if stop.is_cancelled() {
-        return Err(CliError::new(Exit::Temporary, "stopped before everything was tried: run it again"));
-    }
     // What was skipped was skipped for something that is told.
     let well = checks.iter().all(|check| check.outcome != Outcome::Failed);
+    let exit = match (stop.is_cancelled(), well) {
+        (true, _) => Exit::Temporary,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Failed,
+    };
     if json {
-        output::json(&serde_json::json!({ "ok": well, "checks": checks }))?;
+        output::json(&serde_json::json!({ "ok": exit == Exit::Done, "checks": checks }))?;
     } else {
-        output::text(&table(&checks))?;
+        output::text(&table(&checks, stop.is_cancelled()))?;
     }
-    Ok(if well { Exit::Done } else { Exit::Failed })
+    Ok(exit)
 }
 
 /// Whoever stops it waits no longer than clearing away takes.
@@ -55,7 +60,7 @@ async fn known(config: &Config) -> Snapshot {
     snapshot
 }
 
-fn table(checks: &[Check]) -> String {
+fn table(checks: &[Check], stopped: bool) -> String {
     let mut table = output::table(["of", "check", "result", "details", "what to do"]);
     for check in checks {
         table.add_row([
@@ -68,6 +73,7 @@ fn table(checks: &[Check]) -> String {
     }
     let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count() as u64;
     let end = match failed {
+        _ if stopped => "stopped before everything was tried: run it again".to_owned(),
         0 => "all is well".to_owned(),
         failed => format!("{} failed", output::count(failed, "check")),
     };

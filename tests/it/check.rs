@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::buckets::InProcess;
 use crate::support::s3s::Dialect;
-use crate::support::vault::{Place, Running, Vault, text};
+use crate::support::vault::{Place, Vault, text};
 
 async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
     let output = vault.connvault(&["check", "--json"]).await;
@@ -158,12 +158,13 @@ async fn a_check_that_is_stopped_leaves_no_task_behind() {
     let slow = |sim: Builder| sim.task_polls(1000);
     let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), slow).await;
     let mut check = vault.command(&["check"]);
-    let mut running = Running(check.stdout(std::process::Stdio::null()).spawn().unwrap());
+    let running = check.stdout(std::process::Stdio::piped()).spawn().unwrap();
     vault.until(|| vault.sim.tasks().created() == 1).await;
     let pid = rustix::process::Pid::from_child(&running);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let status = tokio::task::spawn_blocking(move || running.wait().unwrap()).await.unwrap();
-    assert_eq!(status.code(), Some(75));
+    let output = tokio::task::spawn_blocking(move || running.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    assert!(text(&output.stdout).ends_with("stopped before everything was tried: run it again\n"));
     assert_eq!(vault.sim.tasks().all(), []);
 }
 

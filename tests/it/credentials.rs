@@ -216,6 +216,8 @@ async fn a_daemon_goes_on_with_a_source_whose_project_is_found_later() {
     let mut daemon = vault.daemon();
     vault.until_archived(&mut daemon).await;
     assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 4, "and once more as it began anew");
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(!status.contains("held up:"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
