@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::buckets::InProcess;
 use crate::support::s3s::Dialect;
+use crate::support::servers::{Bucket, Server};
 use crate::support::vault::{Place, Vault, text};
 
 async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
@@ -93,6 +94,33 @@ async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
     std::fs::write(vault.path("config.toml"), locked).unwrap();
     let (_, checks) = checked(&vault).await;
     assert_ne!(outcome(&checks, "object lock"), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs SeaweedFS: run scripts/test"]
+async fn a_bucket_of_a_real_server_says_whether_it_has_versions_and_locks_and_is_left_as_it_was() {
+    for locks in [false, true] {
+        let bucket = match locks {
+            true => Bucket::with_object_lock(Server::SeaweedFs).await,
+            false => Bucket::plain(Server::SeaweedFs).await,
+        };
+        let settings = bucket.settings.clone();
+        let vault = Vault::with(|_| Place::Bucket(Box::new(settings)), |sim| sim).await;
+        for _ in 0..2 {
+            let (output, checks) = checked(&vault).await;
+            assert_eq!(output.status.code(), Some(0), "{checks:#?}");
+            for check in ["versioning", "object lock"] {
+                let found = checks.iter().find(|c| c["check"] == check).unwrap();
+                let expected = if locks { ("ok", "enabled") } else { ("note", "off") };
+                assert_eq!(found["outcome"], expected.0, "{found}");
+                assert!(found["detail"].as_str().unwrap().starts_with(expected.1), "{found}");
+            }
+            assert_eq!(outcome(&checks, "delete"), "note", "these keys may do everything: {checks:#?}");
+        }
+        let all = bucket.client.list_object_versions().bucket(&bucket.settings.bucket).send().await.unwrap();
+        let keys: Vec<_> = all.versions().iter().filter_map(|version| version.key()).collect();
+        assert_eq!((keys.len(), all.delete_markers().len()), (1, 0), "{keys:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
