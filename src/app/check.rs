@@ -95,8 +95,8 @@ impl Checks {
     }
 }
 
-/// Tries everything; once `stop` is cancelled, no more than what clears away what was made. `config` was read without its secrets, each of which is tried by itself; `snapshot` is what the ledger
-/// knows.
+/// Tries everything; once `stop` is cancelled, no more than what clears away what was made. `config` was read without its
+/// secrets, each of which is tried by itself; `snapshot` is what the ledger knows.
 pub async fn check(
     config: Result<Config, ConfigError>,
     snapshot: impl AsyncFnOnce(&Config) -> Snapshot,

@@ -74,25 +74,15 @@ pub(super) async fn check(
     let request = one_minute(injected);
     let queried = query(&probe, &request, &mut checks).await;
     clock(&probe, &mut checks);
-    let mut in_use = status.in_use;
-    if in_use == ExportApi::V2
-        && v2(&probe, &request, (source.api, &queried), &mut checks).await == V2::Withdrawn
-    {
-        in_use = ExportApi::V3;
-    }
+    let in_use = match status.in_use {
+        ExportApi::V2 => v2(&probe, &request, (source.api, &queried), &mut checks).await,
+        ExportApi::V3 => ExportApi::V3,
+    };
     if source.api != ApiChoice::V2 {
         let tasks = Tasks { probe: &probe, in_use: in_use == ExportApi::V3, stop };
         tasks.check(&request, &mut checks).await;
     }
     checks.list
-}
-
-/// Whether the v2 export is to be reckoned with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum V2 {
-    Reckoned,
-    /// The next pull finds that out as well, and goes on through v3.
-    Withdrawn,
 }
 
 /// What is asked for: all records of a minute that is over.
@@ -143,12 +133,13 @@ fn clock(probe: &SourceProbe, checks: &mut Checks) {
     }
 }
 
+/// The v2 export; says which API the next pull goes through, which finds out as well when v2 is withdrawn.
 async fn v2(
     probe: &SourceProbe,
     request: &ExportRequest,
     (api, queried): (ApiChoice, &Result<u64, Failure>),
     checks: &mut Checks,
-) -> V2 {
+) -> ExportApi {
     let exported = exported(async |sink| probe.export_v2(request, sink).await).await;
     match exported {
         Ok(detail) => checks.ok(EXPORT_V2, detail),
@@ -157,11 +148,11 @@ async fn v2(
         {
             let detail = format!("{}; v3 takes over with the first window that is pulled", failure.message);
             checks.note(EXPORT_V2, detail, "nothing needs to be done, where the v3 export works");
-            return V2::Withdrawn;
+            return ExportApi::V3;
         }
         Err(failure) => checks.failed(EXPORT_V2, failure.message, fix(failure.kind)),
     }
-    V2::Reckoned
+    ExportApi::V2
 }
 
 /// The v3 export.
