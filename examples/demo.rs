@@ -25,7 +25,6 @@ use connvault::app::compose::{self, Injected};
 use connvault::app::daemon::{self, Controls};
 use connvault::app::observer::{Ending, Event, Observer};
 use connvault::domain::window::Window;
-use connvault::ports::checkpoint::NoCheckpoint;
 use connvault::telemetry::{self, LogFormat};
 use jiff::SignedDuration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -65,7 +64,7 @@ async fn demo() -> Result<(), Error> {
 
     let controls = Controls::default();
     let (sender, endings) = channel(64);
-    let injected = Injected { clock: stage.clock.clone(), checkpoint: Arc::new(NoCheckpoint) };
+    let injected = Injected { clock: stage.clock.clone(), ..Injected::default() };
     let daemon = daemon::run(&stage.config, &injected, &controls, Arc::new(Onlooker(sender)));
     let story = async {
         let told = tell(&stage, &controls, endings).await;

@@ -233,8 +233,11 @@ on_count_mismatch = "flag"
 async fn as_connvault(arguments: &[OsString]) -> ExitCode {
     let text = |n: usize| arguments.get(n).and_then(|argument| argument.to_str()).unwrap_or_default();
     let Ok(now) = text(0).parse() else { return ExitCode::from(2) };
-    let injected =
-        Injected { clock: Arc::new(Fixed(now)), checkpoint: Arc::new(DiesAt(text(1).parse().ok())) };
+    let injected = Injected {
+        clock: Arc::new(Fixed(now)),
+        checkpoint: Arc::new(DiesAt(text(1).parse().ok())),
+        ..Injected::default()
+    };
     let command = std::iter::once("connvault".into()).chain(arguments.iter().skip(2).cloned());
     cli::run(command, injected).await.into()
 }

@@ -133,8 +133,7 @@ pub async fn check(
         // Each by itself: one source whose project cannot be found is no news of the others.
         let mut alone = config.clone();
         alone.sources.retain(|other, _| other == name);
-        let Resolved { config: resolved, unknown } =
-            projects::resolved(&alone, &injected.clock, &snapshot).await;
+        let Resolved { config: resolved, unknown } = projects::resolved(&alone, injected, &snapshot).await;
         if let Some(source) = resolved.sources.get(name) {
             checks.extend(source::check(name, source, &snapshot, injected, stop).await);
         }

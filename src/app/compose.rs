@@ -11,7 +11,7 @@ use crate::adapters::workspace::agency::AgencyKeys;
 use crate::adapters::workspace::api_choice::Workspace;
 use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceCredentials, FileKeys};
 use crate::adapters::workspace::export_v3::V3Parts;
-use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
+use crate::adapters::workspace::iam::{Iam, RefusedPasswords, TokenLogin, TokenScope, User};
 use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
@@ -38,21 +38,25 @@ use super::status::ApiChoices;
 use super::stream::Stream;
 use super::stream_log::StreamLog;
 
-/// What is put in from outside, so that tests and the demo can say what time it is and where to stop.
+/// What is put in from outside, so that tests and the demo can say what time it is and where to stop, and what all of one process
+/// share.
 #[derive(Clone)]
 pub struct Injected {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Told of each step.
     pub checkpoint: Arc<dyn Checkpoint>,
+    /// Which passwords were refused.
+    pub refused: RefusedPasswords,
 }
 
 impl Default for Injected {
-    /// The machine's clock, and nobody who is told.
+    /// The machine's clock, nobody who is told, and nothing that was refused.
     fn default() -> Self {
         Self {
             clock: Arc::new(crate::adapters::system_clock::SystemClock),
             checkpoint: Arc::new(NoCheckpoint),
+            refused: RefusedPasswords::default(),
         }
     }
 }
@@ -99,42 +103,21 @@ pub fn api_choices(config: &Config) -> ApiChoices {
     config.sources.iter().map(|(name, source)| (name.clone(), source.api)).collect()
 }
 
+/// Streams by their names.
+pub type Streams = BTreeMap<StreamName, Arc<Stream>>;
+
 /// Sources by their names.
 pub type Sources = BTreeMap<SourceName, Arc<dyn RecordSource>>;
-
-/// Every source that the configuration names.
-///
-/// # Errors
-/// When one cannot be set up.
-pub fn sources(
-    config: &Config,
-    injected: &Injected,
-    memory: &Arc<dyn SourceMemory>,
-) -> Result<Sources, StartError> {
-    let open = |(name, source): (&SourceName, &Source)| {
-        let failed = |e| StartError::config(format!("sources.{name}: {e}"));
-        let project = project(source, &injected.clock).map_err(failed)?;
-        let parts = V3Parts {
-            source: name.clone(),
-            memory: Arc::clone(memory),
-            checkpoint: Arc::clone(&injected.checkpoint),
-            task_timeout: source.task_timeout,
-        };
-        let source: Arc<dyn RecordSource> = Arc::new(Workspace::of(&project, source.api, parts));
-        Ok((name.clone(), source))
-    };
-    config.sources.iter().map(open).collect()
-}
 
 /// A source, to be asked for one thing at a time.
 ///
 /// # Errors
 /// When it cannot be set up, in words.
 pub fn probe(source: &Source, injected: &Injected) -> Result<SourceProbe, String> {
-    project(source, &injected.clock).map(|project| SourceProbe::of(&project))
+    project(source, injected).map(|project| SourceProbe::of(&project))
 }
 
-fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
+fn project(source: &Source, injected: &Injected) -> Result<Project, String> {
     let id = source.project_id.as_ref().ok_or("its project_id is not known")?;
     let settings = WorkspaceSettings {
         endpoint: source.endpoint.url().clone(),
@@ -148,15 +131,16 @@ fn project(source: &Source, clock: &Arc<dyn Clock>) -> Result<Project, String> {
         max_body: source.max_body.bytes(),
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
-    Project::new(&settings, credentials(source, clock)?, Arc::clone(clock)).map_err(|e| e.to_string())
+    let clock = Arc::clone(&injected.clock);
+    Project::new(&settings, credentials(source, injected)?, clock).map_err(|e| e.to_string())
 }
 
 /// What requests to a source show to be let in.
-fn credentials(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn SourceCredentials>, String> {
+fn credentials(source: &Source, injected: &Injected) -> Result<Arc<dyn SourceCredentials>, String> {
     Ok(match source.credentials.clone() {
         Credentials::AkSk(keys) => Arc::new(FileKeys::new(move || access_keys(&keys))),
         Credentials::EcsAgency(endpoint) => {
-            Arc::new(AgencyKeys::new(endpoint.url().clone(), Arc::clone(clock))?)
+            Arc::new(AgencyKeys::new(endpoint.url().clone(), Arc::clone(&injected.clock))?)
         }
         Credentials::Token(TokenUser { domain, user: name, password }) => {
             let scope = match &source.project_id {
@@ -164,9 +148,8 @@ fn credentials(source: &Source, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Source
                 None => TokenScope::ProjectName(source.region.as_str().to_owned()),
             };
             let user = User { domain, name, scope };
-            Arc::new(TokenLogin::new(iam(source, clock)?, user, move || {
-                password.read().map_err(|e| e.to_string())
-            }))
+            let read = move || password.read().map_err(|e| e.to_string());
+            Arc::new(TokenLogin::new(iam(source, &injected.clock)?, user, read, &injected.refused))
         }
     })
 }
@@ -182,10 +165,10 @@ fn iam(source: &Source, clock: &Arc<dyn Clock>) -> Result<Iam, String> {
 ///
 /// # Errors
 /// When it does not say, or there is not exactly one.
-pub async fn project_id(source: &Source, clock: &Arc<dyn Clock>) -> Result<String, Failure> {
-    let unusable = |message| Failure::new(FailureKind::Rejected, Scope::Stream, message);
-    let (iam, credentials) =
-        (iam(source, clock).map_err(unusable)?, credentials(source, clock).map_err(unusable)?);
+pub async fn project_id(source: &Source, injected: &Injected) -> Result<String, Failure> {
+    let unusable = |message| Failure::new(FailureKind::Rejected, Scope::Source, message);
+    let iam = iam(source, &injected.clock).map_err(unusable)?;
+    let credentials = credentials(source, injected).map_err(unusable)?;
     let found = iam.project_of(source.region.as_str(), &*credentials).await;
     found.map_err(|error| error.failure())
 }
@@ -285,51 +268,70 @@ fn store_keys(keys: AccessKeys) -> StoreKeys {
     }
 }
 
-/// The parts that every stream is made of.
-pub struct Parts<'a> {
-    /// The configuration.
-    pub config: &'a Config,
-    /// From [`sources`].
-    pub sources: &'a Sources,
+/// The parts that sources and streams are made of.
+pub struct Parts {
     /// From [`stores`].
-    pub stores: &'a BTreeMap<StoreName, OpenStore>,
+    pub stores: BTreeMap<StoreName, OpenStore>,
     /// From [`signing_key`](super::signing::signing_key).
-    pub signing_key: Option<&'a Arc<SigningKey>>,
+    pub signing_key: Option<Arc<SigningKey>>,
     /// What this machine knows.
-    pub ledger: &'a Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Ledger>,
+    /// What sources remember.
+    pub memory: Arc<dyn SourceMemory>,
     /// What is put in from outside.
-    pub injected: &'a Injected,
+    pub injected: Injected,
 }
 
-impl Parts<'_> {
-    /// Every stream of the configuration, ready to be worked on.
-    pub fn streams(&self) -> BTreeMap<StreamName, Arc<Stream>> {
-        let streams = rules(self.config).into_iter().filter_map(|rules| self.stream(rules));
+impl Parts {
+    /// Every source that the configuration names.
+    ///
+    /// # Errors
+    /// When one cannot be set up.
+    pub fn sources(&self, config: &Config) -> Result<Sources, StartError> {
+        let open = |(name, source): (&SourceName, &Source)| {
+            let failed = |e| StartError::config(format!("sources.{name}: {e}"));
+            let project = project(source, &self.injected).map_err(failed)?;
+            let parts = V3Parts {
+                source: name.clone(),
+                memory: Arc::clone(&self.memory),
+                checkpoint: Arc::clone(&self.injected.checkpoint),
+                task_timeout: source.task_timeout,
+            };
+            let source: Arc<dyn RecordSource> = Arc::new(Workspace::of(&project, source.api, parts));
+            Ok((name.clone(), source))
+        };
+        config.sources.iter().map(open).collect()
+    }
+
+    /// Every stream of the configuration that has its source among these, ready to be worked on.
+    pub fn streams(&self, config: &Config, sources: &Sources) -> Streams {
+        let streams = rules(config).into_iter().filter_map(|rules| self.stream(config, sources, rules));
         streams.map(|stream| (stream.name().clone(), Arc::new(stream))).collect()
     }
 
-    fn stream(&self, rules: StreamRules) -> Option<Stream> {
+    fn stream(&self, config: &Config, sources: &Sources, rules: StreamRules) -> Option<Stream> {
+        let source = Arc::clone(sources.get(&rules.source)?);
         let store = self.stores.get(&rules.store)?;
-        let settings = self.config.streams.get(&rules.name)?;
-        let definition = definition(self.config.sources.get(&rules.source)?, settings);
+        let settings = config.streams.get(&rules.name)?;
+        let definition = definition(config.sources.get(&rules.source)?, settings);
         let locks = Arc::new(ObjectLocks::new(Arc::clone(&store.store), rules.store.clone(), store.lock));
         let log = StreamLog::new(
             rules.name.clone(),
             Arc::clone(&locks),
-            Arc::clone(self.ledger),
+            Arc::clone(&self.ledger),
             Arc::clone(&self.injected.clock),
             Arc::clone(&self.injected.checkpoint),
             Writer {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: host(),
-                key_fingerprint: self.signing_key.map(|key| key.fingerprint()),
+                key_fingerprint: self.signing_key.as_ref().map(|key| key.fingerprint()),
             },
-            self.signing_key.cloned(),
+            self.signing_key.clone(),
         );
         Some(Stream {
             definition_digest: definition_digest(&definition),
             definition,
-            source: Arc::clone(self.sources.get(&rules.source)?),
+            source,
             store: Arc::clone(&store.store),
             readback: store.readback,
             on_count_mismatch: settings.on_count_mismatch,

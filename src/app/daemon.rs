@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cron::Cron;
@@ -16,7 +15,6 @@ use super::compose::{self, Injected};
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
 use super::planning::Look;
-use super::projects;
 use super::pulse::Pulse;
 use super::reconcile::{Reconciler, Until};
 use super::selection::Selection;
@@ -26,9 +24,6 @@ use super::status_page::StatusPage;
 
 /// How often the reconciler shows itself where no watchdog asks for more.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
-
-/// As the unit's `TimeoutStartSec`.
-const LONGEST_START: Duration = Duration::from_secs(300);
 
 /// Who wakes and who stops the daemon.
 #[derive(Debug, Clone, Default)]
@@ -49,51 +44,34 @@ pub async fn run(
     controls: &Controls,
     observer: Arc<dyn Observer>,
 ) -> Result<(), StartError> {
-    // A source whose project is found only later is taken up by beginning anew.
-    while !controls.stop.is_cancelled() {
-        session(config, injected, controls, Arc::clone(&observer)).await?;
-    }
-    Ok(())
-}
-
-async fn session(
-    config: &Config,
-    injected: &Injected,
-    controls: &Controls,
-    observer: Arc<dyn Observer>,
-) -> Result<(), StartError> {
     let manager = ServiceManager;
     manager.status("proving ledger, stores and logs");
-    let alive_every = manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY));
     let session = tokio::select! {
-        session = watched(manager, alive_every, Session::begin(config, injected)) => session?,
+        session = Session::begin(config, injected) => session?,
         () = controls.stop.cancelled() => return Ok(()),
     };
     let schedule = config.daemon.schedule.as_str();
     let cron = Cron::start(schedule, Arc::clone(&controls.wake)).await;
     let cron = cron.map_err(|error| StartError::config(format!("daemon.schedule {schedule:?}: {error}")))?;
     manager.ready();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), streams = session.streams.len(), "ready");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        streams = session.services.roster.streams().len(),
+        "ready"
+    );
     let pulse = Arc::new(Pulse::default());
-    let stop = controls.stop.child_token();
     let mut onlookers = onlookers(config, &session, &pulse);
-    if !session.unknown.is_empty() {
-        onlookers.spawn(begin_anew_once_found(config.clone(), &session, stop.clone()));
-    }
-    let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
     let reconciler = Reconciler {
-        look: Arc::new(look),
+        look: Arc::new(Look::new(Arc::clone(&session.services), Selection::All)),
         concurrency: config.daemon.concurrency.into(),
         wake: Arc::clone(&controls.wake),
-        stop,
+        stop: controls.stop.clone(),
         observer: Arc::new(Supervised { manager, inner: observer, pulse, seen: Mutex::default() }),
-        alive_every,
+        alive_every: manager.watchdog().map_or(ALIVE_EVERY, |limit| (limit / 3).min(ALIVE_EVERY)),
     };
     let tally = reconciler.run(Until::Stopped).await;
     drop(reconciler);
-    if controls.stop.is_cancelled() {
-        manager.stopping();
-    }
+    manager.stopping();
     onlookers.shutdown().await;
     cron.stop().await;
     session.end().await;
@@ -101,51 +79,17 @@ async fn session(
     Ok(())
 }
 
-/// Does `what`, and feeds the watchdog meanwhile, though not for longer than a start may take: where this is not the first
-/// session of the process, the watchdog waits already.
-async fn watched<T>(manager: ServiceManager, alive_every: Duration, what: impl Future<Output = T>) -> T {
-    let mut what = std::pin::pin!(what);
-    let (mut alive, began) = (tokio::time::interval(alive_every), Instant::now());
-    loop {
-        tokio::select! {
-            done = &mut what => return done,
-            _ = alive.tick(), if began.elapsed() < LONGEST_START => manager.alive(),
-        }
-    }
-}
-
-/// Stops the session once there is more that it could work on.
-fn begin_anew_once_found(
-    config: Config,
-    session: &Session,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let (ledger, clock) = (Arc::clone(&session.services.ledger), Arc::clone(&session.services.clock));
-    let found = projects::until_found(config, session.unknown.clone(), ledger, clock);
-    async move {
-        found.await;
-        tracing::info!("the project of a source is found: beginning anew with it");
-        stop.cancel();
-    }
-}
-
 /// Who is shown, and who is told, how it goes. They only read, and end when they are dropped.
 fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let (ledger, clock) = (&session.services.ledger, &session.services.clock);
-    let rules = || session.rules.clone();
+    let services = || Arc::clone(&session.services);
     if let Some(address) = config.daemon.listen {
-        let page = StatusPage {
-            ledger: Arc::clone(ledger),
-            rules: rules(),
-            apis: compose::api_choices(config),
-            clock: Arc::clone(clock),
-            pulse: Arc::clone(pulse),
-        };
+        let page =
+            StatusPage { services: services(), apis: compose::api_choices(config), pulse: Arc::clone(pulse) };
         tasks.spawn(page.run(address));
     }
     if let Some(url) = config.alerts.heartbeat_url.clone() {
-        let beats = Beats { url, ledger: Arc::clone(ledger), rules: rules(), clock: Arc::clone(clock) };
+        let beats = Beats { url, services: services() };
         tasks.spawn(beats.run(pulse.looks()));
     }
     tasks

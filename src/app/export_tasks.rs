@@ -13,11 +13,11 @@ use crate::domain::export_task::{ExportTask, TaskState};
 use crate::domain::failure::Failure;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Snapshot, WindowState};
+use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
 use crate::ports::source_memory::SourceMemory;
 
 use super::failure_policy::of_ledger;
-use super::reconcile::Streams;
 
 /// What is not cleared away by then never will be: its source is not configured any more, or never lets it be
 /// deleted.
@@ -32,7 +32,7 @@ pub type Untidy = BTreeMap<SourceName, Vec<ExportTask>>;
 /// When this machine's ledger fails.
 pub async fn untidy(
     memory: &dyn SourceMemory,
-    streams: &Streams,
+    rules: &[StreamRules],
     snapshot: &Snapshot,
     busy: &BTreeSet<(StreamName, Window)>,
     now: Timestamp,
@@ -44,7 +44,7 @@ pub async fn untidy(
             memory.gone(task.number).await.map_err(of_ledger)?;
             continue;
         }
-        let settled = is_settled(&task, streams, snapshot);
+        let settled = is_settled(&task, rules, snapshot);
         task.state = match task.state {
             TaskState::Asked if !busy(&task) => {
                 memory.lost(task.number, now).await.map_err(of_ledger)?;
@@ -63,8 +63,9 @@ pub async fn untidy(
 }
 
 /// Whether nobody will want the task's file any more.
-fn is_settled(task: &ExportTask, streams: &Streams, snapshot: &Snapshot) -> bool {
-    let configured = streams.get(&task.pull.stream).is_some_and(|s| s.rules.source == task.pull.source);
+fn is_settled(task: &ExportTask, rules: &[StreamRules], snapshot: &Snapshot) -> bool {
+    let is_of = |rules: &StreamRules| rules.name == task.pull.stream && rules.source == task.pull.source;
+    let configured = rules.iter().any(is_of);
     let state = snapshot.windows.get(&task.pull.stream).and_then(|windows| windows.get(&task.pull.window));
     !configured || matches!(state, Some(WindowState::Archived { .. } | WindowState::Lost { .. }))
 }

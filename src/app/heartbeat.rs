@@ -12,14 +12,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::compose::host;
+use super::services::Services;
 use super::survey::{StreamSummary, summarize};
 use crate::adapters::heartbeat::post;
 use crate::config::SecretFile;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
-use crate::domain::verdict::StreamRules;
-use crate::ports::clock::Clock;
-use crate::ports::ledger::Ledger;
 
 /// At most one in so long.
 const APART: Duration = Duration::from_secs(60);
@@ -28,12 +26,8 @@ const APART: Duration = Duration::from_secs(60);
 pub struct Beats {
     /// Holds the URL. Read anew each time, so that it can be changed.
     pub url: SecretFile,
-    /// What this machine knows.
-    pub ledger: Arc<dyn Ledger>,
-    /// Every stream.
-    pub rules: Vec<StreamRules>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
+    /// What the daemon goes by.
+    pub services: Arc<Services>,
 }
 
 #[derive(Serialize)]
@@ -72,9 +66,10 @@ impl Beats {
 
     /// One of them, if all is well; says whether it was sent.
     async fn beat(&self) -> Result<bool, String> {
-        let now = self.clock.now();
-        let snapshot = self.ledger.snapshot().await.map_err(|error| error.to_string())?;
-        let streams = summarize(&self.rules, &snapshot, now);
+        let Services { ledger, clock, roster, .. } = &*self.services;
+        let now = clock.now();
+        let snapshot = ledger.snapshot().await.map_err(|error| error.to_string())?;
+        let streams = summarize(&roster.rules(), &snapshot, now);
         if streams.iter().any(|stream| stream.late > 0) {
             return Ok(false);
         }

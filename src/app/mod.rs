@@ -19,6 +19,7 @@ pub mod rebuild;
 pub mod reconcile;
 pub mod report;
 pub mod revisit;
+pub mod roster;
 pub mod scratch;
 pub mod selection;
 pub mod services;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::name::StreamName;
+use crate::domain::name::{SourceName, StreamName};
 use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until};
 
 use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_on, of_ledger};
-use super::reconcile::Streams;
 use super::selection::Selection;
 use super::services::Services;
 use super::stream::Stream;
@@ -27,8 +26,6 @@ const LONGEST_READ: Duration = Duration::from_secs(120);
 pub struct Look {
     /// What windows are worked on with.
     pub services: Arc<Services>,
-    /// The streams to be worked on.
-    pub streams: Streams,
     /// Which of their windows.
     pub selection: Selection,
     /// What is remembered between looks of this run, and could be found out anew.
@@ -49,6 +46,8 @@ struct Memory {
 pub struct Planned {
     /// What is to be done.
     pub plan: Plan,
+    /// Sources whose project is to be looked up, each with when that is due.
+    pub unknown: BTreeMap<SourceName, Timestamp>,
     /// What is held up.
     pub holds: BTreeMap<Resource, Hold>,
     /// What is to be cleared away at sources that are not held up.
@@ -56,9 +55,9 @@ pub struct Planned {
 }
 
 impl Look {
-    /// Looks at `streams`, whose windows `selection` chooses from.
-    pub fn new(services: Arc<Services>, streams: Streams, selection: Selection) -> Self {
-        Self { services, streams, selection, memory: Mutex::default() }
+    /// Looks at the streams that there are, whose windows `selection` chooses from.
+    pub fn new(services: Arc<Services>, selection: Selection) -> Self {
+        Self { services, selection, memory: Mutex::default() }
     }
 
     /// What is to be done now, by others than those who are `busy` with a window.
@@ -68,10 +67,11 @@ impl Look {
     pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
         let services = &self.services;
         services.owed.give_back(&*services.ledger, services.clock.now()).await?;
-        let rules = self.rules();
+        let streams = services.roster.streams();
+        let rules: Vec<_> = streams.values().map(|stream| stream.rules.clone()).collect();
         let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
         let wanted = self.choose(&rules, &snapshot);
-        let looks = self.streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
+        let looks = streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
         // All at the same time: a store that does not answer keeps no other stream waiting.
         let read = futures_util::future::join_all(looks.map(|stream| self.read_log(stream))).await;
         let looked = !read.is_empty();
@@ -87,14 +87,16 @@ impl Look {
             self.sweep_spool(busy, &snapshot).await?;
         }
         let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
-        self.remember(&rules, &snapshot);
+        let all = services.roster.rules();
+        self.remember(&all, &snapshot);
         let now = services.clock.now();
-        let mut untidy = untidy(&*services.memory, &self.streams, &snapshot, busy, now).await?;
+        let mut untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         untidy.retain(|source, _| {
             let hold = snapshot.holds.get(&Resource::Source(source.clone()));
             hold.is_none_or(|hold| hold.until <= now)
         });
-        Ok(Planned { plan, holds: snapshot.holds, untidy })
+        let unknown = self.unknown(&all, &snapshot, now);
+        Ok(Planned { plan, unknown, holds: snapshot.holds, untidy })
     }
 
     /// Whether a stream's log is to be read before its windows are worked on.
@@ -134,8 +136,19 @@ impl Look {
         self.services.spool.sweep(&keep).await.map(|_| ()).map_err(|error| error.0)
     }
 
-    fn rules(&self) -> Vec<StreamRules> {
-        self.streams.values().map(|stream| stream.rules.clone()).collect()
+    /// Sources whose project is not known: due now, unless something holds them up.
+    fn unknown(
+        &self,
+        rules: &[StreamRules],
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> BTreeMap<SourceName, Timestamp> {
+        let due = |source: SourceName| {
+            let rules = rules.iter().find(|rules| rules.source == source)?;
+            let due = rules.source_held_by(snapshot, now).map_or(now, |hold| hold.until);
+            Some((source, due))
+        };
+        self.services.roster.unknown().into_iter().filter_map(due).collect()
     }
 
     fn choose(&self, rules: &[StreamRules], snapshot: &Snapshot) -> Plan {
@@ -191,7 +204,7 @@ impl Look {
     /// Ends the holds on what a window of `stream` has just shown to work; says which. A hold that has not run out
     /// stays: the window was in flight before it, and a pause that the other side asked for is a promise.
     pub async fn lift_holds(&self, stream: &StreamName) -> Vec<Resource> {
-        let Some(stream) = self.streams.get(stream) else { return Vec::new() };
+        let Some(stream) = self.services.roster.stream(stream) else { return Vec::new() };
         let now = self.services.clock.now();
         let held = self.memory(|memory| memory.held.clone());
         let mut lifted = Vec::new();

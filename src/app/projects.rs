@@ -1,24 +1,22 @@
 //! Project ids that the configuration leaves out.
 //!
 //! What a stream was opened with says which project it is of, for ever: so it is looked for there first, and a start needs
-//! no identity service. Only a source whose streams are all new is looked up by its region. While that fails, the source is
-//! held up and nothing else is.
+//! no identity service. Only a source whose streams are all new is looked up by its region, beside all other work, whenever
+//! nothing holds the source up. While that fails, it is held up like a source that does not answer, and nothing else is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::config::{Config, ProjectId, Source};
-use crate::domain::backoff::pause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::Definition;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Resource, Snapshot};
-use crate::ports::clock::Clock;
-use crate::ports::ledger::{Ledger, LedgerError};
 
-use super::compose;
-use super::failure_policy::{OPERATOR_PAUSE, hold_on};
+use super::compose::{self, Injected};
+use super::failure_policy::{hold_on, of_ledger};
+use super::services::Services;
 
 /// A configuration whose sources all have their project ids, and what it lacks for that.
 pub struct Resolved {
@@ -47,15 +45,12 @@ pub fn known_to(snapshot: &Snapshot, config: &Config) -> Config {
 }
 
 /// The configuration with the project id of every source, as far as it can be found.
-pub async fn resolved(config: &Config, clock: &Arc<dyn Clock>, snapshot: &Snapshot) -> Resolved {
+pub async fn resolved(config: &Config, injected: &Injected, snapshot: &Snapshot) -> Resolved {
     let mut config = known_to(snapshot, config);
     let mut unknown = BTreeMap::new();
     for (name, source) in config.sources.iter_mut().filter(|(_, source)| source.project_id.is_none()) {
-        match look_up(name, source, clock).await {
-            Ok(id) => {
-                tracing::info!(source = %name, project_id = id.as_str(), "project found by its region");
-                source.project_id = Some(id);
-            }
+        match look_up(name, source, injected).await {
+            Ok(id) => source.project_id = Some(id),
             Err(failure) => _ = unknown.insert(name.clone(), failure),
         }
     }
@@ -64,62 +59,47 @@ pub async fn resolved(config: &Config, clock: &Arc<dyn Clock>, snapshot: &Snapsh
     Resolved { config, unknown }
 }
 
-async fn look_up(name: &SourceName, source: &Source, clock: &Arc<dyn Clock>) -> Result<ProjectId, Failure> {
+/// The project id of a source, by its region.
+///
+/// # Errors
+/// When it is not found.
+pub async fn look_up(name: &SourceName, source: &Source, injected: &Injected) -> Result<ProjectId, Failure> {
     let named = |mut failure: Failure| {
         failure.message = format!("sources.{name}.project_id: {}", failure.message);
         failure
     };
-    let id = compose::project_id(source, clock).await.map_err(named)?;
-    id.parse().map_err(|error| {
-        let message = format!("{} gave the project id {id:?}: {error}", source.iam_endpoint);
+    let text = compose::project_id(source, injected).await.map_err(named)?;
+    let id: ProjectId = text.parse().map_err(|error| {
+        let message = format!("{} gave the project id {text:?}: {error}", source.iam_endpoint);
         named(Failure::new(FailureKind::Corrupt, Scope::Source, message))
-    })
+    })?;
+    tracing::info!(source = %name, project_id = id.as_str(), "project found by its region");
+    Ok(id)
 }
 
-/// Holds up the sources of `config` whose project is `unknown`.
+/// Looks up the project of a source that streams wait for, and takes them up; says what is held up no longer. What is not found
+/// holds the source up.
 ///
 /// # Errors
 /// When the ledger fails.
-pub async fn hold_up(
-    ledger: &dyn Ledger,
-    config: &Config,
-    unknown: &BTreeMap<SourceName, Failure>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(), LedgerError> {
-    let snapshot = ledger.snapshot().await?;
-    let rules = compose::rules(config);
-    for (source, failure) in unknown {
-        // A source without streams holds nothing up.
-        let Some(rules) = rules.iter().find(|rules| rules.source == *source) else { continue };
-        let resource = Resource::Source(source.clone());
-        let hold = hold_on(rules, &resource, failure, &snapshot, clock.now());
-        ledger.hold(&resource, &hold).await?;
+pub async fn find(services: &Services, source: &SourceName) -> Result<Vec<Resource>, Failure> {
+    let Services { roster, ledger, clock, .. } = services;
+    let found = async {
+        // Whoever asks has the name from there.
+        let Some((settings, injected)) = roster.settings(source) else { return Ok(()) };
+        roster.take_up(source, &look_up(source, settings, injected).await?)
+    };
+    let resource = Resource::Source(source.clone());
+    let Err(failure) = found.await else {
+        // Nothing else can have held it up before.
+        let lifted = ledger.lift(&resource, Timestamp::MAX).await.map_err(of_ledger)?;
+        return Ok(if lifted { vec![resource] } else { Vec::new() });
+    };
+    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let rules = roster.rules();
+    if let Some(rules) = rules.iter().find(|rules| rules.source == *source) {
+        let hold = hold_on(rules, &resource, &failure, &snapshot, clock.now());
+        ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
     }
-    Ok(())
-}
-
-/// Ends once the project of one of the sources that are `unknown` is found. Until then they are held up.
-pub async fn until_found(
-    config: Config,
-    mut unknown: BTreeMap<SourceName, Failure>,
-    ledger: Arc<dyn Ledger>,
-    clock: Arc<dyn Clock>,
-) {
-    for times in 1.. {
-        // A password that is wrong is not to be tried until its user is locked.
-        let needs_operator = unknown.values().any(|failure| failure.kind.needs_operator());
-        let least = if needs_operator { OPERATOR_PAUSE } else { Duration::ZERO };
-        tokio::time::sleep(pause(times, "projects").max(least)).await;
-        let found = match ledger.snapshot().await {
-            Ok(snapshot) => resolved(&config, &clock, &snapshot).await.unknown,
-            Err(_) => continue,
-        };
-        if found.len() < unknown.len() {
-            return;
-        }
-        unknown = found;
-        if let Err(error) = hold_up(&*ledger, &config, &unknown, &clock).await {
-            tracing::debug!(%error, "that projects are not found is not written down; it is looked for again");
-        }
-    }
+    Ok(Vec::new())
 }

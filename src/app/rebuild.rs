@@ -93,7 +93,7 @@ pub async fn rebuild(
     let mut config = projects::known(config, |stream| definitions.get(stream));
     if trust == Trust::Unverified {
         // What a log does not say of itself any more must come from elsewhere.
-        let resolved = projects::resolved(&config, &injected.clock, &Snapshot::default()).await;
+        let resolved = projects::resolved(&config, injected, &Snapshot::default()).await;
         if let Some(failure) = resolved.unknown.values().next() {
             return Err(StartError::from_failure("nothing is taken over", failure));
         }

@@ -28,6 +28,7 @@ use super::archive_window::work;
 use super::failure_policy::of_source;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
+use super::projects;
 use super::report::Report;
 use super::tidying::Tidying;
 
@@ -85,6 +86,8 @@ enum Done {
     Planned(Result<Planned, Failure>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
     Tidied(SourceName, Result<(), Failure>),
+    /// The project of a source was looked up.
+    LookedUp(SourceName, Result<Vec<Resource>, Failure>),
 }
 
 struct Run<'r> {
@@ -93,6 +96,7 @@ struct Run<'r> {
     working: HashMap<Id, (StreamName, Window)>,
     planning: Option<Id>,
     tidying: Tidying,
+    looking_up: BTreeMap<SourceName, Id>,
     queue: VecDeque<Action>,
     next_wake: Option<Timestamp>,
     stale: bool,
@@ -117,6 +121,7 @@ impl Reconciler {
             working: HashMap::new(),
             planning: None,
             tidying: Tidying::default(),
+            looking_up: BTreeMap::new(),
             queue: VecDeque::new(),
             next_wake: None,
             stale: true,
@@ -180,7 +185,7 @@ impl Run<'_> {
 
     fn start(&mut self, action: Action) {
         let Action { stream: name, window, task, .. } = action;
-        let Some(stream) = self.reconciler.look.streams.get(&name).cloned() else {
+        let Some(stream) = self.reconciler.look.services.roster.stream(&name) else {
             return;
         };
         if self.working.values().any(|(working, at)| *working == name && *at == window) {
@@ -218,11 +223,20 @@ impl Run<'_> {
                 self.stale |= self.tidying.ended(&source, &outcome, Instant::now());
                 self.report.tidied(&source, outcome);
             }
+            Ok((_, Done::LookedUp(source, outcome))) => {
+                self.looking_up.remove(&source);
+                self.stale = true;
+                match outcome {
+                    Ok(lifted) => self.report.works_again(lifted),
+                    Err(failure) => self.hold_all(&failure),
+                }
+            }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
                     self.planning = None;
                 }
                 self.tidying.broke_off(broken.id());
+                self.looking_up.retain(|_, by| *by != broken.id());
                 let at = self.working.remove(&broken.id());
                 let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
@@ -238,7 +252,10 @@ impl Run<'_> {
         let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
-        self.next_wake = planned.plan.next_wake;
+        let now = self.reconciler.look.services.clock.now();
+        let (due, later): (Vec<_>, Vec<_>) = planned.unknown.into_iter().partition(|(_, at)| *at <= now);
+        self.next_wake = planned.plan.next_wake.into_iter().chain(later.into_iter().map(|(_, at)| at)).min();
+        due.into_iter().for_each(|(source, _)| self.look_up(source));
         self.tidying.found(&planned.untidy);
         self.look_at = Instant::now() + self.wait();
         for (source, tasks) in planned.untidy {
@@ -250,9 +267,12 @@ impl Run<'_> {
 
     /// Clears away export tasks, beside the windows: none of them waits for it.
     fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
-        let services = &self.reconciler.look.services;
-        let Some(at) = services.sources.get(&source).cloned() else {
-            return self.report.untidiable(&source);
+        let roster = &self.reconciler.look.services.roster;
+        let Some(at) = roster.source(&source) else {
+            if !roster.unknown().contains(&source) {
+                self.report.untidiable(&source);
+            }
+            return;
         };
         if self.tidying.may_begin(&source, Instant::now()) {
             let of = source.clone();
@@ -260,6 +280,20 @@ impl Run<'_> {
                 self.tasks.spawn(async move { Done::Tidied(of, at.tidy(&tasks).await.map_err(of_source)) });
             self.tidying.begun(source, handle.id());
         }
+    }
+
+    /// Looks up the project of a source, beside the windows of the others. Whoever stops does not wait for it.
+    fn look_up(&mut self, source: SourceName) {
+        if self.looking_up.contains_key(&source) {
+            return;
+        }
+        let (services, stop) = (Arc::clone(&self.reconciler.look.services), self.reconciler.stop.clone());
+        let of = source.clone();
+        let handle = self.tasks.spawn(async move {
+            let found = stop.run_until_cancelled(projects::find(&services, &of)).await;
+            Done::LookedUp(of, found.unwrap_or(Ok(Vec::new())))
+        });
+        self.looking_up.insert(source, handle.id());
     }
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
@@ -314,8 +348,10 @@ impl Run<'_> {
         let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
         let held = held.filter(|left| !left.is_zero());
         let tidying = self.tidying.wait(Instant::now()).unwrap_or(LOOK_AGAIN);
+        // What is due is being looked at while a look goes on.
+        let due = if self.planning.is_some() { LOOK_AGAIN } else { planned.min(tidying) };
         // A moment more, so that the instant is past when the timer ends.
-        held.unwrap_or(planned.min(tidying)).min(LOOK_AGAIN) + Duration::from_millis(5)
+        held.unwrap_or(due).min(LOOK_AGAIN) + Duration::from_millis(5)
     }
 
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
@@ -354,6 +390,3 @@ impl Run<'_> {
         self.tasks.shutdown().await;
     }
 }
-
-/// The streams that a run works on.
-pub type Streams = BTreeMap<StreamName, Arc<super::stream::Stream>>;

@@ -12,8 +12,8 @@ use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::source_memory::SourceMemory;
 
-use super::compose::Sources;
 use super::failure_policy::of_ledger;
+use super::roster::Roster;
 use super::scratch::Scratch;
 
 /// What all windows are worked on with.
@@ -22,8 +22,8 @@ pub struct Services {
     pub ledger: Arc<dyn Ledger>,
     /// What sources remember.
     pub memory: Arc<dyn SourceMemory>,
-    /// Every source.
-    pub sources: Sources,
+    /// Every stream, and its source.
+    pub roster: Roster,
     /// Where exports lie meanwhile.
     pub spool: Spool,
     /// Where files lie for a moment.

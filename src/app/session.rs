@@ -4,28 +4,24 @@
 //! of processes that died, and what lies in the scratch folder is nobody's. Stores are proven before logs are read,
 //! logs before the spool is swept: what a log says is archived needs no spool.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
-use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::name::SourceName;
-use crate::domain::snapshot::{Resource, WindowState};
-use crate::domain::verdict::StreamRules;
+use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
-use super::compose::{self, Injected, OpenStore, Parts};
+use super::compose::{self, Injected, OpenStore, Parts, Streams};
 use super::failure_policy::of_ledger;
-use super::projects::{self, Resolved};
-use super::reconcile::Streams;
+use super::projects;
+use super::roster::Roster;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
 use super::signing;
@@ -35,19 +31,14 @@ use super::start_error::StartError;
 pub struct Session {
     /// What windows are worked on with.
     pub services: Arc<Services>,
-    /// The streams that can be worked on.
-    pub streams: Streams,
-    /// The rules of every stream of the configuration.
-    pub rules: Vec<StreamRules>,
-    /// Sources whose project is not found yet, so that none of their streams can be worked on.
-    pub unknown: BTreeMap<SourceName, Failure>,
     ledger: SqliteLedger,
     // Dropped last: the directory is ours until then.
     _state_dir: StateDir,
 }
 
 impl Session {
-    /// Proves all that a run stands on: state directory, ledger, stores, logs.
+    /// Proves all that a run stands on: state directory, ledger, stores, logs. What sources need is found out while the run
+    /// goes on, each by itself.
     ///
     /// # Errors
     /// When something does not hold, with the exit code that goes with it.
@@ -57,40 +48,21 @@ impl Session {
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        let Resolved { config: resolved, unknown } =
-            projects::resolved(config, &injected.clock, &snapshot).await;
-        if let (true, Some(failure)) = (resolved.streams.is_empty(), unknown.values().next()) {
-            return Err(StartError::from_failure("nothing can be begun", failure));
-        }
-        let held = projects::hold_up(&*ledger, config, &unknown, &injected.clock).await;
-        held.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        let mut all = projects::known_to(&snapshot, config);
-        for (name, _) in all.sources.iter().filter(|(_, source)| source.project_id.is_none()) {
-            // Nothing else can have held it up before.
-            if resolved.sources.contains_key(name) {
-                let lifted = ledger.lift(&Resource::Source(name.clone()), Timestamp::MAX).await;
-                lifted.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-            }
-        }
-        all.sources.extend(resolved.sources.clone());
-        let rules = compose::rules(&all);
-        let config = &resolved;
         let signing_key = signing::signing_key(config, injected.clock.now())?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;
         }
         let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
-        let sources = compose::sources(config, injected, &memory)?;
         let parts = Parts {
-            config,
-            sources: &sources,
-            stores: &stores,
-            signing_key: signing_key.as_ref(),
-            ledger: &ledger,
-            injected,
+            stores,
+            signing_key,
+            ledger: Arc::clone(&ledger),
+            memory: Arc::clone(&memory),
+            injected: injected.clone(),
         };
-        let streams = parts.streams();
+        let roster = Roster::new(projects::known_to(&snapshot, config), parts)?;
+        let streams = roster.streams();
         open_logs(&streams).await?;
         let abandon = CancellationToken::new();
         let services = Services {
@@ -99,21 +71,14 @@ impl Session {
                 .map_err(|failure| StartError::from_failure("scratch folder", &failure))?,
             ledger,
             memory,
-            sources,
+            roster,
             clock: Arc::clone(&injected.clock),
             checkpoint: Arc::clone(&injected.checkpoint),
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
             owed: Owed::default(),
         };
-        Ok(Self {
-            services: Arc::new(services),
-            streams,
-            rules,
-            unknown,
-            ledger: sqlite,
-            _state_dir: state_dir,
-        })
+        Ok(Self { services: Arc::new(services), ledger: sqlite, _state_dir: state_dir })
     }
 
     /// Closes the ledger and gives the state directory back.

@@ -11,11 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::pulse::Pulse;
+use super::services::Services;
 use super::status::{ApiChoices, HeldUp, SourceStatus, Status, at, time_left};
 use crate::adapters::http::{Kind, Page, Server, Site};
-use crate::domain::verdict::StreamRules;
-use crate::ports::clock::Clock;
-use crate::ports::ledger::Ledger;
 
 /// After so long a port that was taken is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -24,14 +22,10 @@ const SHOWN: usize = 200;
 
 /// What it goes by.
 pub struct StatusPage {
-    /// What this machine knows.
-    pub ledger: Arc<dyn Ledger>,
-    /// Every stream.
-    pub rules: Vec<StreamRules>,
+    /// What the daemon goes by.
+    pub services: Arc<Services>,
     /// Every source.
     pub apis: ApiChoices,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
     /// Whether the reconciler lives.
     pub pulse: Arc<Pulse>,
 }
@@ -59,10 +53,11 @@ impl StatusPage {
     }
 
     async fn status(&self) -> Result<Status, Page> {
-        let snapshot = self.ledger.snapshot().await;
+        let Services { ledger, clock, roster, .. } = &*self.services;
+        let snapshot = ledger.snapshot().await;
         let snapshot =
             snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
-        Ok(Status::of(&self.rules, &self.apis, &snapshot, self.clock.now()))
+        Ok(Status::of(&roster.rules(), &self.apis, &snapshot, clock.now()))
     }
 }
 

@@ -116,7 +116,8 @@ pub(super) async fn run(
     };
     if asked.redo != Redo::None {
         let ledger = &session.services.ledger;
-        lift_holds(&**ledger, session.rules.iter().filter(|rules| rules.name == asked.stream)).await?;
+        let rules = session.services.roster.rules();
+        lift_holds(&**ledger, rules.iter().filter(|rules| rules.name == asked.stream)).await?;
         let snapshot = ledger.snapshot().await.map_err(failed)?;
         for window in snapshot.windows.get(&asked.stream).into_iter().flat_map(|windows| windows.keys()) {
             if stretch.includes(&asked.stream, *window) {

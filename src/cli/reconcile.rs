@@ -74,7 +74,7 @@ pub(super) async fn run(
     json: bool,
     bars: Option<MultiProgress>,
 ) -> Result<Exit, CliError> {
-    let look = Arc::new(Look::new(Arc::clone(&session.services), session.streams.clone(), selection));
+    let look = Arc::new(Look::new(Arc::clone(&session.services), selection));
     let observer: Arc<dyn Observer> = match &bars {
         Some(bars) => Arc::new(Bar::new(bars)),
         None => Arc::new(NoObserver),
@@ -107,8 +107,8 @@ async fn outcome(
 ) -> Result<Outcome, CliError> {
     let snapshot = session.services.ledger.snapshot().await.map_err(super::ledger_view::failed)?;
     let now = session.services.clock.now();
-    let rules = &session.rules;
-    let mut windows = survey(rules, &snapshot, now);
+    let rules = session.services.roster.rules();
+    let mut windows = survey(&rules, &snapshot, now);
     windows.retain(|judged| selection.includes(&judged.stream, judged.window));
     let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
     windows.retain(|judged| judged.is_gap(now));

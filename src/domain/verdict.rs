@@ -111,6 +111,12 @@ impl StreamRules {
         self.holds(snapshot, now).max_by_key(|(_, hold)| hold.until)
     }
 
+    /// What keeps the stream's source from being asked at `now`.
+    pub fn source_held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<&'s Hold> {
+        let mut holds = self.holds(snapshot, now);
+        holds.find_map(|(resource, hold)| matches!(resource, Resource::Source(_)).then_some(hold))
+    }
+
     /// As [`Self::held_by`], for what is said of a window that has expired: that needs the source only where it is to be asked
     /// once more, and a source that was held up for a day is waited for no longer.
     pub fn silenced_by<'s>(

@@ -215,9 +215,51 @@ async fn a_daemon_goes_on_with_a_source_whose_project_is_found_later() {
     vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::IamProjects).times(2));
     let mut daemon = vault.daemon();
     vault.until_archived(&mut daemon).await;
-    assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 4, "and once more as it began anew");
+    vault.until(|| vault.sim.request_count(Endpoint::Export) >= 2 * WINDOWS as u64).await;
+    assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 3);
+    // Whoever was at work meanwhile was not disturbed.
+    assert_eq!(vault.sim.request_count(Endpoint::Export), 2 * WINDOWS as u64);
     let status = text(&vault.connvault(&["status"]).await.stdout);
     assert!(!status.contains("held up:"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_found_and_contradicts_its_log_is_held_up_and_no_other() {
+    let vault = with(|sim| sim, KEYS, true).await;
+    with_a_branch(&vault);
+    vault.once().await;
+    // Nothing but the log knows any more what the branch was, and it is another one now.
+    std::fs::remove_dir_all(vault.state_dir()).unwrap();
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    std::fs::write(vault.path("config.toml"), config + "\n[streams.branch.filters]\nuser_name = \"alice\"\n")
+        .unwrap();
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let log = text(&output.stderr);
+    assert!(log.contains("project found by its region") && log.contains("user_name"), "{log}");
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("stream branch"), "{status}");
+    let gaps = text(&vault.connvault(&["gaps"]).await.stdout);
+    assert!(!gaps.contains("logins"), "{gaps}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_shown_once_though_projects_are_looked_up_with_it_by_several_and_again() {
+    let vault = with(user, TOKEN, false).await;
+    with_a_branch(&vault);
+    vault.secret("password", "battery staple");
+    let mut daemon = vault.daemon();
+    let refused = "The username or password is wrong";
+    vault.until_status_shows(refused, 2).await;
+    vault.connvault(&["retry"]).await;
+    daemon.wake();
+    vault.until_status_shows(refused, 2).await;
+    assert_eq!(vault.sim.request_count(Endpoint::IamTokens), 1, "whoever tries too often is locked");
+    assert!(daemon.try_wait().unwrap().is_none(), "the service manager would start it again, and again");
+    vault.secret("password", "correct horse");
+    vault.connvault(&["retry"]).await;
+    daemon.wake();
+    vault.until_archived(&mut daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

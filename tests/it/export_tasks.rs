@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use connvault::adapters::sqlite_ledger::SqliteLedger;
 use connvault::adapters::system_clock::SystemClock;
 use connvault::app::export_tasks::untidy;
-use connvault::app::reconcile::Streams;
 use connvault::domain::export::ExportApi;
 use connvault::domain::log_entry::{EntryBody, ExportFacts};
 use connvault::ports::checkpoint::Step;
@@ -228,7 +227,7 @@ async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgot
     let owed = async |days: i64| {
         let now = SystemClock.now() + SignedDuration::from_hours(24 * days);
         let snapshot = ledger.snapshot().await.unwrap();
-        let untidy = untidy(&ledger, &Streams::new(), &snapshot, &BTreeSet::new(), now).await.unwrap();
+        let untidy = untidy(&ledger, &[], &snapshot, &BTreeSet::new(), now).await.unwrap();
         untidy.values().map(Vec::len).sum::<usize>()
     };
     assert_eq!((owed(89).await, owed(91).await), (left, 0));

@@ -1,6 +1,7 @@
 //! The provider's identity service: tokens by password, and the project of a region.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,15 +64,17 @@ pub struct TokenLogin {
     iam: Iam,
     user: User,
     password: Arc<ReadPassword>,
-    known: Mutex<Known>,
+    token: Mutex<Renewable>,
+    refused: Arc<Mutex<Option<RefusedPassword>>>,
 }
 
-/// What the identity service has said so far.
-#[derive(Default)]
-struct Known {
-    token: Renewable,
-    refused: Option<RefusedPassword>,
-}
+/// Passwords that were refused lately, by the service and the user. It is shared by all who log in, for they are counted together,
+/// and whoever logs in for a user has that user's to himself.
+#[derive(Clone, Default)]
+pub struct RefusedPasswords(Arc<Lock<HashMap<Login, Arc<Mutex<Option<RefusedPassword>>>>>>);
+
+/// Service, account, user.
+type Login = (Url, String, String);
 
 struct RefusedPassword {
     password: SecretString,
@@ -252,22 +255,22 @@ impl TokenLogin {
         iam: Iam,
         user: User,
         password: impl Fn() -> Result<SecretString, String> + Send + Sync + 'static,
+        refused: &RefusedPasswords,
     ) -> Self {
-        Self { iam, user, password: Arc::new(password), known: Mutex::default() }
+        let refused = refused.of((iam.endpoint.clone(), user.domain.clone(), user.name.clone()));
+        Self { iam, user, password: Arc::new(password), token: Mutex::default(), refused }
     }
 
-    async fn fetch(
-        &self,
-        refused: &mut Option<RefusedPassword>,
-    ) -> Result<(Authority, Timestamp), CredentialsError> {
+    async fn fetch(&self) -> Result<(Authority, Timestamp), CredentialsError> {
+        let mut refused = self.refused.lock().await;
         let read = Arc::clone(&self.password);
         let read = tokio::task::spawn_blocking(move || read()).await;
         let password =
             read.map_err(|_| CredentialsError::Refused("reading the password was cut short".into()))?;
         let password = password.map_err(CredentialsError::Refused)?;
         let now = self.iam.clock.now();
-        if let Some(refused) = refused.as_ref().filter(|refused| refused.is_of(&password, now)) {
-            return Err(refused.error.clone());
+        if let Some(known) = refused.as_ref().filter(|refused| refused.is_of(&password, now)) {
+            return Err(known.error.clone());
         }
         let answered = self.iam.log_in(&self.user, &password).await;
         *refused = match &answered {
@@ -278,6 +281,12 @@ impl TokenLogin {
             _ => None,
         };
         answered
+    }
+}
+
+impl RefusedPasswords {
+    fn of(&self, login: Login) -> Arc<Mutex<Option<RefusedPassword>>> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(login).or_default())
     }
 }
 
@@ -293,12 +302,12 @@ impl RefusedPassword {
 #[async_trait]
 impl Credentials for TokenLogin {
     async fn current(&self) -> Result<Authority, CredentialsError> {
-        let Known { token, refused: password } = &mut *self.known.lock().await;
-        token.current(self.iam.clock.now(), async || self.fetch(password).await).await
+        let mut token = self.token.lock().await;
+        token.current(self.iam.clock.now(), async || self.fetch().await).await
     }
 
     async fn refresh(&self, refused: &Authority) -> Result<Authority, CredentialsError> {
-        let Known { token, refused: password } = &mut *self.known.lock().await;
-        token.refresh(refused, self.iam.clock.now(), async || self.fetch(password).await).await
+        let mut token = self.token.lock().await;
+        token.refresh(refused, self.iam.clock.now(), async || self.fetch().await).await
     }
 }

@@ -23,7 +23,6 @@ use connvault::config::{Config, Secrets};
 use connvault::domain::lock::LockPolicy;
 use connvault::domain::log_entry::Writer;
 use connvault::domain::window::Window;
-use connvault::ports::checkpoint::NoCheckpoint;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -33,28 +32,28 @@ use super::faulty_store::FaultyStore;
 /// Begins a session by the configuration at `config`.
 pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
     let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
-    let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
+    let injected = Injected { clock: Arc::new(clock.clone()), ..Injected::default() };
     Session::begin(&config, &injected).await
 }
 
 /// Makes the ledger anew.
 pub async fn rebuild(config: &Path, clock: &TestClock) {
     let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
-    let injected = Injected { clock: Arc::new(clock.clone()), checkpoint: Arc::new(NoCheckpoint) };
+    let injected = Injected { clock: Arc::new(clock.clone()), ..Injected::default() };
     let rebuilt = rebuild::rebuild(&config, &injected, Trust::Verified, &Meter::default()).await.unwrap();
     assert!(rebuilt.iter().all(|stream| stream.known.is_some()), "{rebuilt:?}");
 }
 
 /// Puts a store that fails when told to in front of the store of the session's only stream.
-pub fn with_faults(session: &mut Session) -> FaultyStore {
-    let (name, stream) = session.streams.pop_first().unwrap();
+pub fn with_faults(session: &Session) -> FaultyStore {
+    let (name, stream) = session.services.roster.streams().pop_first().unwrap();
     let faulty = FaultyStore::new(Arc::clone(&stream.store));
     let store = Arc::new(faulty.clone());
     let unlocked = LockPolicy::default();
     let locks = Arc::new(ObjectLocks::new(Arc::clone(&store) as _, stream.rules.store.clone(), unlocked));
     let services = &session.services;
     let log = StreamLog::new(
-        name.clone(),
+        name,
         Arc::clone(&locks),
         Arc::clone(&services.ledger),
         Arc::clone(&services.clock),
@@ -73,7 +72,7 @@ pub fn with_faults(session: &mut Session) -> FaultyStore {
         locks,
         log,
     };
-    session.streams.insert(name, Arc::new(stream));
+    services.roster.put(Arc::new(stream));
     faulty
 }
 
@@ -98,7 +97,7 @@ impl Observer for Tell {
 pub async fn reconcile(session: &Session, clock: &TestClock, concurrency: usize, until: Timestamp) -> Ran {
     let (tell, mut events) = mpsc::unbounded_channel();
     let controls = Controls::default();
-    let look = Look::new(Arc::clone(&session.services), session.streams.clone(), Selection::All);
+    let look = Look::new(Arc::clone(&session.services), Selection::All);
     let reconciler = Reconciler {
         look: Arc::new(look),
         concurrency: NonZeroUsize::new(concurrency).unwrap(),
@@ -132,7 +131,7 @@ pub async fn reconcile(session: &Session, clock: &TestClock, concurrency: usize,
 
 /// The verdicts on every window of the session's streams.
 pub async fn verdicts(session: &Session) -> Vec<Judged> {
-    let rules: Vec<_> = session.streams.values().map(|stream| stream.rules.clone()).collect();
+    let rules = session.services.roster.rules();
     let snapshot = session.services.ledger.snapshot().await.unwrap();
     survey(&rules, &snapshot, session.services.clock.now())
 }

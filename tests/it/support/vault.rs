@@ -210,6 +210,18 @@ impl Vault {
         }
     }
 
+    /// Waits until `status` shows `text` so often.
+    pub async fn until_status_shows(&self, wanted: &str, times: usize) {
+        let began = std::time::Instant::now();
+        loop {
+            let status = text(&self.connvault(&["status"]).await.stdout);
+            if status.matches(wanted).count() >= times {
+                return;
+            }
+            assert!(began.elapsed().as_secs() < 60, "status does not come to show {wanted:?}: {status}");
+        }
+    }
+
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         match &self.place {
             Place::Directory(path) => Arc::new(DirectoryStore::new(path)),
@@ -244,6 +256,17 @@ impl std::ops::Deref for Running {
 impl std::ops::DerefMut for Running {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
+    }
+}
+
+impl Running {
+    /// Has it look again.
+    pub fn wake(&self) {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.0),
+            rustix::process::Signal::HUP,
+        )
+        .unwrap();
     }
 }
 
