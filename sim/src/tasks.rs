@@ -112,6 +112,8 @@ struct State {
     /// How many of somebody else's were put there.
     foreign: u64,
     strict: bool,
+    /// Tasks that are never deleted.
+    kept: Vec<String>,
 }
 
 /// The export centre's tasks.
@@ -232,6 +234,11 @@ impl Tasks {
         self.state().strict = true;
     }
 
+    /// From now on, a deletion that names this task deletes nothing and is refused.
+    pub fn refuse_to_delete(&self, id: &str) {
+        self.state().kept.push(id.to_owned());
+    }
+
     /// Says whether it was done.
     pub(crate) fn delete(&self, ids: &[String]) -> bool {
         let mut state = self.state();
@@ -239,7 +246,8 @@ impl Tasks {
             let task = state.entries.iter().map(|entry| &entry.task).find(|task| task.id == *id);
             task.is_some_and(|task| task.status != TaskStatus::Creating)
         };
-        if state.strict && !ids.iter().all(deletable) {
+        let is_kept = ids.iter().any(|id| state.kept.contains(id));
+        if is_kept || state.strict && !ids.iter().all(deletable) {
             return false;
         }
         state.entries.retain(|entry| !ids.contains(&entry.task.id));

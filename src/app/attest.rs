@@ -3,6 +3,8 @@
 //! That a window is lost is its last word, so it is said under a lease, like an object. That it is parked is not: its entry
 //! takes nothing from a window that somebody archives meanwhile, so it needs none.
 
+use jiff::SignedDuration;
+
 use crate::adapters::spool::SpooledExport;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -10,7 +12,7 @@ use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
 use crate::domain::snapshot::{Resource, Snapshot, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
-use crate::ports::ledger::{AttemptOutcome, Lease};
+use crate::ports::ledger::{Attempt, AttemptOutcome, Lease};
 
 use super::archive_window::{commit, of_spool, pull};
 use super::counting::Terms;
@@ -71,12 +73,14 @@ enum Tried {
     Not,
 }
 
-/// So often in a row no answer to the one question for a window past the horizon counts as one.
-const LAST_TRY: u32 = 3;
+/// No answer to the one question for a window past the horizon counts as one after so many tries …
+const LAST_TRIES: u32 = 3;
+/// … and so long after the first of them: what was only away for a while has answered by then.
+const LAST_CHANCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is
 /// no answer, nor is what may pass: it is tried again when that is over. But a source that never comes back must not keep the
-/// log from saying what is lost: not for more than a day, nor with one window more than a few times.
+/// log from saying what is lost: not for more than a day, nor with one window for more than an hour or so.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let may_answer = stream.rules.past_horizon == PastHorizon::Try
         && stream.source.answers_past_horizon().await.map_err(of_source)?;
@@ -92,7 +96,8 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
         Ok(export) => Ok(Tried::Had(Box::new(export))),
         Err(failure) if shared(&stream.rules, &failure).is_some() => Err(failure),
         Err(failure)
-            if may_pass(failure.kind) && tries(services, stream, window, &snapshot).await? < LAST_TRY =>
+            if may_pass(failure.kind)
+                && is_worth_another_try(services, stream, window, &snapshot).await? =>
         {
             Err(failure)
         }
@@ -104,23 +109,31 @@ fn may_pass(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Transient | FailureKind::Throttled)
 }
 
-/// How often the window was asked for since it expired, the try that goes on now included: as far as what failed was its own
-/// affair.
-async fn tries(
+/// Whether the window, which expired and was asked for in vain once more just now, is asked for again. A try counts that was
+/// answered by nothing but what may pass, and only as far as that was charged to the window: then it was its own affair.
+async fn is_worth_another_try(
     services: &Services,
     stream: &Stream,
     window: Window,
     snapshot: &Snapshot,
-) -> Result<u32, Failure> {
+) -> Result<bool, Failure> {
     let expired_at = stream.rules.expires_at(window);
     let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
-    let since = attempts.iter().filter(|attempt| attempt.started_at >= expired_at).count();
+    let in_vain = |attempt: &&Attempt| {
+        attempt.started_at >= expired_at
+            && attempt.outcome == Some(AttemptOutcome::Failed)
+            && attempt.failure.is_some_and(may_pass)
+    };
+    let in_vain: Vec<_> = attempts.iter().filter(in_vain).collect();
     let state = snapshot.windows.get(stream.name()).and_then(|windows| windows.get(&window));
     let charged = match state {
-        Some(WindowState::Open { failures, .. }) => failures.saturating_add(1),
-        _ => 1,
+        Some(WindowState::Open { failures, .. }) => *failures,
+        _ => 0,
     };
-    Ok(u32::try_from(since).unwrap_or(u32::MAX).min(charged))
+    let tries = u32::try_from(in_vain.len()).unwrap_or(u32::MAX).min(charged).saturating_add(1);
+    let first = in_vain.iter().map(|attempt| attempt.started_at).min();
+    let since = first.map(|first| services.clock.now().duration_since(first)).unwrap_or_default();
+    Ok(tries < LAST_TRIES || since < LAST_CHANCE)
 }
 
 /// Says in the log that a window is parked, if it still is and no entry says so.

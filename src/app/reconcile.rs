@@ -85,7 +85,7 @@ pub struct Tally {
 enum Done {
     Planned(Result<Planned, Failure>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
-    Tidied(SourceName, Result<(), Failure>),
+    Tidied(SourceName, Result<Option<Duration>, Failure>),
     /// The project of a source was looked up.
     LookedUp(SourceName, Result<Vec<Resource>, Failure>),
 }
@@ -221,7 +221,7 @@ impl Run<'_> {
             }
             Ok((_, Done::Tidied(source, outcome))) => {
                 self.stale |= self.tidying.ended(&source, &outcome, Instant::now());
-                self.report.tidied(&source, outcome);
+                self.report.tidied(&source, outcome.map(|_| ()));
             }
             Ok((_, Done::LookedUp(source, outcome))) => {
                 self.looking_up.remove(&source);

@@ -1,4 +1,4 @@
-//! At which sources export tasks are being cleared away, and when it is tried again where that failed.
+//! At which sources export tasks are being cleared away, and when it is tried again where that failed or was too soon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,20 +19,20 @@ pub struct Tidying {
     going_on: BTreeMap<SourceName, Id>,
     /// More was found to do there while it was going on.
     more: BTreeSet<SourceName>,
-    failed: BTreeMap<SourceName, Failed>,
+    again: BTreeMap<SourceName, Again>,
 }
 
 #[derive(Debug)]
-struct Failed {
-    /// In a row.
-    times: u32,
-    again_at: Instant,
+struct Again {
+    /// Failures in a row.
+    failures: u32,
+    at: Instant,
 }
 
 impl Tidying {
     /// What is untidy now: where nothing is, nothing is tried again.
     pub fn found(&mut self, untidy: &Untidy) {
-        self.failed.retain(|source, _| untidy.contains_key(source));
+        self.again.retain(|source, _| untidy.contains_key(source));
     }
 
     /// Whether to begin at `source` now. Where it is going on, it is remembered that there is more.
@@ -41,7 +41,7 @@ impl Tidying {
             self.more.insert(source.clone());
             return false;
         }
-        self.failed.get(source).is_none_or(|failed| failed.again_at <= now)
+        self.again.get(source).is_none_or(|again| again.at <= now)
     }
 
     /// It is done by the task with this id.
@@ -50,19 +50,26 @@ impl Tidying {
     }
 
     /// It is over; says whether there is more to do at once.
-    pub fn ended(&mut self, source: &SourceName, outcome: &Result<(), Failure>, now: Instant) -> bool {
+    pub fn ended(
+        &mut self,
+        source: &SourceName,
+        outcome: &Result<Option<Duration>, Failure>,
+        now: Instant,
+    ) -> bool {
         self.going_on.remove(source);
         let more = self.more.remove(source);
-        let Err(failure) = outcome else {
-            self.failed.remove(source);
-            return more;
+        let before = self.again.remove(source);
+        let (failures, wait) = match outcome {
+            Ok(None) => return more,
+            Ok(Some(wait)) => (0, *wait),
+            Err(failure) => {
+                let failures = before.map_or(1, |again| again.failures.saturating_add(1));
+                let least = if failure.kind.needs_operator() { OPERATOR_PAUSE } else { Duration::ZERO };
+                let asked_for = failure.retry_after.unwrap_or_default();
+                (failures, pause(failures, source.as_str()).max(asked_for).max(least))
+            }
         };
-        let times = self.failed.get(source).map_or(1, |failed| failed.times.saturating_add(1));
-        let mut wait = pause(times, source.as_str()).max(failure.retry_after.unwrap_or_default());
-        if failure.kind.needs_operator() {
-            wait = wait.max(OPERATOR_PAUSE);
-        }
-        self.failed.insert(source.clone(), Failed { times, again_at: now + wait });
+        self.again.insert(source.clone(), Again { failures, at: now + wait });
         false
     }
 
@@ -73,8 +80,8 @@ impl Tidying {
 
     /// How long it is until it is tried again somewhere. Where it is being tried, its end tells more.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let pausing = self.failed.iter().filter(|(source, _)| !self.going_on.contains_key(source));
-        let next = pausing.map(|(_, failed)| failed.again_at).min()?;
+        let pausing = self.again.iter().filter(|(source, _)| !self.going_on.contains_key(source));
+        let next = pausing.map(|(_, again)| again.at).min()?;
         Some(next.saturating_duration_since(now))
     }
 }
@@ -88,7 +95,7 @@ mod tests {
         "hq".parse().unwrap()
     }
 
-    fn failed(kind: FailureKind) -> Result<(), Failure> {
+    fn failed(kind: FailureKind) -> Result<Option<Duration>, Failure> {
         Err(Failure::new(kind, Scope::Source, "no"))
     }
 
@@ -105,9 +112,9 @@ mod tests {
         assert!(tidying.may_begin(&hq(), now));
         tidying.begun(hq(), id().await);
         assert!(!tidying.may_begin(&hq(), now));
-        assert!(tidying.ended(&hq(), &Ok(()), now), "there is more");
+        assert!(tidying.ended(&hq(), &Ok(None), now), "there is more");
         tidying.begun(hq(), id().await);
-        assert!(!tidying.ended(&hq(), &Ok(()), now));
+        assert!(!tidying.ended(&hq(), &Ok(None), now));
     }
 
     #[tokio::test]
@@ -129,6 +136,17 @@ mod tests {
         assert!(tidying.wait(now).unwrap() >= OPERATOR_PAUSE);
         tidying.found(&Untidy::new());
         assert_eq!(tidying.wait(now), None, "there is nothing left to be cleared away");
+    }
+
+    #[tokio::test]
+    async fn where_it_was_too_soon_it_is_done_again_when_it_no_longer_is() {
+        let (mut tidying, now) = (Tidying::default(), Instant::now());
+        let wait = Duration::from_secs(35);
+        tidying.begun(hq(), id().await);
+        assert!(!tidying.ended(&hq(), &Ok(Some(wait)), now));
+        assert!(!tidying.may_begin(&hq(), now));
+        assert_eq!(tidying.wait(now), Some(wait));
+        assert!(tidying.may_begin(&hq(), now + wait));
     }
 
     #[tokio::test]

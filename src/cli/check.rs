@@ -26,7 +26,8 @@ pub(super) async fn run(
     let checks = tokio::select! {
         checks = check::check(config, known, injected, &stop) => checks,
         () = too_long(&stop) => {
-            let left = "stopped, and not all was cleared away in time: see the export centre for a task of these minutes";
+            let left = "stopped in the middle of a step that did not end in time; if it was the v3 export, see the export centre \
+                        for a task of these minutes";
             return Err(CliError::new(Exit::Temporary, left));
         }
     };

@@ -182,6 +182,8 @@ impl Birth {
 /// What is found of a task whose id was never learnt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sought {
+    /// It, or another one that could be taken for it, may have been created so lately that no list shows it yet.
+    TooSoon,
     /// This is it.
     Found(TaskId),
     /// More tasks fit than were asked for, or one is not called anything yet.
@@ -192,10 +194,22 @@ pub enum Sought {
 
 /// What the tasks that stand there, none of which this machine knows, are to each wish that left no id: a task is taken for
 /// an orphan that is called as ours are and was born when it can have been. Where wishes overlap in time, and more tasks fit
-/// them than there are wishes, some are somebody else's: then none is taken.
-pub fn orphans(standing: &[Standing], names: &[NameShape], births: &[Birth]) -> Vec<Sought> {
+/// them than there are wishes, some are somebody else's: then none is taken. Nor is one while not all that was created up to
+/// the end of those wishes is `listed`: of two, the other may be the orphan.
+///
+/// What cannot be told is a task of somebody else, of our kind and of those moments, where our own request made none.
+pub fn orphans(
+    standing: &[Standing],
+    names: &[NameShape],
+    births: &[Birth],
+    listed: Timestamp,
+) -> Vec<Sought> {
     let mut sought = vec![Sought::Missing; births.len()];
     for wishes in overlapping(births) {
+        if wishes.iter().any(|wish| births[*wish].to > listed) {
+            wishes.iter().for_each(|wish| sought[*wish] = Sought::TooSoon);
+            continue;
+        }
         let fits = |task: &&Standing| {
             let may_be_ours = task.name.as_ref().is_none_or(|name| names.contains(name));
             may_be_ours && wishes.iter().any(|wish| births[*wish].is_of(task))
@@ -279,12 +293,17 @@ mod tests {
     }
 
     fn sought(tasks: &[Standing], births: &[Birth]) -> Vec<String> {
+        sought_when(tasks, births, Timestamp::MAX)
+    }
+
+    fn sought_when(tasks: &[Standing], births: &[Birth], listed: Timestamp) -> Vec<String> {
         let word = |sought| match sought {
             Sought::Found(id) => id.to_string(),
             Sought::Unclear => "?".to_owned(),
             Sought::Missing => "-".to_owned(),
+            Sought::TooSoon => "!".to_owned(),
         };
-        orphans(tasks, &[NameShape::of(OURS)], births).into_iter().map(word).collect()
+        orphans(tasks, &[NameShape::of(OURS)], births, listed).into_iter().map(word).collect()
     }
 
     #[test]
@@ -319,7 +338,7 @@ mod tests {
         assert_eq!(sought(&tasks, &births), ["it"]);
         assert_eq!(sought(&tasks[..2], &births), ["-"]);
         assert_eq!(
-            orphans(&tasks, &[], &births),
+            orphans(&tasks, &[], &births, Timestamp::MAX),
             [Sought::Missing],
             "before a name is known, nothing is ours"
         );
@@ -341,6 +360,21 @@ mod tests {
         assert_eq!(sought(&tasks, &[late, early, apart]), ["?", "?", "d"]);
         assert_eq!(sought(&tasks[..2], &[late, early, apart]), ["b", "a", "-"]);
         assert_eq!(sought(&tasks[..1], &[late, early, apart]), ["-", "a", "-"]);
+    }
+
+    #[test]
+    fn while_the_list_may_lack_the_orphan_no_other_task_is_taken_for_it() {
+        let births = [
+            birth("2026-11-23T02:00:00Z", "2026-11-23T02:00:10Z"),
+            birth("2026-11-23T02:00:12Z", "2026-11-23T02:00:20Z"),
+            birth("2026-11-23T05:00:00Z", "2026-11-23T05:00:10Z"),
+        ];
+        let foreign = [standing("a", OURS, "2026-11-23T02:01:00Z")];
+        // Where one of two wishes that overlap ends too late, both wait.
+        let when = |listed| sought_when(&foreign, &births, at(listed));
+        assert_eq!(when("2026-11-23T02:01:24Z"), ["!", "!", "!"]);
+        assert_eq!(when("2026-11-23T02:01:25Z"), ["a", "-", "!"]);
+        assert_eq!(when("2026-11-23T05:01:15Z"), ["a", "-", "-"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where connection records come from.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -75,12 +77,13 @@ pub trait RecordSource: Send + Sync {
         Ok(())
     }
 
-    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost.
+    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost; says how long it is until more of it can
+    /// be, where it is too soon for some.
     ///
     /// # Errors
     /// As [`Self::export`]; what is left is to be cleared away later.
-    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<(), SourceError> {
-        Ok(())
+    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
+        Ok(None)
     }
 
     /// Whether it may answer for records older than it is bound to keep.

@@ -48,6 +48,9 @@ pub trait SourceMemory: Send + Sync {
     /// The v2 export of the source is gone for good; says whether that is news.
     async fn withdrawn(&self, source: &SourceName, withdrawal: &Withdrawal) -> Result<bool, LedgerError>;
 
+    /// The v2 export of the source is there after all; says whether that is news.
+    async fn restored(&self, source: &SourceName) -> Result<bool, LedgerError>;
+
     /// Since when the v2 export of the source is gone.
     async fn withdrawal(&self, source: &SourceName) -> Result<Option<Withdrawal>, LedgerError>;
 }

@@ -161,6 +161,29 @@ async fn whatever_is_said_against_a_task_costs_that_task_and_holds_nothing_up() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_always_refused_parks_its_window_after_three_tasks() {
+    let vault = by_tasks("").await;
+    vault.sim.faults().add(Rule::new(Fault::status(409)).on(Endpoint::Download));
+    let (start, end) = (vault.start.to_string(), (vault.start + SignedDuration::from_hours(24)).to_string());
+    let one = vault.connvault(&["backfill", "logins", "--from", &start, "--to", &end]).await;
+    assert_eq!(one.status.code(), Some(1), "{}", text(&one.stderr));
+    assert!(text(&vault.connvault(&["status"]).await.stdout).contains("parked"));
+    assert_eq!((vault.sim.tasks().created(), vault.sim.tasks().all()), (3, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_that_cannot_be_deleted_keeps_no_other_one() {
+    let vault = with_an_orphan(|sim| sim).await;
+    let first = vault.sim.tasks().all().last().unwrap().id.clone();
+    vault.sim.tasks().refuse_to_delete(&first);
+    vault.once_killed_at(Step::TaskCreated, 1).await;
+    let log = text(&vault.once().await.stderr);
+    let left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
+    assert_eq!(left, [first], "{log}");
+    assert_eq!(log.matches("left in the export centre for now").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_not_in_the_list_yet_is_waited_for() {
     let late = |sim: Builder| sim.task_lag(2);
     let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), late).await;
@@ -374,6 +397,29 @@ async fn a_v2_that_is_not_found_by_the_service_itself_is_kept_where_it_is_chosen
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("api = \"auto\""), "{}", text(&output.stderr));
     assert_eq!(vault.sim.tasks().created(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_for_a_withdrawal_is_undone_by_choosing_v2_where_it_answers() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::status(404)).on(Endpoint::Export).times(1));
+    let by = async |vault: &Vault, api: ExportApi| {
+        exports(&vault.audit().await).iter().filter(|export| export.api == api).count()
+    };
+    let day = |n: i64| (vault.start + SignedDuration::from_hours(24 * n)).to_string();
+    let pull = async |from: i64, to: i64| {
+        let output = vault.connvault(&["backfill", "logins", "--from", &day(from), "--to", &day(to)]).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    assert!(pull(0, 1).await.contains("withdrawn the v2 export"));
+    pull(1, 2).await;
+    assert_eq!(by(&vault, ExportApi::V3).await, 2);
+    vault.configure_with("api = \"v2\"\n", "");
+    assert!(pull(2, 3).await.contains("there after all"));
+    vault.configure_with("", "");
+    assert!(!pull(3, 4).await.contains("v2 export"));
+    assert_eq!((by(&vault, ExportApi::V2).await, by(&vault, ExportApi::V3).await), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

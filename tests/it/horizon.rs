@@ -104,7 +104,7 @@ async fn a_source_that_is_away_for_a_day_keeps_the_log_from_nothing_any_more() {
 }
 
 /// One stream whose thirtieth day is cut by the horizon, and whose v2 export meets `fault` there so many times.
-async fn the_last_chance_meets(fault: Fault, times: Option<u64>) -> (Ran, World) {
+async fn the_last_chance_meets(fault: Fault, times: Option<u64>, until: SignedDuration) -> (Ran, World) {
     let (mut world, clock) = forty_days_down("").await;
     world.settings.streams.truncate(1);
     let cut = started(&world.windows[10]) - SignedDuration::from_mins(1);
@@ -115,23 +115,33 @@ async fn the_last_chance_meets(fault: Fault, times: Option<u64>) -> (Ran, World)
         None => rule,
     });
     let session = begin(&world.config(), &clock).await.unwrap();
-    let ran = reconcile(&session, &clock, 1, started(NOW) + SignedDuration::from_mins(5)).await;
+    let ran = reconcile(&session, &clock, 1, started(NOW) + until).await;
     session.end().await;
     (ran, world)
 }
 
+const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_past_the_horizon_is_not_taken_for_one() {
     for fault in [Fault::DropConnection, Fault::status(500)] {
-        let (ran, _) = the_last_chance_meets(fault, Some(2)).await;
+        let (ran, _) = the_last_chance_meets(fault, Some(2), FIVE_MINUTES).await;
         assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 2));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_past_the_horizon_that_is_never_answered_is_attested_after_three_tries() {
-    let (ran, world) = the_last_chance_meets(Fault::status(500), None).await;
-    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (29, 11, 2));
+async fn a_source_that_is_out_of_order_for_an_hour_loses_nothing() {
+    let hour = SignedDuration::from_mins(59);
+    let (ran, _) = the_last_chance_meets(Fault::status(502), None, hour).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost), (29, 10));
+    assert!(ran.tally.failed > 3, "{}", ran.tally.failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_past_the_horizon_that_is_not_answered_for_longer_is_attested() {
+    let (ran, world) = the_last_chance_meets(Fault::status(500), None, SignedDuration::from_hours(2)).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost), (29, 11));
     let archive = world.archive_of("s0").await;
     let lost = archive.of_kind("lost");
     assert!(lost.iter().any(|entry| entry["reason"].to_string().contains("500")), "{lost:?}");

@@ -61,6 +61,7 @@ conformance! { Sqlite:
     only_a_task_that_is_being_asked_for_can_be_lost,
     names_are_kept_once_and_by_source,
     a_withdrawal_is_news_once_and_keeps_its_first_words,
+    a_withdrawal_that_was_none_is_forgotten_and_can_be_news_again,
     everything_is_kept_when_it_is_closed,
 }
 
@@ -191,6 +192,20 @@ async fn a_withdrawal_is_news_once_and_keeps_its_first_words<A: Adapter>() {
     assert!(!memory.withdrawn(&hq, &second).await.unwrap());
     assert_eq!(memory.withdrawal(&hq).await.unwrap(), Some(first));
     assert_eq!(memory.withdrawal(&"branch".parse().unwrap()).await.unwrap(), None);
+}
+
+async fn a_withdrawal_that_was_none_is_forgotten_and_can_be_news_again<A: Adapter>() {
+    let adapter = A::open().await;
+    let memory = adapter.memory();
+    let (hq, branch) = ("hq".parse().unwrap(), "branch".parse().unwrap());
+    let withdrawal = Withdrawal { at: now(), reason: "404".into() };
+    memory.withdrawn(&hq, &withdrawal).await.unwrap();
+    memory.withdrawn(&branch, &withdrawal).await.unwrap();
+    assert!(memory.restored(&hq).await.unwrap());
+    assert!(!memory.restored(&hq).await.unwrap());
+    assert_eq!(memory.withdrawal(&hq).await.unwrap(), None);
+    assert_eq!(memory.withdrawal(&branch).await.unwrap(), Some(withdrawal.clone()));
+    assert!(memory.withdrawn(&hq, &withdrawal).await.unwrap());
 }
 
 async fn everything_is_kept_when_it_is_closed<A: Adapter>() {

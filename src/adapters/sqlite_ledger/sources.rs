@@ -124,6 +124,15 @@ impl SourceMemory for SqliteLedger {
         self.write(query.bind(withdrawal.reason.clone())).await.map(|rows| rows > 0)
     }
 
+    async fn restored(&self, source: &SourceName) -> Result<bool, LedgerError> {
+        // Nearly always there is nothing to forget: that is no write.
+        if self.withdrawal(source).await?.is_none() {
+            return Ok(false);
+        }
+        let query = sqlx::query("DELETE FROM withdrawals WHERE source = ?");
+        self.write(query.bind(source.as_str().to_owned())).await.map(|rows| rows > 0)
+    }
+
     async fn withdrawal(&self, source: &SourceName) -> Result<Option<Withdrawal>, LedgerError> {
         Ok(withdrawals(&self.readers).await?.remove(source))
     }

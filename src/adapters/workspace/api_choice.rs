@@ -6,9 +6,11 @@
 //! A gateway says "there is no such API" for a withdrawn one and for a wrong address alike, and a wrong project looks much
 //! the same. So the query of records is asked, which is not withdrawn: only where it answers is the export alone gone. A key
 //! that may not query cannot be told by that; then a v3 export that works is the proof. What was found out is remembered, told
-//! once, and never asked again.
+//! once, and never asked again: unless somebody chooses v2 all the same, and it answers. Then it was not gone, and that is
+//! remembered no more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -87,6 +89,14 @@ impl Workspace {
         }
     }
 
+    /// It has answered: whatever was taken for its withdrawal was none.
+    async fn restore(&self) -> Result<(), SourceError> {
+        if self.memory.restored(&self.source).await.map_err(of_memory)? {
+            tracing::warn!(source = %self.source, "the v2 export is there after all: api = \"auto\" goes through it again");
+        }
+        Ok(())
+    }
+
     /// Remembers that v2 is gone, and says so, once.
     async fn withdraw(&self, gone: &SourceError) -> Result<(), SourceError> {
         let reason = gone.0.message.clone();
@@ -120,7 +130,11 @@ impl RecordSource for Workspace {
         // An API that is not there has sent nothing into the sink.
         let gone = match self.v2.export(request, sink).await {
             Err(error) if error.kind() == FailureKind::Gone && self.choice == ApiChoice::Auto => error,
-            other => return other,
+            Ok(receipt) => {
+                self.restore().await?;
+                return Ok(receipt);
+            }
+            Err(error) => return Err(error),
         };
         let proven = match self.find_out(request, &gone).await? {
             V2::Gone => {
@@ -143,7 +157,7 @@ impl RecordSource for Workspace {
         self.v3.discard(request).await
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<(), SourceError> {
+    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
         self.v3.tidy(tasks).await
     }
 

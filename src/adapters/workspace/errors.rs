@@ -73,12 +73,12 @@ impl Refusal<'_> {
         let gateway = said.gateway_code();
         let status = self.status.as_u16();
         match status {
-            _ if gateway == Some("0101") => (Gone, Scope::Source, gone()),
+            _ if gateway == Some("0101") => (Gone, Scope::Source, self.gone()),
             _ if gateway == Some("0308") => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             429 => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
             401 | 403 => self.unauthorized(said),
             400..=499 if self.operation.subject == Subject::Task && !matches!(status, 405 | 408) => (
-                Transient,
+                Corrupt,
                 Scope::Window,
                 "the task's file is not to be had (any more); another task is asked for".to_owned(),
             ),
@@ -92,7 +92,7 @@ impl Refusal<'_> {
                 Scope::Source,
                 format!("it knows no project {}; check project_id and region", self.project_id),
             ),
-            404 | 405 | 410 => (Gone, Scope::Source, gone()),
+            404 | 405 | 410 => (Gone, Scope::Source, self.gone()),
             300..=399 => (
                 Rejected,
                 Scope::Source,
@@ -106,6 +106,14 @@ impl Refusal<'_> {
             408 | 500..=599 => (Transient, Scope::Window, "it is tried again".to_owned()),
             400..=499 => (Rejected, Scope::Window, "check the stream's filters and the window".to_owned()),
             _ => (Corrupt, Scope::Window, "only 200 brings an export".to_owned()),
+        }
+    }
+
+    fn gone(&self) -> String {
+        let advice = "the API is not there (any more); check region and endpoint";
+        match self.operation.subject {
+            Subject::DeprecatedApi => format!("{advice}; {GO_ON}"),
+            Subject::Project | Subject::Task => advice.to_owned(),
         }
     }
 
@@ -136,10 +144,6 @@ impl Refusal<'_> {
 
 const GO_ON: &str =
     "where the provider has withdrawn it, api = \"auto\" (the default) goes on through the other one";
-
-fn gone() -> String {
-    format!("the API is not there (any more); check region and endpoint; {GO_ON}")
-}
 
 /// What helps against being throttled.
 pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
@@ -271,7 +275,7 @@ mod tests {
             (410, String::new()),
         ] {
             let failure = refuse_of(Subject::Task, status, &[], &body);
-            assert_eq!((failure.kind, failure.scope), (Transient, Scope::Window), "{status} {body}");
+            assert_eq!((failure.kind, failure.scope), (Corrupt, Scope::Window), "{status} {body}");
         }
         // The gateway does not even know the operation.
         let failure = refuse_of(Subject::Task, 404, &[], &coded("APIGW.0101"));
@@ -284,6 +288,16 @@ mod tests {
         assert_eq!((failure.kind, failure.scope), (Gone, Scope::Source));
         for word in ["no project 0123", "api = \"auto\""] {
             assert!(failure.message.contains(word), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn only_the_deprecated_api_is_said_to_have_a_successor() {
+        for (subject, has_one) in
+            [(Subject::DeprecatedApi, true), (Subject::Project, false), (Subject::Task, false)]
+        {
+            let message = refuse_of(subject, 404, &[], &coded("APIGW.0101")).message;
+            assert_eq!(message.contains("api = \"auto\""), has_one, "{message}");
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) const PAGE: usize = 100;
 const LONGEST_LIST: usize = 50 * PAGE;
 
 /// A task that was created just now may not be in the list yet: so long, at the most.
-pub(super) const LIST_LAG: Duration = Duration::from_secs(60);
+pub(super) const LIST_LAG: Duration = Duration::from_secs(30);
 
 /// How a task is getting on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,10 +57,8 @@ pub struct WorkspaceV3 {
 
 /// Why a task's file is not to be had.
 enum Unready {
-    /// The task came to nothing, in words; it stands there still.
+    /// The task came to nothing, in words; it may stand there still.
     Ended(String),
-    /// It is not there any more.
-    Vanished,
     /// It is not known; the task may still be good.
     Unknown(Failure),
 }
@@ -121,11 +119,8 @@ impl WorkspaceV3 {
     async fn give_up(&self, task: &Wanted, unready: Unready) -> Result<String, Failure> {
         match unready {
             Unready::Unknown(failure) => Err(failure),
+            // One that is not listed as well: a list may lack what is there, and what is not there is forgotten at its deletion.
             Unready::Ended(why) => self.finish(task).await.map(|()| why),
-            Unready::Vanished => {
-                self.parts.memory.gone(task.number).await.map_err(not_remembered)?;
-                Ok(MISSING.to_owned())
-            }
         }
     }
 
@@ -192,8 +187,7 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed => return Err(Unready::Vanished),
-                None if age() > LIST_LAG => return Err(Unready::Ended(MISSING.to_owned())),
+                None if listed || age() > LIST_LAG => return Err(Unready::Ended(MISSING.to_owned())),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
@@ -247,7 +241,7 @@ impl RecordSource for WorkspaceV3 {
         discarded.map_err(|error| SourceError(not_remembered(error)))
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<(), SourceError> {
+    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
         self.clear_away(tasks).await
     }
 }

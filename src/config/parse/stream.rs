@@ -211,22 +211,27 @@ fn filters(raw: RawFilters, report: &mut Report) -> Option<Filters> {
 
 /// Whether windows can be pulled, and an alarm be heard, well before the source forgets them.
 ///
-/// A window is due `settle` after its end and expires `horizon - margin` after its start. Of the horizon, a quarter
-/// must be left for trying; and the deadline must come before the end.
+/// Records are as old as window and margin when the end of the window is over. It is due `settle` after that, though not before
+/// what is asked for is over as well. Of the horizon, a quarter must be left for trying; and the deadline must come before the
+/// end.
 fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
-    let due = longest_window(stream) + stream.settle + stream.margin;
+    // What is asked for is widened to whole minutes, and is over a minute later by any clock (`StreamRules::due_at`).
+    let minutes = (stream.margin.as_secs() + 59) / 60;
+    let (margin, over) = (SignedDuration::from_mins(minutes), SignedDuration::from_mins(minutes + 1));
+    let due = margin + longest_window(stream) + stream.settle.max(over);
     if due > horizon * 3 / 4 {
         return Err(format!(
-            "window, settle and margin add up to {}, too near to the source's horizon of {}: records would be \
-             forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
+            "with window, settle and margin, records are {} old when they are pulled, too near to the source's horizon of {}: \
+             they would be forgotten before there is time for it; use a shorter settle or margin (at most three quarters may \
+             be used up)",
             format_duration(due),
             format_duration(horizon),
         ));
     }
     if due + stream.deadline >= horizon {
         return Err(format!(
-            "window, settle, margin and deadline add up to {}, and the source's horizon is {}: the alarm would come \
-             after the records are forgotten; use a shorter deadline or settle",
+            "with window, settle, margin and deadline, records are {} old when the alarm comes, and the source's horizon is {}: \
+             they would be forgotten by then; use a shorter deadline or settle",
             format_duration(due + stream.deadline),
             format_duration(horizon),
         ));

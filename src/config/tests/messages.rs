@@ -174,10 +174,21 @@ fn a_wrong_source_is_told_once_and_not_again_at_its_streams() {
 #[test]
 fn the_deadline_must_come_before_the_records_are_forgotten() {
     let report = Files::new().report(&with("streams.logins", "deadline = \"29d\""));
-    let said = "config.toml:19: streams.logins.settle = \"2h\": window, settle, margin and deadline add up to 30d3h1m, and \
-                the source's horizon is 30d: the alarm would come after the records are forgotten; use a shorter deadline \
-                or settle";
+    let said = "config.toml:19: streams.logins.settle = \"2h\": with window, settle, margin and deadline, records are \
+                30d3h1m old when the alarm comes, and the source's horizon is 30d: they would be forgotten by then; use a \
+                shorter deadline or settle";
     assert_eq!(report, [said]);
+}
+
+#[test]
+fn a_margin_that_makes_windows_due_after_they_are_forgotten_is_refused() {
+    let text = with("sources.hq", "horizon = \"17h\"").replace("window = \"1d\"", "window = \"1h\"");
+    let text = text.replace("[streams.logins]", "[streams.logins]\nmargin = \"12h\"\nsettle = \"0s\"");
+    let report = Files::new().report(&text);
+    assert!(
+        report.iter().any(|line| line.contains("records are 1d1h1m old when they are pulled")),
+        "{report:?}"
+    );
 }
 
 #[test]

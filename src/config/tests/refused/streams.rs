@@ -51,8 +51,9 @@ const REFUSED: &[Refused] = &[
     (
         "streams.logins",
         "settle = \"22d\"",
-        "= \"22d\": window, settle and margin add up to 23d1h1m, too near to the source's horizon of 30d: records would be \
-         forgotten before there is time to pull them; use a shorter settle (at most three quarters may be used up)",
+        "= \"22d\": with window, settle and margin, records are 23d1h1m old when they are pulled, too near to the source's \
+         horizon of 30d: they would be forgotten before there is time for it; use a shorter settle or margin (at most three \
+         quarters may be used up)",
     ),
     ("streams.logins", "revisit = \"3d\"", "= \"3d\": must be a list of texts in quotes, and this is a text"),
     ("streams.logins", "revisit = [3]", ": must be a list of texts in quotes, and this is a list"),
