@@ -65,16 +65,18 @@ pub struct TokenLogin {
     user: User,
     password: Arc<ReadPassword>,
     token: Mutex<Renewable>,
-    refused: Arc<Mutex<Option<RefusedPassword>>>,
+    refused: LastRefused,
 }
 
-/// Passwords that were refused lately, by the service and the user. It is shared by all who log in, for they are counted together,
-/// and whoever logs in for a user has that user's to himself.
+/// Passwords that were refused lately, by the service and the user. It is shared by all who log in, for they are counted together.
 #[derive(Clone, Default)]
-pub struct RefusedPasswords(Arc<Lock<HashMap<Login, Arc<Mutex<Option<RefusedPassword>>>>>>);
+pub struct RefusedPasswords(Arc<Lock<HashMap<Login, LastRefused>>>);
 
 /// Service, account, user.
 type Login = (Url, String, String);
+
+/// Of one user: whoever logs in has it to himself.
+type LastRefused = Arc<Mutex<Option<RefusedPassword>>>;
 
 struct RefusedPassword {
     password: SecretString,
@@ -285,7 +287,7 @@ impl TokenLogin {
 }
 
 impl RefusedPasswords {
-    fn of(&self, login: Login) -> Arc<Mutex<Option<RefusedPassword>>> {
+    fn of(&self, login: Login) -> LastRefused {
         Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(login).or_default())
     }
 }

@@ -16,8 +16,8 @@ const DAYS: u32 = 3;
 async fn puts_fail(faults: &[(usize, usize, When)]) {
     let clock = clock();
     let world = World::at(Place::directory(), &clock, DAYS).await;
-    let mut session = begin(&world.config(), &clock).await.unwrap();
-    let store = with_faults(&mut session);
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let store = with_faults(&session);
     for (nth, times, when) in faults {
         store.fail(Call::Put, *nth, *times, *when, FailureKind::Transient);
     }
@@ -56,8 +56,8 @@ async fn an_export_waits_in_the_spool_while_the_store_is_down_and_is_not_pulled_
 async fn an_object_that_is_not_given_back_is_not_in_the_log_until_it_is() {
     let clock = clock();
     let world = World::at(Place::directory(), &clock, 1).await;
-    let mut session = begin(&world.config(), &clock).await.unwrap();
-    let store = with_faults(&mut session);
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let store = with_faults(&session);
     // The first get is of the log's head, the second reads the data object back.
     store.fail(Call::Get, 2, 1, When::Before, FailureKind::Transient);
     let ran = reconcile(&session, &clock, 1, later_today()).await;
@@ -72,8 +72,8 @@ async fn an_object_that_is_not_given_back_is_not_in_the_log_until_it_is() {
 async fn a_daemon_whose_store_is_down_pulls_no_more_than_is_in_flight() {
     let clock = clock();
     let world = World::at(Place::directory(), &clock, 10).await;
-    let mut session = begin(&world.config(), &clock).await.unwrap();
-    let store = with_faults(&mut session);
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let store = with_faults(&session);
     store.fail(Call::Put, 1, usize::MAX, When::Before, FailureKind::Transient);
     let soon = super::NOW.parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_mins(30);
     let ran = reconcile(&session, &clock, 2, soon).await;

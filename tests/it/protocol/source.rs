@@ -184,8 +184,8 @@ async fn an_export_that_was_pulled_in_time_is_archived_though_its_window_has_exp
     use crate::support::faulty_store::{Call, When};
     let clock = clock();
     let world = World::at(Place::directory(), &clock, 1).await;
-    let mut session = begin(&world.config(), &clock).await.unwrap();
-    let store = crate::support::inside::with_faults(&mut session);
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let store = crate::support::inside::with_faults(&session);
     store.fail(Call::Put, 1, 1, When::Before, FailureKind::Transient);
     let at_once = super::NOW.parse().unwrap();
     assert_eq!(reconcile(&session, &clock, 1, at_once).await.tally.failed, 1);
