@@ -158,7 +158,8 @@ impl Ledger for SqliteLedger {
         let mut transaction = self.begin().await?;
         leases::give_back(&mut transaction, lease).await?;
         leases::dispose(&mut transaction, lease, failure, disposition, now).await?;
-        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, Some(failure), now).await?;
+        let failed = Some((failure, disposition));
+        leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, failed, now).await?;
         transaction.commit().await
     }
 

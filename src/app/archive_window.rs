@@ -131,6 +131,17 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
     commit(services, stream, lease, &export, None).await
 }
 
+/// What is asked of the source for a window.
+pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
+    ExportRequest {
+        stream: stream.name().clone(),
+        window,
+        definition: stream.definition_digest,
+        bounds: Bounds::around(window, stream.rules.margin),
+        filters: stream.definition.filters.clone(),
+    }
+}
+
 /// Pulls the export into the spool and looks into it.
 pub(super) async fn pull(
     services: &Services,
@@ -138,14 +149,7 @@ pub(super) async fn pull(
     window: Window,
     terms: Terms,
 ) -> Result<SpooledExport, Failure> {
-    let bounds = Bounds::around(window, stream.rules.margin);
-    let request = ExportRequest {
-        stream: stream.name().clone(),
-        window,
-        definition: stream.definition_digest,
-        bounds,
-        filters: stream.definition.filters.clone(),
-    };
+    let request = request(stream, window);
     let before = count(stream, &request, terms).await?;
     let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);

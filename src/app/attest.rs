@@ -9,12 +9,13 @@ use crate::adapters::spool::SpooledExport;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
-use crate::domain::snapshot::{Resource, Snapshot, WindowState};
+use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptOutcome, Lease};
+use crate::ports::record_source::Remains;
 
-use super::archive_window::{commit, of_spool, pull};
+use super::archive_window::{commit, of_spool, pull, request};
 use super::counting::Terms;
 use super::failure_policy::{hold_on, of_ledger, of_source, shared};
 use super::observer::Ending;
@@ -74,17 +75,22 @@ enum Tried {
 }
 
 /// No answer to the one question for a window past the horizon counts as one after so many tries …
-const LAST_TRIES: u32 = 3;
+const LAST_TRIES: usize = 3;
 /// … and so long after the first of them: what was only away for a while has answered by then.
 const LAST_CHANCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Asks once for a window past the horizon, where that is wanted and the source may answer. What fails for others as well is
-/// no answer, nor is what may pass: it is tried again when that is over. But a source that never comes back must not keep the
-/// log from saying what is lost: not for more than a day, nor with one window for more than an hour or so.
+/// Asks once for a window past the horizon, where that is wanted and the source may answer, or was asked in time already. What
+/// fails for others as well is no answer, nor is what may pass: it is tried again when that is over. But a source that never
+/// comes back must not keep the log from saying what is lost: not for more than a day, nor with one window for more than an
+/// hour or so.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
-    let may_answer = stream.rules.past_horizon == PastHorizon::Try
-        && stream.source.answers_past_horizon().await.map_err(of_source)?;
-    if !may_answer {
+    let waits_for_source = stream.rules.past_horizon == PastHorizon::Try;
+    let is_asked = match stream.source.remains(&request(stream, window)).await.map_err(of_source)? {
+        Remains::Nothing => false,
+        Remains::Perhaps => waits_for_source,
+        Remains::AskedForInTime => true,
+    };
+    if !is_asked {
         return Ok(Tried::Not);
     }
     let (snapshot, now) = (services.ledger.snapshot().await.map_err(of_ledger)?, services.clock.now());
@@ -92,48 +98,40 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
     if let Some(hold) = away.filter(|hold| hold.until > now && is_for_a_day(hold, now)) {
         return Ok(Tried::InVain(hold.failure.message.clone()));
     }
-    match pull(services, stream, window, Terms::of_pull(stream, window, now)).await {
-        Ok(export) => Ok(Tried::Had(Box::new(export))),
-        Err(failure) if shared(&stream.rules, &failure).is_some() => Err(failure),
-        Err(failure)
-            if may_pass(failure.kind)
-                && is_worth_another_try(services, stream, window, &snapshot).await? =>
-        {
-            Err(failure)
-        }
-        Err(failure) => Ok(Tried::InVain(failure.message)),
+    let failure = match pull(services, stream, window, Terms::of_pull(stream, window, now)).await {
+        Ok(export) => return Ok(Tried::Had(Box::new(export))),
+        Err(failure) => failure,
+    };
+    let may_pass = match shared(&stream.rules, &failure) {
+        // What holds up the source holds up no attesting here, so it is the window that pauses.
+        Some(Resource::Source(_)) if !waits_for_source => true,
+        Some(_) => return Err(failure),
+        None => may_pass(failure.kind),
+    };
+    if may_pass && is_worth_another_try(services, stream, window).await? {
+        // However it failed, nobody is waited for: it is not parked.
+        return Err(Failure { kind: FailureKind::Transient, scope: Scope::Window, ..failure });
     }
+    Ok(Tried::InVain(failure.message))
 }
 
+/// Whether it says nothing of the window's records, and may be over soon.
 fn may_pass(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Transient | FailureKind::Throttled)
+    matches!(kind, FailureKind::Transient | FailureKind::Throttled | FailureKind::Corrupt)
 }
 
 /// Whether the window, which expired and was asked for in vain once more just now, is asked for again. A try counts that was
-/// answered by nothing but what may pass, and only as far as that was charged to the window: then it was its own affair.
-async fn is_worth_another_try(
-    services: &Services,
-    stream: &Stream,
-    window: Window,
-    snapshot: &Snapshot,
-) -> Result<bool, Failure> {
+/// answered by nothing but what may pass, and was the window's own affair.
+async fn is_worth_another_try(services: &Services, stream: &Stream, window: Window) -> Result<bool, Failure> {
     let expired_at = stream.rules.expires_at(window);
     let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
     let in_vain = |attempt: &&Attempt| {
-        attempt.started_at >= expired_at
-            && attempt.outcome == Some(AttemptOutcome::Failed)
-            && attempt.failure.is_some_and(may_pass)
+        attempt.started_at >= expired_at && attempt.charged && attempt.failure.is_some_and(may_pass)
     };
     let in_vain: Vec<_> = attempts.iter().filter(in_vain).collect();
-    let state = snapshot.windows.get(stream.name()).and_then(|windows| windows.get(&window));
-    let charged = match state {
-        Some(WindowState::Open { failures, .. }) => *failures,
-        _ => 0,
-    };
-    let tries = u32::try_from(in_vain.len()).unwrap_or(u32::MAX).min(charged).saturating_add(1);
     let first = in_vain.iter().map(|attempt| attempt.started_at).min();
     let since = first.map(|first| services.clock.now().duration_since(first)).unwrap_or_default();
-    Ok(tries < LAST_TRIES || since < LAST_CHANCE)
+    Ok(in_vain.len() + 1 < LAST_TRIES || since < LAST_CHANCE)
 }
 
 /// Says in the log that a window is parked, if it still is and no entry says so.

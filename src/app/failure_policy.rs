@@ -18,6 +18,9 @@ const CORRUPT_LIMIT: u32 = 3;
 /// What only a person can mend is looked at again no sooner than this, unless the config changes.
 pub(super) const OPERATOR_PAUSE: Duration = Duration::from_secs(5 * 60);
 
+/// A failure so long after the end of the last hold is a new one, not the next in a row: nobody knows what worked meanwhile.
+const IN_A_ROW: SignedDuration = SignedDuration::from_hours(1);
+
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consequence {
@@ -63,7 +66,7 @@ pub fn hold_on(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Hold {
-    let before = snapshot.holds.get(resource);
+    let before = snapshot.holds.get(resource).filter(|hold| now.duration_since(hold.until) < IN_A_ROW);
     // Windows that were in flight together fail together: that is one failure, not several.
     let failures = match before {
         Some(hold) if hold.until > now => hold.failures,
@@ -95,8 +98,9 @@ fn of_window(
 ) -> Disposition {
     let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     let (failures, corrupt) = match state {
-        Some(WindowState::Open { failures, corrupt, .. }) => (*failures, *corrupt),
-        Some(WindowState::Archived { failures, .. }) => (*failures, 0),
+        Some(
+            WindowState::Open { failures, corrupt, .. } | WindowState::Archived { failures, corrupt, .. },
+        ) => (*failures, *corrupt),
         _ => (0, 0),
     };
     let hopeless = failure.kind.needs_operator()
@@ -144,4 +148,83 @@ pub fn of_ledger(error: LedgerError) -> Failure {
         LedgerError::Unusable(_) => FailureKind::Damaged,
     };
     Failure::new(kind, scope, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::planner::tests::{at, fingerprint, note, pulled, rules, with};
+
+    const NOON: &str = "2026-11-20T12:00:00Z";
+
+    fn corrupt() -> Failure {
+        Failure::new(FailureKind::Corrupt, Scope::Window, "a page of HTML")
+    }
+
+    #[test]
+    fn the_third_file_that_is_no_export_parks_a_window_and_ends_a_revisit_for_a_day() {
+        let rules = rules("logins", "2026-11-01T00:00:00Z");
+        let window = rules.completed(at(NOON)).next().unwrap();
+        let open = |corrupt| WindowState::Open {
+            failures: corrupt,
+            corrupt,
+            retry_at: None,
+            last_failure: None,
+            leased_until: None,
+        };
+        let archived = |corrupt| match pulled(at("2026-11-02T02:00:00Z")) {
+            WindowState::Archived {
+                seq, revision, count, last_pulled_at, retry_at, leased_until, ..
+            } => {
+                let failures = corrupt;
+                WindowState::Archived {
+                    seq,
+                    revision,
+                    count,
+                    last_pulled_at,
+                    failures,
+                    corrupt,
+                    retry_at,
+                    leased_until,
+                }
+            }
+            other => other,
+        };
+        for state in [open, archived] as [fn(u32) -> WindowState; 2] {
+            for (before, parks) in [(0, false), (1, false), (2, true)] {
+                let mut snapshot = Snapshot::default();
+                with(&mut snapshot, &rules, window, state(before));
+                let follows = consequence(&rules, window, &corrupt(), &snapshot, at(NOON));
+                assert_eq!(matches!(follows.disposition, Disposition::Park { .. }), parks, "{before}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_long_after_the_last_hold_is_the_first_one_of_another() {
+        let rules = rules("logins", "2026-11-01T00:00:00Z");
+        let resource = Resource::Source(rules.source.clone());
+        let failure = Failure::new(FailureKind::Transient, Scope::Source, "it is away");
+        let since = at("2026-10-01T00:00:00Z");
+        let after = |until: &str| {
+            let before = Hold {
+                until: at(until),
+                since,
+                failures: 7,
+                failure: note(FailureKind::Transient, since),
+                fingerprint: fingerprint("now"),
+            };
+            let mut snapshot = Snapshot::default();
+            snapshot.holds.insert(resource.clone(), before);
+            let hold = hold_on(&rules, &resource, &failure, &snapshot, at(NOON));
+            (hold.since, hold.failures)
+        };
+        assert_eq!(after("2026-11-20T11:30:00Z"), (since, 8));
+        assert_eq!(after("2026-11-20T12:01:00Z"), (since, 7), "it was in flight already");
+        assert_eq!(
+            after("2026-10-02T00:00:00Z"),
+            (at(NOON), 1),
+            "whatever it was, nobody saw that it went on"
+        );
+    }
 }

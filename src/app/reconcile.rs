@@ -20,7 +20,7 @@ use crate::domain::backoff::pause;
 use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::{SourceName, StreamName};
-use crate::domain::planner::Action;
+use crate::domain::planner::{Action, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 
@@ -98,6 +98,7 @@ struct Run<'r> {
     tidying: Tidying,
     looking_up: BTreeMap<SourceName, Id>,
     queue: VecDeque<Action>,
+    turns: Turns,
     next_wake: Option<Timestamp>,
     stale: bool,
     /// The next look, whatever happens until then.
@@ -123,6 +124,7 @@ impl Reconciler {
             tidying: Tidying::default(),
             looking_up: BTreeMap::new(),
             queue: VecDeque::new(),
+            turns: Turns::default(),
             next_wake: None,
             stale: true,
             look_at: Instant::now() + LOOK_AGAIN,
@@ -176,7 +178,7 @@ impl Run<'_> {
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
         while self.planning.is_none() && self.working.len() < self.reconciler.concurrency.get() {
-            let Some(action) = self.queue.pop_front() else {
+            let Some(action) = self.turns.next(&mut self.queue) else {
                 return;
             };
             self.start(action);

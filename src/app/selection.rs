@@ -116,6 +116,7 @@ impl Selection {
                     stream: rules.name.clone(),
                     window,
                     task,
+                    turn: task.turn(false),
                     due_at: rules.due_at(window),
                     expires_at: rules.expires_at(window),
                 }),

@@ -58,7 +58,7 @@ fn reason_words(reason: DueReason) -> &'static str {
         DueReason::Due => "over and settled",
         DueReason::PauseOver => "failed before, the pause is over",
         DueReason::ConfigChanged => "was parked, the config or a key has changed",
-        DueReason::ParkedForADay => "parked a day ago",
+        DueReason::ParkedLongEnough => "parked, and looked at again now and then",
         DueReason::Asked => "asked for",
         DueReason::Revisit => "archived, and time to look for records that came late",
     }

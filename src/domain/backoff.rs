@@ -8,7 +8,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 const FIRST: Duration = Duration::from_secs(5);
-const CAP: Duration = Duration::from_secs(15 * 60);
+/// The longest pause.
+pub const CAP: Duration = Duration::from_secs(15 * 60);
 
 /// The pause after `failures` failures in a row (at least 1) of the thing called `what`, between half of the full
 /// step and the full step: 5 s, 10 s, 20 s … up to 15 minutes.

@@ -4,8 +4,11 @@
 //! soon a window expires; but every second place goes to the newest window of the next stream, so that a month's
 //! backlog of one stream never keeps last night of another waiting. Revisits come last: what is in no archive yet goes
 //! before what may have changed.
+//!
+//! A plan is made anew long before the last one is worked off, and begins with the most urgent each time. So whoever works on
+//! plans remembers whose turn it is ([`Turns`]): else the newest would wait wherever pulls take longer than plans last.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -25,6 +28,8 @@ pub struct Action {
     /// What.
     #[serde(flatten)]
     pub task: Task,
+    /// Whose turn it takes.
+    pub turn: Turn,
     /// When the window was due.
     pub due_at: Timestamp,
     /// When the source may begin to answer short.
@@ -55,6 +60,47 @@ impl Task {
     /// Whether nothing is to be pulled, so that no expiry makes it urgent.
     pub fn is_attest(self) -> bool {
         matches!(self, Self::AttestLost | Self::AttestParked)
+    }
+
+    /// Whose turn it takes with a window that is or is not its stream's newest.
+    pub fn turn(self, is_newest: bool) -> Turn {
+        match self {
+            Self::Archive { .. } if is_newest => Turn::Newest,
+            Self::Archive { .. } | Self::AttestLost | Self::AttestParked => Turn::Urgent,
+            Self::Revisit { .. } => Turn::Spare,
+        }
+    }
+}
+
+/// In which row an action stands: the first two take turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// The newest windows that are due, one of each stream.
+    #[default]
+    Newest,
+    /// All others that are not archived, by how soon they expire.
+    Urgent,
+    /// Revisits: when there is nothing else.
+    Spare,
+}
+
+/// Whose turn it is, from one plan to the next.
+#[derive(Debug, Default)]
+pub struct Turns {
+    last: Turn,
+}
+
+impl Turns {
+    /// Takes out of `queue`, which is in the order of a plan, what is to be begun next.
+    pub fn next(&mut self, queue: &mut VecDeque<Action>) -> Option<Action> {
+        let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
+        let at = queue.iter().position(|action| action.turn == other).unwrap_or(0);
+        let action = queue.remove(at)?;
+        if action.turn != Turn::Spare {
+            self.last = action.turn;
+        }
+        Some(action)
     }
 }
 
@@ -90,6 +136,7 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                     stream: rules.name.clone(),
                     window,
                     task,
+                    turn: task.turn(rules.is_newest(window, now)),
                     due_at: rules.due_at(window),
                     expires_at: rules.expires_at(window),
                 }),
@@ -145,25 +192,18 @@ fn again(at: Option<Timestamp>, now: Timestamp) -> Todo {
 fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
     // What can still be pulled goes before what can only be attested: attesting does not get more urgent.
     actions.sort_by_key(|a| (a.task.is_attest(), a.expires_at, a.window, a.stream.clone()));
-    let is_revisit = |action: &Action| matches!(action.task, Task::Revisit { .. });
-    let (revisits, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_revisit);
-    let mut newest: BTreeMap<&StreamName, Window> = BTreeMap::new();
-    for action in actions.iter().filter(|action| !action.task.is_attest()) {
-        let entry = newest.entry(&action.stream).or_insert(action.window);
-        *entry = (*entry).max(action.window);
-    }
-    let newest: BTreeSet<(StreamName, Window)> = newest.into_iter().map(|(s, w)| (s.clone(), w)).collect();
-    let (mut newest, mut others): (VecDeque<_>, VecDeque<_>) =
-        actions.into_iter().partition(|action| newest.contains(&(action.stream.clone(), action.window)));
-    let mut ordered = Vec::with_capacity(newest.len() + others.len());
-    while !(newest.is_empty() && others.is_empty()) {
-        ordered.extend(others.pop_front());
+    let (spare, actions): (Vec<_>, Vec<_>) =
+        actions.into_iter().partition(|action| action.turn == Turn::Spare);
+    let (mut newest, mut urgent): (VecDeque<_>, VecDeque<_>) =
+        actions.into_iter().partition(|action| action.turn == Turn::Newest);
+    let mut ordered = Vec::with_capacity(newest.len() + urgent.len() + spare.len());
+    while !(newest.is_empty() && urgent.is_empty()) {
+        ordered.extend(urgent.pop_front());
         ordered.extend(newest.pop_front());
     }
-    ordered.extend(revisits);
+    ordered.extend(spare);
     ordered
 }
 
 #[cfg(test)]
-#[path = "planner_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -52,6 +52,8 @@ pub enum WindowState {
         last_pulled_at: Timestamp,
         /// Failures in a row to pull it again.
         failures: u32,
+        /// How many of them were files that are no exports.
+        corrupt: u32,
         /// Not to be pulled again before then.
         retry_at: Option<Timestamp>,
         /// Being pulled again until then at the latest.

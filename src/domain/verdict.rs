@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::backoff::PARKED_RETRY;
+use super::backoff::{CAP, PARKED_RETRY};
 use super::calendar::Calendar;
 use super::count::CountVerdict;
 use super::export::{Bounds, PastHorizon};
@@ -72,6 +72,15 @@ impl StreamRules {
         asked_for.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
     }
 
+    /// When a window that was parked at `since` is tried again all the same: after a day, and sooner the less time is left. What
+    /// is tried no more before it expires is lost, though what was wrong may have gone long before.
+    pub fn parked_until(&self, window: Window, since: Timestamp) -> Timestamp {
+        let [day, least] =
+            [PARKED_RETRY, CAP].map(|pause| SignedDuration::try_from(pause).unwrap_or_default());
+        let half_of_what_is_left = self.expires_at(window).duration_since(since) / 2;
+        since.saturating_add(half_of_what_is_left.clamp(least, day)).unwrap_or(Timestamp::MAX)
+    }
+
     /// When the window is late.
     pub fn late_at(&self, window: Window) -> Timestamp {
         self.due_at(window).saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
@@ -80,6 +89,11 @@ impl StreamRules {
     /// Every window from the stream's start that is over at `now`, in order.
     pub fn completed(&self, now: Timestamp) -> impl Iterator<Item = Window> + '_ {
         self.calendar.windows_from(self.start).take_while(move |window| window.end() <= now)
+    }
+
+    /// Whether no later window is due at `now`.
+    pub fn is_newest(&self, window: Window, now: Timestamp) -> bool {
+        self.calendar.window_at(window.end()).is_none_or(|next| self.due_at(next) > now)
     }
 
     /// As [`Self::needs`], with what a hold's fingerprint is compared with.
@@ -230,8 +244,8 @@ pub enum DueReason {
     PauseOver,
     /// Parked, and the config or the credentials have changed since.
     ConfigChanged,
-    /// Parked a day ago.
-    ParkedForADay,
+    /// Parked a day ago, or as long as could be waited.
+    ParkedLongEnough,
     /// An operator asked for it, though it is lost.
     Asked,
     /// Archived, and old enough to look for records that came late.
@@ -282,7 +296,7 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
     if rules.expires_at(window) <= now {
         return Verdict::Lost { since: rules.expires_at(window), seq: None };
     }
-    judge_due(rules, state, snapshot, now)
+    judge_due(rules, window, state, snapshot, now)
 }
 
 /// When an archived window is to be pulled again: at `now` or before it is due, later it waits. `None` when it is not
@@ -320,17 +334,18 @@ pub fn pauses_until(
 /// The verdict on a window that is over, settled and still to be had.
 fn judge_due(
     rules: &StreamRules,
+    window: Window,
     state: Option<&WindowState>,
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Verdict {
     let reason = match state {
         Some(WindowState::Parked { since, failure, fingerprint, seq }) => {
-            let next = since.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
+            let next = rules.parked_until(window, *since);
             if fingerprint.as_ref().is_some_and(|before| *before != rules.fingerprints.stream) {
                 DueReason::ConfigChanged
             } else if next <= now {
-                DueReason::ParkedForADay
+                DueReason::ParkedLongEnough
             } else {
                 let failure = failure.clone();
                 return Verdict::Parked { failure, held_by: None, since: *since, next, seq: *seq };

@@ -108,6 +108,8 @@ pub struct Attempt {
     pub outcome: Option<AttemptOutcome>,
     /// What kind of failure.
     pub failure: Option<FailureKind>,
+    /// Whether it was the window's own failure, and not one of what it shares with others.
+    pub charged: bool,
     /// One line for a person.
     pub message: Option<String>,
     /// The provider's request ids.

@@ -86,13 +86,24 @@ pub trait RecordSource: Send + Sync {
         Ok(None)
     }
 
-    /// Whether it may answer for records older than it is bound to keep.
+    /// What it may still have of records that are older than it is bound to keep.
     ///
     /// # Errors
     /// When this machine could not remember it.
-    async fn answers_past_horizon(&self) -> Result<bool, SourceError> {
-        Ok(false)
+    async fn remains(&self, _request: &ExportRequest) -> Result<Remains, SourceError> {
+        Ok(Remains::Nothing)
     }
+}
+
+/// What a source may have of records that are older than it is bound to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// None: it need not be asked.
+    Nothing,
+    /// All, some or none of them.
+    Perhaps,
+    /// An export that was asked for while it was bound to have all of them.
+    AskedForInTime,
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

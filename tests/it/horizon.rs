@@ -2,7 +2,8 @@
 
 use connvault::app::observer::Ending;
 use connvault::domain::window::Window;
-use connvault_sim::{Endpoint, Fault, Rule, Simulator, Withdrawal};
+use connvault::ports::clock::Clock;
+use connvault_sim::{Endpoint, Fault, RetryAfter, Rule, Simulator, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::clock::TestClock;
@@ -124,9 +125,48 @@ const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_past_the_horizon_is_not_taken_for_one() {
-    for fault in [Fault::DropConnection, Fault::status(500)] {
-        let (ran, _) = the_last_chance_meets(fault, Some(2), FIVE_MINUTES).await;
-        assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 2));
+    for fault in [Fault::DropConnection, Fault::status(500), Fault::HtmlBody] {
+        let (ran, _) = the_last_chance_meets(fault, Some(3), FIVE_MINUTES).await;
+        assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_held_up_the_source_is_no_try_of_a_window_past_the_horizon() {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    let cut = started(&world.windows[10]) - SignedDuration::from_mins(1);
+    let start = cut.strftime("%Y-%m-%dT%H:%MZ").to_string();
+    let of_cut = |fault| Rule::new(fault).on(Endpoint::Export).with_parameter("start_time", start.as_str());
+    let pause = Some(RetryAfter::Seconds(61 * 60));
+    world.sim.faults().add(of_cut(Fault::Throttle { retry_after: pause }).times(1));
+    world.sim.faults().add(of_cut(Fault::status(502)).times(3));
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, started(NOW) + SignedDuration::from_hours(2)).await;
+    session.end().await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_made_in_time_is_gone_on_with_after_its_window_expired() {
+    for lose in ["", "past_horizon = \"lose\"\n"] {
+        let (mut world, clock) = forty_days_down(&format!("api = \"v3\"\n{lose}")).await;
+        world.settings.streams.truncate(1);
+        world.settings.start = started(&world.windows[11]);
+        let no_file = Rule::new(Fault::status(502)).on(Endpoint::Download);
+        world.sim.faults().add(no_file);
+        let session = begin(&world.config(), &clock).await.unwrap();
+        let ran = reconcile(&session, &clock, 4, started(NOW)).await;
+        assert_eq!((ran.tally.archived, world.sim.tasks().created()), (0, 29));
+        world.sim.faults().clear();
+        // The first of them expires.
+        clock.reach(started(&world.windows[11]) + MONTH);
+        let ran = reconcile(&session, &clock, 4, clock.now()).await;
+        assert_eq!((ran.tally.archived, ran.tally.lost, world.sim.tasks().created()), (29, 0, 29));
+        session.end().await;
+        assert_eq!(world.sim.tasks().all(), []);
+        let entries = world.archive_of("s0").await.of_kind("archived").len();
+        assert_eq!(entries, 29);
     }
 }
 

@@ -31,3 +31,4 @@ mod store_wire;
 mod support;
 mod verify;
 mod verify_hostile;
+mod withdrawal;

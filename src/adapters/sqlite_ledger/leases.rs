@@ -121,11 +121,13 @@ pub(super) async fn end_attempt(
     connection: &mut SqliteConnection,
     lease: &Lease,
     outcome: AttemptOutcome,
-    failure: Option<&Failure>,
+    failure: Option<(&Failure, &Disposition)>,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
+    let charged = failure.is_some_and(|(_, disposition)| *disposition != Disposition::NotCharged);
+    let failure = failure.map(|(failure, _)| failure);
     sqlx::query(
-        "UPDATE attempts SET ended_at_ms = ?, outcome = ?, failure_kind = ?, message = ?, request_ids = ?
+        "UPDATE attempts SET ended_at_ms = ?, outcome = ?, failure_kind = ?, message = ?, request_ids = ?, charged = ?
          WHERE attempt = ?",
     )
     .bind(ms(now))
@@ -133,6 +135,7 @@ pub(super) async fn end_attempt(
     .bind(failure.map(|failure| failure.kind.as_str()))
     .bind(failure.map(|failure| failure.message.as_str()))
     .bind(to_json(&failure.map_or(&[][..], |failure| &failure.request_ids))?)
+    .bind(charged)
     .bind(lease.attempt.0)
     .execute(connection)
     .await

@@ -116,6 +116,7 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             count: count_verdict(get(row, "count")?)?,
             last_pulled_at: instant(row, "pulled_at_ms")?,
             failures: count(row, "failures")?,
+            corrupt: count(row, "corrupt")?,
             retry_at: optional_instant(row, "retry_at_ms")?,
             leased_until: optional_instant(row, "leased_until_ms")?,
         }),
@@ -179,7 +180,8 @@ pub(super) async fn attempts(
     window: Window,
 ) -> Result<Vec<Attempt>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT attempt, started_at_ms, ended_at_ms, outcome, failure_kind, message, request_ids FROM attempts
+        "SELECT attempt, started_at_ms, ended_at_ms, outcome, failure_kind, message, request_ids, charged
+         FROM attempts
          WHERE stream = ? AND start_ms = ? AND end_ms = ? ORDER BY attempt",
     )
     .bind(stream.as_str())
@@ -202,6 +204,7 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, LedgerError> {
         ended_at: optional_instant(row, "ended_at_ms")?,
         outcome: get::<Option<&str>, _>(row, "outcome")?.map(outcome).transpose()?,
         failure: get::<Option<&str>, _>(row, "failure_kind")?.map(failure_kind).transpose()?,
+        charged: get(row, "charged")?,
         message: get(row, "message")?,
         request_ids: json(row, "request_ids")?,
     })

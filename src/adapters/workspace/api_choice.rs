@@ -24,7 +24,9 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 use crate::ports::ledger::LedgerError;
-use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, RecordSource, SourceError};
+use crate::ports::record_source::{
+    ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
+};
 use crate::ports::source_memory::SourceMemory;
 
 /// A Workspace project, asked through the export API that is chosen.
@@ -127,14 +129,18 @@ impl RecordSource for Workspace {
         if self.in_use().await? == ExportApi::V3 {
             return self.v3.export(request, sink).await;
         }
-        // An API that is not there has sent nothing into the sink.
-        let gone = match self.v2.export(request, sink).await {
-            Err(error) if error.kind() == FailureKind::Gone && self.choice == ApiChoice::Auto => error,
-            Ok(receipt) => {
+        let exported = self.v2.export(request, sink).await;
+        if self.choice != ApiChoice::Auto {
+            if exported.is_ok() {
                 self.restore().await?;
-                return Ok(receipt);
             }
-            Err(error) => return Err(error),
+            return exported;
+        }
+        // An answer proves nothing here: it may have been on its way when another one found v2 gone.
+        let gone = match exported {
+            // An API that is not there has sent nothing into the sink.
+            Err(error) if error.kind() == FailureKind::Gone => error,
+            settled => return settled,
         };
         let proven = match self.find_out(request, &gone).await? {
             V2::Gone => {
@@ -161,8 +167,11 @@ impl RecordSource for Workspace {
         self.v3.tidy(tasks).await
     }
 
-    async fn answers_past_horizon(&self) -> Result<bool, SourceError> {
-        Ok(self.in_use().await? == ExportApi::V2)
+    async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {
+        match self.in_use().await? {
+            ExportApi::V2 => self.v2.remains(request).await,
+            ExportApi::V3 => self.v3.remains(request).await,
+        }
     }
 }
 

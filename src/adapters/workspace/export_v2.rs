@@ -14,7 +14,9 @@ use super::errors::{Operation, Subject};
 use super::query;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::Failure;
-use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, RecordSource, SourceError};
+use crate::ports::record_source::{
+    ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
+};
 
 const EXPORT: Operation = Operation {
     name: "v2 export",
@@ -62,8 +64,8 @@ impl RecordSource for WorkspaceV2 {
         count::count(&self.client, request).await
     }
 
-    async fn answers_past_horizon(&self) -> Result<bool, SourceError> {
-        Ok(true)
+    async fn remains(&self, _request: &ExportRequest) -> Result<Remains, SourceError> {
+        Ok(Remains::Perhaps)
     }
 }
 

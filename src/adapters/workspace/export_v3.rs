@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
@@ -23,7 +24,9 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
-use crate::ports::record_source::{ByteSink, ExportReceipt, ExportRequest, RecordSource, SourceError};
+use crate::ports::record_source::{
+    ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
+};
 use crate::ports::source_memory::SourceMemory;
 
 /// How long to wait before a task is looked at again: this at first, then twice as long each time …
@@ -31,6 +34,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
+/// The provider's `Date` has whole seconds.
+const A_SECOND: Duration = Duration::from_secs(1);
 const MISSING: &str = "it is not in the list (any more)";
 
 /// What a source asked through the v3 API needs besides its project.
@@ -200,6 +205,25 @@ impl WorkspaceV3 {
         }
     }
 
+    /// A refusal, or that it was too early for bounds that are still to come by the provider's clock, which may be behind ours.
+    fn if_too_early(&self, request: &ExportRequest, failure: Failure) -> Failure {
+        let ahead = self.client.clock_ahead().unwrap_or_default();
+        let theirs = self.client.now().saturating_add(ahead).unwrap_or(Timestamp::MAX);
+        let left = Duration::try_from(request.bounds.end.duration_since(theirs)).unwrap_or_default();
+        if failure.kind != FailureKind::Rejected || left.is_zero() {
+            return failure;
+        }
+        let message = format!(
+            "window {} of stream {} is not over yet by the clock of {}, which is behind this machine's: see to the clock (run \
+             timedatectl), or use a longer settle; it is tried again when it is over",
+            request.window,
+            request.stream,
+            self.client.host()
+        );
+        let too_early = Failure::new(FailureKind::Transient, Scope::Window, message);
+        Failure { retry_after: Some(left + A_SECOND), ..too_early }
+    }
+
     async fn finish(&self, task: &Wanted) -> Result<(), Failure> {
         self.parts.memory.finished(task.number).await.map_err(not_remembered)
     }
@@ -229,6 +253,7 @@ impl RecordSource for WorkspaceV3 {
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
         let pulled = self.pull(request, sink, &mut trail).await;
+        let pulled = pulled.map_err(|failure| self.if_too_early(request, failure));
         trail.receipt(pulled, ExportApi::V3, self.client.now())
     }
 
@@ -239,6 +264,12 @@ impl RecordSource for WorkspaceV3 {
     async fn discard(&self, request: &ExportRequest) -> Result<(), SourceError> {
         let discarded = self.parts.memory.discard(&self.pull_of(request)).await;
         discarded.map_err(|error| SourceError(not_remembered(error)))
+    }
+
+    async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {
+        let standing = self.parts.memory.standing(&self.pull_of(request)).await;
+        let standing = standing.map_err(|error| SourceError(not_remembered(error)))?;
+        Ok(if standing.is_some() { Remains::AskedForInTime } else { Remains::Nothing })
     }
 
     async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {

@@ -98,7 +98,10 @@ pub async fn a_failure_that_is_not_charged_leaves_the_window_as_it_was<A: Adapte
     let untouched =
         WindowState::Open { failures: 0, corrupt: 0, retry_at: None, last_failure: None, leased_until: None };
     assert_eq!(state_of(&*ledger, day(1)).await, Some(untouched));
-    assert_eq!(ledger.attempts(&stream(), day(1)).await.unwrap()[0].outcome, Some(AttemptOutcome::Failed));
+    fail(&*ledger, day(1), 10, &failure(), &Disposition::Retry { at: minute(20) }).await;
+    let attempts = ledger.attempts(&stream(), day(1)).await.unwrap();
+    let ends: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome, attempt.charged)).collect();
+    assert_eq!(ends, [(Some(AttemptOutcome::Failed), false), (Some(AttemptOutcome::Failed), true)]);
 }
 
 pub async fn a_lost_window_can_be_tried_and_stays_lost<A: Adapter>() {

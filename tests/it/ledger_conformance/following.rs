@@ -20,6 +20,7 @@ fn archived(seq: u64, revision: u32) -> Option<WindowState> {
         revision: Revision::new(revision).unwrap(),
         last_pulled_at: minute(0),
         failures: 0,
+        corrupt: 0,
         retry_at: None,
         leased_until: None,
     })

@@ -1,5 +1,6 @@
 //! Archived windows that are pulled again: what is remembered of it, and that they stay archived.
 
+use connvault::domain::failure::{Failure, FailureKind, Scope};
 use connvault::domain::log_entry::SealedEntry;
 use connvault::domain::snapshot::{Fingerprint, WindowState};
 use connvault::ports::ledger::{
@@ -30,12 +31,13 @@ struct Known {
     revision: u32,
     last_pulled_at: Timestamp,
     failures: u32,
+    corrupt: u32,
     retry_at: Option<Timestamp>,
     leased_until: Option<Timestamp>,
 }
 
 const fn known(last_pulled_at: Timestamp) -> Known {
-    Known { seq: 2, revision: 1, last_pulled_at, failures: 0, retry_at: None, leased_until: None }
+    Known { seq: 2, revision: 1, last_pulled_at, failures: 0, corrupt: 0, retry_at: None, leased_until: None }
 }
 
 async fn look(ledger: &dyn Ledger) -> Known {
@@ -45,12 +47,13 @@ async fn look(ledger: &dyn Ledger) -> Known {
             revision,
             last_pulled_at,
             failures,
+            corrupt,
             retry_at,
             leased_until,
             ..
         }) => {
             let (seq, revision) = (seq.get(), revision.get());
-            Known { seq, revision, last_pulled_at, failures, retry_at, leased_until }
+            Known { seq, revision, last_pulled_at, failures, corrupt, retry_at, leased_until }
         }
         other => panic!("{other:?}"),
     }
@@ -134,6 +137,12 @@ pub async fn a_revisit_that_fails_pauses_and_the_window_stays_archived<A: Adapte
     assert_eq!(ledger.retry(Some(&stream()), Some(day(1))).await.unwrap(), 1);
     assert_eq!(look(&*ledger).await, known(minute(0)));
     assert_eq!(ledger.retry(None, None).await.unwrap(), 0);
+    // Files that are no exports are counted apart.
+    let lease = revisit(&*ledger, 190).await;
+    let corrupt = Failure::new(FailureKind::Corrupt, Scope::Window, "a page of HTML");
+    ledger.fail(&lease, &corrupt, &Disposition::Retry { at: minute(195) }, minute(191)).await.unwrap();
+    let counted = Known { failures: 1, corrupt: 1, retry_at: Some(minute(195)), ..known(minute(0)) };
+    assert_eq!(look(&*ledger).await, counted);
     // What came after a failure is the end of it.
     fail(200, Disposition::Park { fingerprint }).await;
     let lease = revisit(&*ledger, 210).await;

@@ -89,7 +89,16 @@ async fn a_ledger_that_the_second_schema_wrote_is_opened_with_all_that_is_in_it(
         let seq = Seq::new(if revision == 1 { 2 } else { 4 }).unwrap();
         let revision = Revision::new(revision).unwrap();
         let count = CountVerdict::Uncounted;
-        Some(WindowState::Archived { seq, revision, count, last_pulled_at, failures, retry_at, leased_until })
+        Some(WindowState::Archived {
+            seq,
+            revision,
+            count,
+            last_pulled_at,
+            failures,
+            corrupt: 0,
+            retry_at,
+            leased_until,
+        })
     };
     let expected = archived(1, minute(61), 0, None, None);
     assert_eq!(state(&snapshot, day(1)), expected.as_ref());

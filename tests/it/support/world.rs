@@ -60,10 +60,21 @@ impl World {
 
     /// As [`Self::at`], with a simulator of one's own.
     pub async fn built(place: Place, clock: &TestClock, days: u32, sim: Builder) -> Self {
+        Self::apart(place, clock, days, sim, SignedDuration::ZERO).await
+    }
+
+    /// As [`Self::built`], where the simulator's clock is so much behind.
+    pub async fn apart(
+        place: Place,
+        clock: &TestClock,
+        days: u32,
+        sim: Builder,
+        behind: SignedDuration,
+    ) -> Self {
         let now = clock.now();
         let midnight = Timestamp::from_second(now.as_second() - now.as_second().rem_euclid(86_400)).unwrap();
         let theirs = clock.clone();
-        Self::new(place, sim.clock(move || theirs.now()), midnight, days, "0s").await
+        Self::new(place, sim.clock(move || theirs.now() - behind), midnight, days, "0s").await
     }
 
     async fn new(place: Place, sim: Builder, end: Timestamp, days: u32, settle: &str) -> Self {

@@ -1,5 +1,7 @@
 //! What the plan promises, held against an oracle that was written without it.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
@@ -14,11 +16,14 @@ use crate::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowSt
 use crate::domain::verdict::Fingerprints;
 use crate::domain::window_length::WindowLength;
 
-fn fingerprint(text: &str) -> Fingerprint {
+mod revisits;
+mod turns;
+
+pub(crate) fn fingerprint(text: &str) -> Fingerprint {
     Fingerprint(text.to_owned())
 }
 
-fn rules(name: &str, start: &str) -> StreamRules {
+pub(crate) fn rules(name: &str, start: &str) -> StreamRules {
     StreamRules {
         name: name.parse().unwrap(),
         source: "hq".parse().unwrap(),
@@ -39,11 +44,11 @@ fn rules(name: &str, start: &str) -> StreamRules {
     }
 }
 
-fn note(kind: FailureKind, at: Timestamp) -> FailureNote {
+pub(crate) fn note(kind: FailureKind, at: Timestamp) -> FailureNote {
     FailureNote { kind, message: "it failed".into(), at }
 }
 
-fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -52,19 +57,20 @@ fn archived() -> WindowState {
 }
 
 /// Archived, and last pulled then.
-fn pulled(last_pulled_at: Timestamp) -> WindowState {
+pub(crate) fn pulled(last_pulled_at: Timestamp) -> WindowState {
     WindowState::Archived {
         count: CountVerdict::Uncounted,
         seq: Seq::FIRST.next(),
         revision: Revision::FIRST,
         last_pulled_at,
         failures: 0,
+        corrupt: 0,
         retry_at: None,
         leased_until: None,
     }
 }
 
-fn with(snapshot: &mut Snapshot, rules: &StreamRules, window: Window, state: WindowState) {
+pub(crate) fn with(snapshot: &mut Snapshot, rules: &StreamRules, window: Window, state: WindowState) {
     snapshot.windows.entry(rules.name.clone()).or_default().insert(window, state);
 }
 
@@ -88,27 +94,6 @@ fn a_stream_that_starts_in_the_future_waits_for_its_first_window() {
     let rules = rules("logins", "2026-12-01T00:00:00Z");
     let early = plan(&[rules], &Snapshot::default(), at("2026-11-02T00:00:00Z"));
     assert_eq!((early.actions, early.next_wake), (vec![], Some(at("2026-12-02T02:00:00Z"))));
-}
-
-#[test]
-fn the_most_urgent_goes_first_and_the_newest_of_each_stream_is_let_in() {
-    let streams = [rules("a", "2026-11-01T00:00:00Z"), rules("b", "2026-11-05T00:00:00Z")];
-    let plan = plan(&streams, &Snapshot::default(), at("2026-11-08T03:00:00Z"));
-    let expected = [
-        "a 11-01", "a 11-07", "a 11-02", "b 11-07", "a 11-03", "a 11-04", "a 11-05", "b 11-05", "a 11-06",
-        "b 11-06",
-    ];
-    assert_eq!(days(&plan), expected);
-}
-
-#[test]
-fn forty_days_down_ten_streams_the_newest_of_each_are_among_the_first_twenty() {
-    let streams: Vec<_> = (0..10).map(|i| rules(&format!("s{i}"), "2026-10-01T00:00:00Z")).collect();
-    let plan = plan(&streams, &Snapshot::default(), at("2026-11-10T03:00:00Z"));
-    assert_eq!(plan.actions.len(), 400);
-    let newest = plan.actions.iter().take(20).filter(|a| a.window.start() == at("2026-11-09T00:00:00Z"));
-    assert_eq!(newest.count(), 10);
-    assert!(plan.actions.iter().skip(290).filter(|a| a.task == Task::AttestLost).count() >= 100);
 }
 
 #[test]
@@ -171,7 +156,7 @@ fn a_parked_window_comes_back_when_the_config_changed_and_after_a_day() {
     let parked = plan(std::slice::from_ref(&rules), &snapshot, soon);
     assert_eq!((parked.actions, parked.next_wake), (vec![], Some(at("2026-11-03T02:00:00Z"))));
     let day_later = plan(std::slice::from_ref(&rules), &snapshot, at("2026-11-03T02:00:00Z"));
-    assert_eq!(day_later.actions[0].task, Task::Archive { reason: DueReason::ParkedForADay });
+    assert_eq!(day_later.actions[0].task, Task::Archive { reason: DueReason::ParkedLongEnough });
     rules.fingerprints.stream = fingerprint("changed");
     let changed = plan(&[rules], &snapshot, soon);
     assert_eq!(changed.actions[0].task, Task::Archive { reason: DueReason::ConfigChanged });
@@ -199,6 +184,18 @@ fn a_hold_on_what_it_shares_keeps_a_window_waiting_until_it_ends_or_the_key_chan
     assert_eq!(judge(&rules, window, &snapshot, now).word(), "waiting");
     rules.fingerprints.source = fingerprint("another key");
     assert_eq!(plan(&[rules], &snapshot, now).actions.len(), 1);
+}
+
+#[test]
+fn a_parked_window_is_tried_again_before_it_expires_however_little_time_is_left() {
+    let rules = rules("logins", "2026-11-01T00:00:00Z");
+    let window = rules.completed(at("2026-11-02T00:00:00Z")).next().unwrap();
+    let again = |since: &str| rules.parked_until(window, at(since)).duration_since(at(since)).as_mins();
+    // It expires at 23:59 of the thirtieth.
+    assert_eq!(again("2026-11-02T02:00:00Z"), 24 * 60);
+    assert_eq!(again("2026-11-30T11:59:00Z"), 6 * 60);
+    assert_eq!(again("2026-11-30T22:59:00Z"), 30);
+    assert_eq!(again("2026-11-30T23:49:00Z"), 15, "and not more often than what fails by itself");
 }
 
 /// A state, and whether a window in it that is over, settled and not expired is to be pulled at `now`.
@@ -291,145 +288,4 @@ fn a_window_is_pulled_no_sooner_than_what_is_asked_for_is_over() {
     assert_eq!(due(0, 60), "2026-11-02T00:02:00Z", "and a minute for the clocks");
     assert_eq!(due(0, 0), "2026-11-02T00:01:00Z");
     assert_eq!(due(600, 3600), "2026-11-02T01:01:00Z");
-}
-
-/// The plan of one stream that revisits after three days and fourteen, whose first window has `state`.
-fn revisits(state: WindowState, now: &str) -> Plan {
-    let mut rules = rules("logins", "2026-11-01T00:00:00Z");
-    rules.revisit = vec![SignedDuration::from_hours(3 * 24), SignedDuration::from_hours(14 * 24)];
-    let now = at(now);
-    let mut snapshot = Snapshot::default();
-    for (number, window) in rules.completed(now).enumerate() {
-        // The others were pulled at `now`, and wait for no revisit that is due.
-        with(&mut snapshot, &rules, window, if number == 0 { state.clone() } else { pulled(now) });
-    }
-    let first = rules.completed(now).next().unwrap();
-    assert_eq!(judge(&rules, first, &snapshot, now).word(), "archived");
-    plan(&[rules], &snapshot, now)
-}
-
-#[test]
-fn an_archived_window_is_pulled_again_at_its_instants_and_after_no_other() {
-    let first_pull = at("2026-11-02T02:00:00Z");
-    let due = |last_pulled_at, now| {
-        let tasks: Vec<_> = revisits(pulled(last_pulled_at), now).actions.iter().map(|a| a.task).collect();
-        assert!(tasks.iter().all(|task| *task == Task::Revisit { reason: DueReason::Revisit }), "{tasks:?}");
-        tasks.len()
-    };
-    assert_eq!(due(first_pull, "2026-11-04T23:59:59Z"), 0);
-    assert_eq!(due(first_pull, "2026-11-05T00:00:00Z"), 1);
-    assert_eq!(due(first_pull, "2026-11-10T00:00:00Z"), 1, "late is better than never");
-    // A pull at the very instant, or after it, is the revisit; one pull is enough for both.
-    assert_eq!(due(at("2026-11-05T00:00:00Z"), "2026-11-15T23:59:59Z"), 0);
-    assert_eq!(due(at("2026-11-06T00:00:00Z"), "2026-11-16T00:00:00Z"), 1);
-    assert_eq!(due(first_pull, "2026-11-16T00:00:00Z"), 1);
-    assert_eq!(due(at("2026-11-16T00:00:00Z"), "2026-11-20T00:00:00Z"), 0);
-    // A minute before thirty days after its start, the source may answer short.
-    assert_eq!(due(first_pull, "2026-11-30T23:58:59Z"), 1);
-    assert_eq!(due(first_pull, "2026-11-30T23:59:00Z"), 0);
-}
-
-#[test]
-fn the_plan_says_when_the_next_revisit_is() {
-    let wake = |last_pulled_at, now| revisits(pulled(at(last_pulled_at)), now).next_wake;
-    // The window that is open now is due at 02:00 of the day after.
-    let now = "2026-11-04T12:00:00Z";
-    assert_eq!(wake("2026-11-02T02:00:00Z", now), Some(at("2026-11-05T00:00:00Z")));
-    assert_eq!(wake("2026-11-05T00:00:00Z", now), Some(at("2026-11-05T02:00:00Z")));
-}
-
-#[test]
-fn a_revisit_waits_for_its_pause_and_for_the_one_that_goes_on() {
-    let (now, later) = ("2026-11-05T01:00:00Z", at("2026-11-05T01:30:00Z"));
-    let state = |retry_at, leased_until| WindowState::Archived {
-        count: CountVerdict::Uncounted,
-        seq: Seq::FIRST,
-        revision: Revision::FIRST,
-        last_pulled_at: at("2026-11-02T02:00:00Z"),
-        failures: 1,
-        retry_at,
-        leased_until,
-    };
-    for waiting in [state(Some(later), None), state(None, Some(later))] {
-        let plan = revisits(waiting, now);
-        assert_eq!((plan.actions.len(), plan.next_wake), (0, Some(later)));
-    }
-    let over = state(Some(at(now)), Some(at(now)));
-    assert_eq!(revisits(over, now).actions.len(), 1);
-    let too_late = state(Some(at("2026-11-30T23:59:00Z")), None);
-    let plan = revisits(too_late, now);
-    assert_eq!(
-        (plan.actions.len(), plan.next_wake),
-        (0, Some(at("2026-11-06T00:00:00Z"))),
-        "the next window's"
-    );
-}
-
-#[test]
-fn revisits_come_after_all_else_the_most_urgent_first() {
-    let mut revisited = rules("a", "2026-10-08T00:00:00Z");
-    revisited.revisit = vec![SignedDuration::from_hours(3 * 24)];
-    let fresh = rules("b", "2026-10-08T00:00:00Z");
-    let now = at("2026-11-08T03:00:00Z");
-    let mut snapshot = Snapshot::default();
-    for window in revisited.completed(now).take(29) {
-        with(&mut snapshot, &revisited, window, pulled(window.end() + revisited.settle));
-    }
-    let plan = plan(&[revisited, fresh], &snapshot, now);
-    let is_revisit = |a: &&Action| matches!(a.task, Task::Revisit { .. });
-    let (last, others): (Vec<_>, Vec<_>) = plan.actions.iter().partition(is_revisit);
-    assert_eq!((last.len(), others.len()), (26, 33));
-    assert!(plan.actions[33..].iter().collect::<Vec<_>>() == last, "a revisit delays something");
-    assert!(last.is_sorted_by_key(|action| action.expires_at));
-    assert_eq!(last[0].window.start(), at("2026-10-10T00:00:00Z"), "two days have expired");
-}
-
-#[test]
-fn a_hold_keeps_revisits_waiting() {
-    let mut rules = rules("logins", "2026-11-01T00:00:00Z");
-    rules.revisit = vec![SignedDuration::from_hours(3 * 24)];
-    let now = at("2026-11-05T01:00:00Z");
-    let mut snapshot = Snapshot::default();
-    for window in rules.completed(now) {
-        with(&mut snapshot, &rules, window, pulled(window.end() + rules.settle));
-    }
-    assert_eq!(plan(std::slice::from_ref(&rules), &snapshot, now).actions.len(), 1);
-    let until = at("2026-11-05T01:10:00Z");
-    let failure = note(FailureKind::Throttled, now);
-    let hold = Hold { until, since: now, failures: 1, failure, fingerprint: fingerprint("now") };
-    snapshot.holds.insert(Resource::Store(rules.store.clone()), hold);
-    let held = plan(&[rules], &snapshot, now);
-    assert_eq!((held.actions, held.next_wake), (vec![], Some(until)));
-}
-
-proptest! {
-    #[test]
-    fn a_revisit_is_planned_when_an_instant_has_passed_since_the_last_pull_and_only_then(
-        after in prop::collection::btree_set(1..700i64, 0..4),
-        pulls in prop::collection::vec(prop::option::of(0..800i64), 30),
-        hours in 24..900i64,
-    ) {
-        let hour = |number: i64| SignedDuration::from_hours(number);
-        let mut rules = rules("logins", "2026-10-01T00:00:00Z");
-        rules.revisit = after.iter().map(|number| hour(*number)).collect();
-        let now = rules.start + hour(hours);
-        let mut snapshot = Snapshot::default();
-        let mut expected = BTreeSet::new();
-        for (window, pull) in rules.completed(now).zip(&pulls) {
-            let Some(pull) = pull else { continue };
-            let last = window.end() + hour(*pull);
-            with(&mut snapshot, &rules, window, pulled(last));
-            let passed = after.iter().map(|number| window.end() + hour(*number)).filter(|instant| *instant <= now);
-            if passed.max().is_some_and(|instant| instant > last) && now < rules.expires_at(window) {
-                expected.insert(window);
-            }
-        }
-        let plan = plan(std::slice::from_ref(&rules), &snapshot, now);
-        let (revisits, others): (Vec<_>, Vec<_>) =
-            plan.actions.iter().partition(|action| matches!(action.task, Task::Revisit { .. }));
-        prop_assert_eq!(revisits.iter().map(|action| action.window).collect::<BTreeSet<_>>(), expected.clone());
-        prop_assert_eq!(revisits.len(), expected.len());
-        prop_assert!(others.iter().all(|action| !expected.contains(&action.window)));
-        prop_assert!(plan.next_wake.is_none_or(|wake| wake > now));
-    }
 }
