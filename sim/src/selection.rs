@@ -62,24 +62,40 @@ pub(crate) struct Selection {
     pub(crate) language: Language,
     user_name: Option<String>,
     computer_name: Option<String>,
-    terminal_type: Option<String>,
+    terminal_type: Option<TerminalType>,
+}
+
+/// Which types of terminals; the v3 export also takes those that hold the text anywhere, in capitals or not.
+#[derive(Debug, PartialEq, Eq)]
+enum TerminalType {
+    Exactly(String),
+    Like(String),
+}
+
+impl TerminalType {
+    fn admits(&self, terminal_type: &str) -> bool {
+        match self {
+            Self::Exactly(wanted) => wanted == terminal_type,
+            Self::Like(wanted) => terminal_type.to_lowercase().contains(&wanted.to_lowercase()),
+        }
+    }
 }
 
 impl Selection {
     /// Reads the parameters that the v2 operations share; an empty value is as good as none.
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, BadRequest> {
-        Self::with_times(pairs, instant::parse_minute, "yyyy-MM-ddTHH:mmZ")
+        Self::with(pairs, (instant::parse_minute, "yyyy-MM-ddTHH:mmZ"), TerminalType::Exactly)
     }
 
-    /// As [`Self::read`], with times as the v3 export takes them.
+    /// As [`Self::read`], with times and types of terminals as the v3 export takes them.
     pub(crate) fn read_v3(pairs: &[(String, String)]) -> Result<Self, BadRequest> {
-        Self::with_times(pairs, instant::parse_second, "yyyy-MM-ddTHH:mm:ssZ")
+        Self::with(pairs, (instant::parse_second, "yyyy-MM-ddTHH:mm:ssZ"), TerminalType::Like)
     }
 
-    fn with_times(
+    fn with(
         pairs: &[(String, String)],
-        parse: fn(&str) -> Option<Timestamp>,
-        form: &str,
+        (parse, form): (fn(&str) -> Option<Timestamp>, &str),
+        terminal_type: fn(String) -> TerminalType,
     ) -> Result<Self, BadRequest> {
         let text = |name| parameter(pairs, name).map(str::to_owned);
         Ok(Self {
@@ -91,7 +107,7 @@ impl Selection {
             },
             user_name: text("user_name"),
             computer_name: text("computer_name"),
-            terminal_type: text("terminal_type"),
+            terminal_type: text("terminal_type").map(terminal_type),
         })
     }
 
@@ -100,7 +116,7 @@ impl Selection {
         self.window.is_none_or(|(start, end)| bounds.hold(start, record.connection_start_time, end))
             && equal(&self.user_name, &record.user_name)
             && equal(&self.computer_name, &record.computer_name)
-            && equal(&self.terminal_type, &record.terminal_type)
+            && self.terminal_type.as_ref().is_none_or(|wanted| wanted.admits(&record.terminal_type))
     }
 }
 

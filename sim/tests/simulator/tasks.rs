@@ -1,6 +1,6 @@
 //! Tasks of the v3 export, from their creation to their end.
 
-use connvault_sim::{Endpoint, Fate, Fault, Format, Record, Rule, TaskStatus};
+use connvault_sim::{Endpoint, Fate, Fault, Format, Record, Records, Rule, TaskStatus};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -211,4 +211,22 @@ async fn a_task_whose_answer_was_lost_stands_and_one_that_was_refused_does_not()
     }
     assert!(sim.faults().is_spent());
     assert_eq!(sim.request_count(Endpoint::CreateTask), 6);
+}
+
+#[tokio::test]
+async fn a_type_of_terminals_is_taken_by_any_part_of_it_and_by_v3_alone() {
+    let starts = ["2026-11-23T11:00:00Z", "2026-11-23T11:30:00Z"];
+    let mut records: Vec<_> = (0..).zip(starts).map(|(n, start)| Record::at(at(start), n)).collect();
+    records[1].terminal_type = "Thin Client".to_owned();
+    let records = Records::from_vec(records);
+    let sim = builder().format(Format::Csv).records(records).task_polls(0).start().await.unwrap();
+    let client = Client::of(&sim);
+    let id = create(&client, &[("terminal_type", "thin")]).await;
+    list(&client, &[]).await;
+    assert_eq!(download(&client, &id).await.text().await.unwrap().matches("\r\n").count(), 2);
+    let rows = async |wanted| {
+        let csv = client.export_bytes(&[("terminal_type", wanted)]).await;
+        String::from_utf8(csv).unwrap().matches("\r\n").count() - 1
+    };
+    assert_eq!((rows("thin").await, rows("Thin Client").await), (0, 1));
 }
