@@ -87,7 +87,7 @@ pub struct Source {
     pub past_horizon: PastHorizon,
     /// How long an export task may take.
     pub task_timeout: Duration,
-    /// Certificates that are trusted instead of the system's, in PEM; absolute.
+    /// Certificates that are trusted besides the system's, in PEM; absolute.
     pub ca_file: Option<PathBuf>,
     /// From the first packet to the end of the TLS handshake.
     pub connect_timeout: Duration,

@@ -215,10 +215,7 @@ fn filters(raw: RawFilters, report: &mut Report) -> Option<Filters> {
 /// what is asked for is over as well. Of the horizon, a quarter must be left for trying; and the deadline must come before the
 /// end.
 fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
-    // What is asked for is widened to whole minutes, and is over a minute later by any clock (`StreamRules::due_at`).
-    let minutes = (stream.margin.as_secs() + 59) / 60;
-    let (margin, over) = (SignedDuration::from_mins(minutes), SignedDuration::from_mins(minutes + 1));
-    let due = margin + longest_window(stream) + stream.settle.max(over);
+    let due = longest_window(stream) + widened_by(stream) + first_pull(stream);
     if due > horizon * 3 / 4 {
         return Err(format!(
             "with window, settle and margin, records are {} old when they are pulled, too near to the source's horizon of {}: \
@@ -241,11 +238,11 @@ fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
 
 /// Whether every revisit comes after the first pull and before the source forgets the window.
 fn revisits_in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
-    let left = horizon - longest_window(stream) - stream.margin;
-    if stream.revisit.iter().any(|after| *after <= stream.settle) {
+    let left = horizon - longest_window(stream) - widened_by(stream);
+    if stream.revisit.iter().any(|after| *after <= first_pull(stream)) {
         return Err(format!(
-            "must be more than settle, which is {}: before that, a window is not pulled at all",
-            format_duration(stream.settle),
+            "must be more than {}: before that, by settle and margin, a window is not pulled at all",
+            format_duration(first_pull(stream)),
         ));
     }
     if stream.revisit.iter().any(|after| *after >= left) {
@@ -257,6 +254,16 @@ fn revisits_in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), Stri
         ));
     }
     Ok(())
+}
+
+/// By how much more than the window is asked for: the margin, in whole minutes.
+fn widened_by(stream: &Stream) -> SignedDuration {
+    SignedDuration::from_mins((stream.margin.as_secs() + 59) / 60)
+}
+
+/// How long after its end a window is due: what is asked for is over a minute later by any clock (`StreamRules::due_at`).
+fn first_pull(stream: &Stream) -> SignedDuration {
+    stream.settle.max(widened_by(stream) + SignedDuration::from_mins(1))
 }
 
 fn longest_window(stream: &Stream) -> SignedDuration {

@@ -192,6 +192,16 @@ fn a_margin_that_makes_windows_due_after_they_are_forgotten_is_refused() {
 }
 
 #[test]
+fn a_revisit_that_would_come_before_the_first_pull_is_refused() {
+    let report = |revisit: &str| {
+        let stream = format!("[streams.logins]\nmargin = \"90m\"\nsettle = \"0s\"\nrevisit = [{revisit:?}]");
+        Files::new().report(&MINIMAL.replace("[streams.logins]", &stream))
+    };
+    assert!(report("1h").iter().any(|line| line.contains("must be more than 1h31m")), "{:?}", report("1h"));
+    assert_eq!(report("92m"), Vec::<String>::new());
+}
+
+#[test]
 fn a_start_is_a_day_a_local_time_or_an_instant() {
     let files = Files::new();
     let start = |timezone: &str, start: &str| {

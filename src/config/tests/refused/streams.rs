@@ -71,7 +71,7 @@ const REFUSED: &[Refused] = &[
     (
         "streams.logins",
         "revisit = [\"2h\", \"3d\"]",
-        "= [\"2h\", \"3d\"]: must be more than settle, which is 2h: before that, a window is not pulled at all",
+        "= [\"2h\", \"3d\"]: must be more than 2h: before that, by settle and margin, a window is not pulled at all",
     ),
     (
         "streams.logins",
