@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::survey::{Judged, StreamSummary, survey};
 use crate::domain::export::{ApiChoice, ExportApi};
+use crate::domain::log_entry::Head;
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::{FailureNote, Resource, Snapshot, Withdrawal};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
@@ -58,9 +59,11 @@ impl SourceStatus {
         let in_use = api.in_use(withdrawal.is_some());
         let notice = match (api, withdrawal) {
             (ApiChoice::V3, _) => None,
-            (ApiChoice::Auto, Some(withdrawal)) => {
-                Some(format!("the provider withdrew the v2 export: v3 is used since {:.0}", withdrawal.at))
-            }
+            (ApiChoice::Auto, Some(withdrawal)) => Some(format!(
+                "the provider withdrew the v2 export: v3 is used since {:.0}; should it be there again, pull a window with \
+                 api = \"v2\"",
+                withdrawal.at
+            )),
             (ApiChoice::Auto, None) => Some(
                 "the v2 export is announced as deprecated; v3 takes over by itself when it is withdrawn".to_owned(),
             ),
@@ -71,6 +74,41 @@ impl SourceStatus {
             ),
         };
         Self { source: source.clone(), api, in_use, v2_withdrawn: withdrawal.cloned(), notice }
+    }
+}
+
+impl StreamSummary {
+    /// What [`Self::cells`] are called.
+    pub const COLUMNS: [&str; 10] = [
+        "stream",
+        "archived",
+        "waiting",
+        "parked",
+        "lost",
+        "late",
+        "log head",
+        "next due",
+        "first expiry",
+        "time left",
+    ];
+
+    /// For people, at `now`, with the log's head in the form that there is room for.
+    pub fn cells(&self, now: Timestamp, head: fn(&Head) -> String) -> [String; 10] {
+        let numbers = [self.archived, self.waiting, self.parked, self.lost, self.late];
+        let [archived, waiting, parked, lost, late] = numbers.map(|number| number.to_string());
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            self.stream.to_string(),
+            archived,
+            waiting,
+            parked,
+            lost,
+            late,
+            or_none(self.head.as_ref().map(head)),
+            at(self.next_due_at),
+            at(self.first_expiry_at),
+            or_none(self.first_expiry_at.map(|expiry| time_left(expiry, now))),
+        ]
     }
 }
 
@@ -188,5 +226,25 @@ impl Judged {
                 (format!("until {next:.0}"), why)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_said_in_days_then_hours_then_minutes_then_not_at_all() {
+        let now: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
+        let left = |text: &str| time_left(text.parse().unwrap(), now);
+        assert_eq!(left("2026-12-22T05:59:00Z"), "29d 3h");
+        assert_eq!(left("2026-11-24T02:00:00Z"), "1d 0h");
+        assert_eq!(left("2026-11-24T01:59:59Z"), "23h 59m");
+        assert_eq!(left("2026-11-23T02:59:59Z"), "59m");
+        assert_eq!(left("2026-11-23T02:00:01Z"), "0m");
+        assert_eq!(
+            (left("2026-11-23T02:00:00Z"), left("2026-11-01T00:00:00Z")),
+            ("none".into(), "none".into())
+        );
     }
 }

@@ -12,8 +12,10 @@ use async_trait::async_trait;
 
 use super::pulse::Pulse;
 use super::services::Services;
-use super::status::{ApiChoices, HeldUp, SourceStatus, Status, at, time_left};
+use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
+use super::survey::StreamSummary;
 use crate::adapters::http::{Kind, Page, Server, Site};
+use crate::domain::log_entry::Head;
 
 /// After so long a port that was taken is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -100,23 +102,8 @@ fn html(status: &Status) -> String {
     let mut page = HEAD.to_owned();
     // Writing to a text cannot fail.
     _ = writeln!(page, "<p>version {}, at {:.0}</p>", env!("CARGO_PKG_VERSION"), status.now);
-    let streams = status.streams.iter().map(|s| {
-        let head = s.head.map_or_else(|| "-".to_owned(), |head| head.to_string());
-        [
-            s.stream.to_string(),
-            s.archived.to_string(),
-            s.waiting.to_string(),
-            s.parked.to_string(),
-            s.lost.to_string(),
-            s.late.to_string(),
-            at(s.next_due_at),
-            at(s.first_expiry_at),
-            head,
-        ]
-    });
-    let names =
-        ["stream", "archived", "waiting", "parked", "lost", "late", "next due", "first expiry", "log head"];
-    page += &table("streams", names, streams);
+    let streams = status.streams.iter().map(|stream| stream.cells(status.now, Head::to_string));
+    page += &table("streams", StreamSummary::COLUMNS, streams);
     page += &table("sources", SourceStatus::COLUMNS, status.sources.iter().map(SourceStatus::cells));
     if !status.holds.is_empty() {
         let holds = status.holds.iter().map(|hold| {

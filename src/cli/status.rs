@@ -8,9 +8,10 @@ use super::CliError;
 use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{HeldUp, SourceStatus, Status, at, time_left};
+use crate::app::status::{HeldUp, SourceStatus, Status, time_left};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
+use crate::domain::log_entry::Head;
 use crate::domain::snapshot::Resource;
 use crate::domain::verdict::{Verdict, Waiting};
 use crate::exit_code::Exit;
@@ -44,35 +45,9 @@ fn sources(sources: &[SourceStatus]) -> String {
 }
 
 fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
-    let mut table = output::table([
-        "stream",
-        "archived",
-        "waiting",
-        "parked",
-        "lost",
-        "late",
-        "log head",
-        "next due",
-        "first expiry",
-        "time left",
-    ]);
-    for s in streams {
-        let head = s
-            .head
-            .map_or_else(|| "-".to_owned(), |head| format!("{}:{:.16}…", head.seq, head.hash.to_string()));
-        table.add_row([
-            s.stream.to_string(),
-            s.archived.to_string(),
-            s.waiting.to_string(),
-            s.parked.to_string(),
-            s.lost.to_string(),
-            s.late.to_string(),
-            head,
-            at(s.next_due_at),
-            at(s.first_expiry_at),
-            s.first_expiry_at.map_or_else(|| "-".to_owned(), |expiry| time_left(expiry, now)),
-        ]);
-    }
+    let mut table = output::table(StreamSummary::COLUMNS);
+    let head = |head: &Head| format!("{}:{:.16}…", head.seq, head.hash.to_string());
+    streams.iter().for_each(|stream| _ = table.add_row(stream.cells(now, head)));
     let counts = streams.iter().filter(|s| s.uncounted + s.mismatched > 0).map(|s| {
         format!(
             "{}: of {} archived, {} without the provider's own count, {} against it (log entries: counted, uncounted)\n",
