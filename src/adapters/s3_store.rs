@@ -37,7 +37,7 @@ use url::Url;
 
 use self::errors::{Place, Trouble};
 pub use self::keys::{ReadKeys, StoreKeys};
-pub use self::survey::{BucketSurvey, Deleting, Property};
+pub use self::survey::{BucketSurvey, Deleting, Property, Untold};
 use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};

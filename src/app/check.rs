@@ -11,11 +11,15 @@ mod store;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::state_dir::ledger_path;
 use crate::config::{Config, ConfigError};
 use crate::domain::snapshot::Snapshot;
+use crate::ports::ledger::LedgerError;
 
 use super::compose::Injected;
-use super::projects::{self, Resolved};
+use super::projects;
+
+const LEDGER: &str = "ledger";
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,7 +31,7 @@ pub enum Outcome {
     Note,
     /// It does not work.
     Failed,
-    /// It could not be tried, because something before it failed.
+    /// It was not tried: something before it failed, or the configuration has no use for it.
     Skipped,
 }
 
@@ -88,18 +92,21 @@ impl Checks {
         self.add(check, Outcome::Failed, detail, Some(fix));
     }
 
-    fn skipped(&mut self, checks: &[&'static str], why: &str) {
-        for check in checks {
-            self.add(check, Outcome::Skipped, why, None);
+    /// What of `rows` was not tried yet is not tried: a subject has the same rows, whatever becomes of them.
+    fn skip_rest(&mut self, rows: &[&'static str], why: &str) {
+        for row in rows {
+            if !self.list.iter().any(|check| check.check == *row) {
+                self.add(row, Outcome::Skipped, why, None);
+            }
         }
     }
 }
 
 /// Tries everything; once `stop` is cancelled, no more than what clears away what was made. `config` was read without its
-/// secrets, each of which is tried by itself; `snapshot` is what the ledger knows.
+/// secrets, each of which is tried by itself; `snapshot` is what the ledger knows, if there is one.
 pub async fn check(
     config: Result<Config, ConfigError>,
-    snapshot: impl AsyncFnOnce(&Config) -> Snapshot,
+    snapshot: impl AsyncFnOnce(&Config) -> Result<Option<Snapshot>, LedgerError>,
     injected: &Injected,
     stop: &CancellationToken,
 ) -> Vec<Check> {
@@ -120,7 +127,7 @@ pub async fn check(
     configuration.ok(
         "file",
         format!(
-            "it names {} sources, {} stores, {} streams",
+            "sources: {}, stores: {}, streams: {}",
             config.sources.len(),
             config.stores.len(),
             config.streams.len()
@@ -128,24 +135,40 @@ pub async fn check(
     );
     let mut checks = configuration.list;
     checks.extend(machine::check(&config, injected));
-    let snapshot = snapshot(&config).await;
-    for name in config.sources.keys().take_while(|_| !stop.is_cancelled()) {
-        // Each by itself: one source whose project cannot be found is no news of the others.
-        let mut alone = config.clone();
-        alone.sources.retain(|other, _| other == name);
-        let Resolved { config: resolved, unknown } = projects::resolved(&alone, injected, &snapshot).await;
-        if let Some(source) = resolved.sources.get(name) {
-            checks.extend(source::check(name, source, &snapshot, injected, stop).await);
-        }
-        for failure in unknown.into_values() {
-            let mut of_source = Checks::of(format!("source {name}"));
-            let fix = "set project_id, or mend credentials and iam_endpoint";
-            of_source.failed("project", failure.message, fix);
-            checks.extend(of_source.list);
-        }
+    let read = snapshot(&config).await;
+    checks.push(ledger(&config, &read));
+    let snapshot = read.ok().flatten().unwrap_or_default();
+    let config = projects::known_to(&snapshot, &config);
+    for (name, source) in config.sources.iter().take_while(|_| !stop.is_cancelled()) {
+        checks.extend(source::check(name, source, &snapshot, injected, stop).await);
     }
     for (name, store) in config.stores.iter().take_while(|_| !stop.is_cancelled()) {
-        checks.extend(store::check(name, store).await);
+        let streams = config.streams.iter().filter(|(_, stream)| stream.store == *name);
+        let streams: Vec<_> = streams.map(|(stream, _)| stream).collect();
+        checks.extend(store::check(name, store, &streams).await);
     }
     checks
+}
+
+/// Whether the ledger can be read: an unreadable one is not an empty one.
+fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Check {
+    let mut checks = Checks::of("ledger");
+    let path = ledger_path(&config.daemon.state_dir);
+    let path = path.display();
+    match read {
+        Ok(Some(snapshot)) => {
+            checks.ok(LEDGER, format!("{path}; streams it knows: {}", snapshot.streams.len()))
+        }
+        Ok(None) => checks.ok(LEDGER, format!("{path}: not there yet; the first start makes it")),
+        Err(error) => {
+            let fix = match error {
+                LedgerError::Unusable(_) => {
+                    "use the version of connvault that wrote it; where it is damaged, stop the daemon and run connvault rebuild"
+                }
+                _ => "let this user read and write there, make room on that disk, and run check again",
+            };
+            checks.failed(LEDGER, format!("{path} cannot be read: {error}"), fix);
+        }
+    }
+    checks.list.remove(0)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use comfy_table::{ColumnConstraint, Width};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, output, signals};
@@ -12,7 +13,7 @@ use crate::app::compose::Injected;
 use crate::config::{Config, ConfigError};
 use crate::domain::snapshot::Snapshot;
 use crate::exit_code::Exit;
-use crate::ports::ledger::Ledger;
+use crate::ports::ledger::{Ledger, LedgerError};
 
 /// How long clearing away may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ pub(super) async fn run(
             return Err(CliError::new(Exit::Temporary, left));
         }
     };
-    // What was skipped was skipped for something that is told.
+    // What was skipped was skipped for something that is told, or is of no use.
     let well = checks.iter().all(|check| check.outcome != Outcome::Failed);
     let exit = match (stop.is_cancelled(), well) {
         (true, _) => Exit::Temporary,
@@ -52,17 +53,25 @@ async fn too_long(stop: &CancellationToken) {
     tokio::time::sleep(GRACE).await;
 }
 
-/// What the ledger knows, if there is one that can be read.
-async fn known(config: &Config) -> Snapshot {
-    let ledger = SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await;
-    let Ok(Some(ledger)) = ledger else { return Snapshot::default() };
-    let snapshot = ledger.snapshot().await.unwrap_or_default();
+/// What the ledger knows, if there is one.
+async fn known(config: &Config) -> Result<Option<Snapshot>, LedgerError> {
+    let ledger = SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await?;
+    let Some(ledger) = ledger else { return Ok(None) };
+    let snapshot = ledger.snapshot().await;
     ledger.close().await;
-    snapshot
+    snapshot.map(Some)
+}
+
+const ANY: ColumnConstraint = ColumnConstraint::ContentWidth;
+
+/// Whole sentences stand in these columns, and are to be read beside one another.
+fn at_most(letters: u16) -> ColumnConstraint {
+    ColumnConstraint::UpperBoundary(Width::Fixed(letters))
 }
 
 fn table(checks: &[Check], stopped: bool) -> String {
     let mut table = output::table(["of", "check", "result", "details", "what to do"]);
+    table.set_constraints([ANY, ANY, ANY, at_most(60), at_most(45)]);
     for check in checks {
         table.add_row([
             output::printable(&check.subject),

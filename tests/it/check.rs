@@ -15,7 +15,7 @@ use crate::support::s3s::Dialect;
 use crate::support::servers::{Bucket, Server};
 use crate::support::vault::{Place, Vault, text};
 
-async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
+pub async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
     let output = vault.connvault(&["check", "--json"]).await;
     let document: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
@@ -23,13 +23,17 @@ async fn checked(vault: &Vault) -> (Output, Vec<Value>) {
     (output, document["checks"].as_array().unwrap().clone())
 }
 
-fn outcome<'c>(checks: &'c [Value], check: &str) -> &'c str {
+pub fn row<'c>(checks: &'c [Value], check: &str) -> &'c Value {
     let found = checks.iter().find(|c| c["check"] == check);
-    found.unwrap_or_else(|| panic!("{check} is not among {checks:#?}"))["outcome"].as_str().unwrap()
+    found.unwrap_or_else(|| panic!("{check} is not among {checks:#?}"))
+}
+
+pub fn outcome<'c>(checks: &'c [Value], check: &str) -> &'c str {
+    row(checks, check)["outcome"].as_str().unwrap()
 }
 
 /// Every failure has something to do beside it.
-fn failures(checks: &[Value]) -> Vec<&str> {
+pub fn failures(checks: &[Value]) -> Vec<&str> {
     let failed = checks.iter().filter(|check| check["outcome"] == "failed");
     failed
         .map(|check| {

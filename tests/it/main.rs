@@ -3,6 +3,7 @@
 mod architecture;
 mod auditor;
 mod check;
+mod check_advice;
 mod cli;
 mod counts;
 mod crash;

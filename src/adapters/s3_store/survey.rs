@@ -18,8 +18,24 @@ pub enum Property {
     Has(String),
     /// It has it not.
     Lacks,
-    /// It does not say: the keys may not ask, or the store does not know the question.
-    Untold,
+    /// It does not say.
+    Untold {
+        /// Why.
+        why: Untold,
+        /// The store's word for it, or what came in its place.
+        said: String,
+    },
+}
+
+/// Why a bucket does not say whether it has a property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// The keys may not ask.
+    Forbidden,
+    /// The store does not know the question.
+    Unknown,
+    /// No answer came, or none of now.
+    Unanswered,
 }
 
 /// A bucket's properties.
@@ -101,6 +117,12 @@ impl S3Store {
 }
 
 fn untold(trouble: &Trouble) -> Property {
-    // How stores say that there is none of it.
-    if trouble.status() == Some(404) { Property::Lacks } else { Property::Untold }
+    let why = match trouble.status() {
+        // How stores say that there is none of it.
+        Some(404) => return Property::Lacks,
+        _ if trouble.says_forbidden() => Untold::Forbidden,
+        _ if trouble.says_unsupported() => Untold::Unknown,
+        _ => Untold::Unanswered,
+    };
+    Property::Untold { why, said: trouble.code() }
 }

@@ -12,7 +12,7 @@ use super::query;
 use crate::domain::failure::Failure;
 use crate::ports::record_source::{ExportRequest, SourceError};
 
-const QUERY: Operation = Operation {
+pub(super) const QUERY: Operation = Operation {
     name: "query of records",
     permission: "to query connection records (ListLoginRecordsNew)",
     subject: Subject::Project,
@@ -30,7 +30,8 @@ pub(super) async fn count(client: &Client, request: &ExportRequest) -> Result<u6
     counted.map_err(|failure| trail.blame(failure))
 }
 
-async fn ask(client: &Client, request: &ExportRequest, trail: &mut Trail) -> Result<u64, Failure> {
+/// As [`count`], leaving its trail to the caller.
+pub(super) async fn ask(client: &Client, request: &ExportRequest, trail: &mut Trail) -> Result<u64, Failure> {
     let path = project_path("v2", client.project_id(), "connections/desktops");
     let pairs = query::count_v2(request);
     let answer = client.ask(&Ask::get(&QUERY, &path, &query::borrowed(&pairs)), trail).await?;

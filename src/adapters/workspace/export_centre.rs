@@ -20,22 +20,22 @@ use crate::domain::export_task::{NameShape, Standing, TaskId};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::record_source::ExportRequest;
 
-const CREATE: Operation = Operation {
+pub(super) const CREATE: Operation = Operation {
     name: "v3 export",
     permission: "to export connection records (ExportUserConnectionNew)",
     subject: Subject::Project,
 };
-const LIST: Operation = Operation {
+pub(super) const LIST: Operation = Operation {
     name: "list of export tasks",
     permission: "workspace:tenants:listExportTasks",
     subject: Subject::Project,
 };
-const DOWNLOAD: Operation = Operation {
+pub(super) const DOWNLOAD: Operation = Operation {
     name: "download of an export task",
     permission: "workspace:tenants:exportData",
     subject: Subject::Task,
 };
-const DELETE: Operation = Operation {
+pub(super) const DELETE: Operation = Operation {
     name: "deletion of export tasks",
     permission: "to delete export tasks (DeleteExportTasks)",
     subject: Subject::Project,

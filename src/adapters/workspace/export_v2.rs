@@ -18,7 +18,7 @@ use crate::ports::record_source::{
     ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
 };
 
-const EXPORT: Operation = Operation {
+pub(super) const EXPORT: Operation = Operation {
     name: "v2 export",
     permission: "workspace:connections:securityExport",
     subject: Subject::DeprecatedApi,
@@ -35,7 +35,8 @@ impl WorkspaceV2 {
         Self { client: project.client() }
     }
 
-    async fn pull(
+    /// As [`RecordSource::export`], leaving its trail to the caller.
+    pub(super) async fn pull(
         &self,
         request: &ExportRequest,
         sink: &mut dyn ByteSink,

@@ -6,19 +6,57 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
 use super::client::{Client, Project, Reached, Trail};
-use super::count;
-use super::export_centre::{ExportCentre, LIST_LAG, Progress};
-use super::export_v2::WorkspaceV2;
+use super::count::{self, QUERY};
+use super::errors::{Operation, Subject};
+use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, LIST_LAG, Progress};
+use super::export_v2::{EXPORT, WorkspaceV2};
 use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::ports::record_source::{ByteSink, ExportRequest, RecordSource};
+use crate::ports::record_source::{ByteSink, ExportRequest};
+
+pub use super::skew::{INTOLERABLE, NOTABLE};
 
 /// How often a task is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why an operation did not come about, as far as it decides what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The clocks are so far apart that nothing is let in.
+    Clock,
+    /// There was nothing to be let in with, or it was refused, whatever it was for.
+    Credentials,
+    /// It was let in, and may not do this: the permission that lacks, after "the permission".
+    Permission(&'static str),
+    /// The provider made no file of a task, or does not give it.
+    Task,
+    /// A task's file was still being made when it was waited for no longer.
+    Unfinished,
+    /// No other than the failure's kind.
+    Kind,
+}
+
+/// An operation did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeError {
+    /// What became of it.
+    pub failure: Failure,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl From<Failure> for ProbeError {
+    /// Of what is no refusal.
+    fn from(failure: Failure) -> Self {
+        let cause = if failure.kind == FailureKind::Auth { Cause::Credentials } else { Cause::Kind };
+        Self { failure, cause }
+    }
+}
 
 /// A source, asked for one thing at a time.
 pub struct SourceProbe {
@@ -38,55 +76,64 @@ impl SourceProbe {
     ///
     /// # Errors
     /// When there is not.
-    pub async fn credentials(&self) -> Result<(), Failure> {
-        self.client.has_credentials().await
+    pub async fn credentials(&self) -> Result<(), ProbeError> {
+        Ok(self.client.has_credentials().await?)
     }
 
     /// Counts records.
     ///
     /// # Errors
     /// As a source's count.
-    pub async fn query(&self, request: &ExportRequest) -> Result<u64, Failure> {
-        count::count(&self.client, request).await.map_err(|error| error.0)
+    pub async fn query(&self, request: &ExportRequest) -> Result<u64, ProbeError> {
+        self.tried(&QUERY, async |trail| count::ask(&self.client, request, trail).await).await
     }
 
     /// Exports through v2.
     ///
     /// # Errors
     /// As a source's export.
-    pub async fn export_v2(&self, request: &ExportRequest, sink: &mut dyn ByteSink) -> Result<(), Failure> {
-        self.v2.export(request, sink).await.map(|_| ()).map_err(|error| error.0)
+    pub async fn export_v2(
+        &self,
+        request: &ExportRequest,
+        sink: &mut dyn ByteSink,
+    ) -> Result<(), ProbeError> {
+        self.tried(&EXPORT, async |trail| self.v2.pull(request, sink, trail).await).await
     }
 
     /// Lists tasks.
     ///
     /// # Errors
     /// When the list is not given.
-    pub async fn list_tasks(&self) -> Result<(), Failure> {
-        self.centre.created_since(self.client.now(), &mut Trail::default()).await.map(|_| ())
+    pub async fn list_tasks(&self) -> Result<(), ProbeError> {
+        let now = self.client.now();
+        self.tried(&LIST, async |trail| self.centre.created_since(now, trail).await.map(|_| ())).await
     }
 
     /// Creates a task.
     ///
     /// # Errors
     /// When it is not known to be created; the message says where it may have been all the same.
-    pub async fn create_task(&self, request: &ExportRequest) -> Result<TaskId, Failure> {
-        let mut trail = Trail::default();
-        let pass = self.client.pass().await?;
-        let created = match self.centre.create(&pass, request, &mut trail).await {
-            Err(_) if trail.last.is_unauthorized() => {
-                let pass = self.client.pass_after(&pass).await?;
-                self.centre.create(&pass, request, &mut trail).await
+    pub async fn create_task(&self, request: &ExportRequest) -> Result<TaskId, ProbeError> {
+        let create = async |trail: &mut Trail| {
+            let pass = self.client.pass().await?;
+            match self.centre.create(&pass, request, trail).await {
+                Err(_) if trail.last.is_unauthorized() => {
+                    let pass = self.client.pass_after(&pass).await?;
+                    self.centre.create(&pass, request, trail).await
+                }
+                created => created,
             }
-            created => created,
         };
-        created.map_err(|mut failure| {
-            if trail.last != Reached::Nobody && !trail.last.is_refusal() {
-                failure.message +=
-                    "; a task may have been made all the same, and stands in the export centre";
-            }
-            failure
-        })
+        let created = async |trail: &mut Trail| {
+            create(trail).await.map_err(|mut failure| {
+                if trail.last != Reached::Nobody && !trail.last.is_refusal() {
+                    failure.message +=
+                        "; a task may have been made all the same, and stands in the export centre";
+                }
+                failure
+            })
+        };
+        self.tried(&CREATE, created).await
     }
 
     /// Waits for a task's file, for so long, and fetches it.
@@ -98,38 +145,69 @@ impl SourceProbe {
         task: &TaskId,
         patience: Duration,
         sink: &mut dyn ByteSink,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ProbeError> {
         let began = Instant::now();
         let mut listed = false;
-        let failed = |why: String| Failure::new(FailureKind::Transient, Scope::Window, why);
+        let ended = |cause, why: String| {
+            Err(ProbeError { failure: Failure::new(FailureKind::Transient, Scope::Window, why), cause })
+        };
         loop {
-            match self.centre.progress(task, &mut Trail::default()).await? {
+            match self.tried(&LIST, async |trail| self.centre.progress(task, trail).await).await? {
                 Some(Progress::Ready(_)) => break,
-                Some(Progress::Failed(why)) => return Err(failed(why)),
+                Some(Progress::Failed(why)) => return ended(Cause::Task, why),
                 None if listed || began.elapsed() > LIST_LAG => {
-                    return Err(failed("the task is not in the list".to_owned()));
+                    return ended(Cause::Task, "the task is not in the list".to_owned());
                 }
                 progress => listed |= progress.is_some(),
             }
             if began.elapsed() > patience {
-                return Err(failed(format!("the task was not done within {patience:?}")));
+                return ended(Cause::Unfinished, format!("the task was not done within {patience:?}"));
             }
             sleep(LOOK_AGAIN).await;
         }
-        let answer = self.centre.download(task, &mut Trail::default()).await?;
-        receive(&self.client, answer, sink).await
+        let fetch = async |trail: &mut Trail| {
+            let answer = self.centre.download(task, trail).await?;
+            receive(&self.client, answer, sink).await
+        };
+        self.tried(&DOWNLOAD, fetch).await
     }
 
     /// Deletes a task.
     ///
     /// # Errors
     /// When it may still stand there.
-    pub async fn delete_task(&self, task: &TaskId) -> Result<(), Failure> {
-        self.centre.delete(std::slice::from_ref(task), &mut Trail::default()).await
+    pub async fn delete_task(&self, task: &TaskId) -> Result<(), ProbeError> {
+        self.tried(&DELETE, async |trail| self.centre.delete(std::slice::from_ref(task), trail).await).await
     }
 
     /// By how much the source's clock was ahead of this machine's at its last answer; `None` before the first.
     pub fn clock_ahead(&self) -> Option<SignedDuration> {
         self.client.clock_ahead()
+    }
+
+    /// Does `work`, which asks for `operation`, and finds out why where it fails.
+    async fn tried<T>(
+        &self,
+        operation: &Operation,
+        work: impl AsyncFnOnce(&mut Trail) -> Result<T, Failure>,
+    ) -> Result<T, ProbeError> {
+        let mut trail = Trail::default();
+        let done = work(&mut trail).await;
+        done.map_err(|failure| ProbeError { cause: self.cause(&failure, trail.last, operation), failure })
+    }
+
+    fn cause(&self, failure: &Failure, last: Reached, operation: &Operation) -> Cause {
+        let is_off = || self.clock_ahead().is_some_and(|ahead| ahead.abs() > INTOLERABLE);
+        match (failure.kind, last) {
+            (FailureKind::Auth, _) if is_off() => Cause::Clock,
+            (FailureKind::Auth, Reached::Answer(StatusCode::FORBIDDEN)) => {
+                Cause::Permission(operation.permission)
+            }
+            (FailureKind::Auth, _) => Cause::Credentials,
+            (FailureKind::Corrupt, last) if operation.subject == Subject::Task && last.is_refusal() => {
+                Cause::Task
+            }
+            _ => Cause::Kind,
+        }
     }
 }

@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Worth a warning: networks and servers are never this slow.
-const NOTABLE: SignedDuration = SignedDuration::from_mins(5);
+pub const NOTABLE: SignedDuration = SignedDuration::from_mins(5);
 /// Nothing is signed any more.
-const INTOLERABLE: SignedDuration = SignedDuration::from_mins(14);
+pub const INTOLERABLE: SignedDuration = SignedDuration::from_mins(14);
 /// How long it is not even asked.
 const SILENCE: Duration = Duration::from_secs(60);
 

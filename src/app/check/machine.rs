@@ -1,6 +1,7 @@
 //! What this machine gives: secret files, time zones, room on the disk, the signing key.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use super::{Check, Checks};
@@ -95,15 +96,47 @@ fn disks(config: &Config) -> Vec<Check> {
 fn disk(path: &Path, what: &'static str, checks: &mut Checks) {
     // Before the first start the directory itself may be missing.
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    free(path, what, free_bytes(there), checks);
+}
+
+fn free(path: &Path, what: &'static str, free: io::Result<u64>, checks: &mut Checks) {
     let fix = "free some space there, or name a directory on a larger disk";
-    match free_bytes(there) {
+    match free {
         Ok(free) if free < TOO_LITTLE => checks.failed(what, room(path, free), fix),
         Ok(free) if free < LITTLE => checks.note(what, room(path, free), fix),
         Ok(free) => checks.ok(what, room(path, free)),
-        Err(error) => checks.failed(what, format!("{}: {error}", path.display()), "make the directory"),
+        Err(error) => {
+            checks.failed(
+                what,
+                format!("{}: {error}", path.display()),
+                "let this user look at that directory",
+            );
+        }
     }
 }
 
 fn room(path: &Path, free: u64) -> String {
     format!("{}: {} MiB free", path.display(), free >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::check::Outcome;
+
+    #[test]
+    fn a_disk_with_little_room_is_worth_a_word_and_one_with_too_little_is_a_failure() {
+        for (room, expected) in
+            [(LITTLE, Outcome::Ok), (TOO_LITTLE, Outcome::Note), (TOO_LITTLE - 1, Outcome::Failed)]
+        {
+            let mut checks = Checks::of("disk");
+            free(Path::new("/archive"), "state_dir", Ok(room), &mut checks);
+            let check = &checks.list[0];
+            assert_eq!(check.outcome, expected, "{room}");
+            assert_eq!(
+                check.fix.as_deref().is_some_and(|fix| fix.contains("free some space")),
+                room < LITTLE
+            );
+        }
+    }
 }

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Check, Checks};
 use crate::adapters::inspect::inspect;
 use crate::adapters::workspace::api_choice::may_be_withdrawn;
-use crate::adapters::workspace::probe::SourceProbe;
+use crate::adapters::workspace::probe::{Cause, INTOLERABLE, NOTABLE, ProbeError, SourceProbe};
 use crate::app::compose::{self, Injected};
+use crate::app::projects;
 use crate::app::status::SourceStatus;
 use crate::config::Source;
 use crate::domain::digest::Sha256;
@@ -24,22 +25,29 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::window::Window;
 use crate::ports::record_source::{ByteSink, ExportRequest};
 
-/// A clock that is off by more is worth a word …
-const NOTABLE: SignedDuration = SignedDuration::from_mins(5);
-/// … and with more than this nothing is signed.
-const INTOLERABLE: SignedDuration = SignedDuration::from_mins(14);
-/// The minute that is exported ended so long ago: what is asked for must be over.
-const AGO: SignedDuration = SignedDuration::from_mins(10);
-/// A task for one minute's records that takes longer than this is not waited for.
+/// The minute that is exported ended so long ago: what is asked for must be over, by the source's clock too, which may be
+/// almost [`INTOLERABLE`] behind.
+const AGO: SignedDuration = SignedDuration::from_mins(20);
+/// A task for one minute's records is waited for no longer, though an export would be.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+const API: &str = "export API";
+const PROJECT: &str = "project";
+const CREDENTIALS: &str = "credentials";
 const QUERY: &str = "query";
+const CLOCK: &str = "clock";
 const EXPORT_V2: &str = "v2 export of one minute";
 const LIST: &str = "list of export tasks";
 const EXPORT_V3: &str = "v3 export of one minute";
-const DELETE: &str = "deletion of an export task";
 const DOWNLOAD: &str = "download of an export task";
+const DELETE: &str = "deletion of an export task";
+const ROWS: [&str; 10] =
+    [API, PROJECT, CREDENTIALS, QUERY, CLOCK, EXPORT_V2, LIST, EXPORT_V3, DOWNLOAD, DELETE];
+
 const STOPPED: &str = "it was told to stop";
+const SET_THE_CLOCK: &str = "run timedatectl, and set up time synchronisation";
+const MEND_CREDENTIALS: &str = "mend the source's credentials section and its files: the keys are wrong, do not belong together, were revoked, or have run out";
+const SEE_TO_THE_NETWORK: &str = "see to network, proxy and certificates, and run check again";
 
 pub(super) async fn check(
     name: &SourceName,
@@ -49,40 +57,76 @@ pub(super) async fn check(
     stop: &CancellationToken,
 ) -> Vec<Check> {
     let mut checks = Checks::of(format!("source {name}"));
-    let probe = match compose::probe(source, injected) {
-        Ok(probe) => probe,
-        Err(error) => {
-            checks.failed("settings", error, "mend the source's section");
-            return checks.list;
-        }
-    };
-    if let Err(failure) = probe.credentials().await {
-        checks.failed("credentials", failure.message, "mend the source's credentials section and its files");
-        checks.skipped(&[QUERY, EXPORT_V2, LIST, EXPORT_V3], "there is nothing to be let in with");
-        return checks.list;
-    }
-    checks.ok("credentials", "there");
     let status = SourceStatus::of(name, source.api, snapshot.withdrawals.get(name));
     match status.notice {
-        None => checks.ok("export API", status.in_use.as_str()),
+        None => checks.ok(API, status.in_use.as_str()),
         Some(notice) => checks.note(
-            "export API",
+            API,
             format!("{}: {notice}", status.in_use.as_str()),
             "nothing needs to be done while api = \"auto\"",
         ),
     }
-    let request = one_minute(injected);
-    let queried = query(&probe, &request, &mut checks).await;
-    clock(&probe, &mut checks);
-    let in_use = match status.in_use {
-        ExportApi::V2 => v2(&probe, &request, (source.api, &queried), &mut checks).await,
-        ExportApi::V3 => ExportApi::V3,
-    };
-    if source.api != ApiChoice::V2 {
-        let tasks = Tasks { probe: &probe, in_use: in_use == ExportApi::V3, stop };
-        tasks.check(&request, &mut checks).await;
+    if let Some(probe) = probe(name, source, injected, &mut checks).await {
+        let request = one_minute(injected);
+        let queried = query(&probe, &request, &mut checks).await;
+        clock(&probe, &mut checks);
+        let in_use = match status.in_use {
+            ExportApi::V2 => v2(&probe, &request, (source.api, &queried), &mut checks).await,
+            ExportApi::V3 => ExportApi::V3,
+        };
+        checks.skip_rest(&[EXPORT_V2], "exports go through v3");
+        if source.api == ApiChoice::V2 {
+            checks.skip_rest(&ROWS, "api = \"v2\" makes no tasks");
+        } else {
+            let tasks =
+                Tasks { probe: &probe, in_use: in_use == ExportApi::V3, limit: source.task_timeout, stop };
+            tasks.check(&request, &mut checks).await;
+        }
     }
+    checks.skip_rest(&ROWS, "the source cannot be asked before what failed above is mended");
     checks.list
+}
+
+/// The source, ready to be asked, where its project is known and there is something to be let in with.
+async fn probe(
+    name: &SourceName,
+    source: &Source,
+    injected: &Injected,
+    checks: &mut Checks,
+) -> Option<SourceProbe> {
+    let mut source = source.clone();
+    if source.project_id.is_none() {
+        match projects::look_up(name, &source, injected).await {
+            Ok(id) => source.project_id = Some(id),
+            Err(failure) => {
+                let fix = match failure.kind {
+                    FailureKind::Transient => {
+                        "see to network, proxy, iam_endpoint and certificates, or set project_id"
+                    }
+                    _ => "set project_id, or mend credentials, region and iam_endpoint",
+                };
+                checks.failed(PROJECT, failure.message, fix);
+                return None;
+            }
+        }
+    }
+    let probe = match compose::probe(&source, injected) {
+        Ok(probe) => probe,
+        Err(error) => {
+            checks.failed(PROJECT, error, "mend the source's section");
+            return None;
+        }
+    };
+    let id = source.project_id.as_ref().map_or("", |id| id.as_str());
+    checks.ok(PROJECT, format!("{id} at {}", source.endpoint.url()));
+    match probe.credentials().await {
+        Ok(()) => checks.ok(CREDENTIALS, "there; whether they are let in, the next rows show"),
+        Err(error) => {
+            checks.failed(CREDENTIALS, error.failure.message.clone(), &fix(&error));
+            return None;
+        }
+    }
+    Some(probe)
 }
 
 /// What is asked for: all records of a minute that is over.
@@ -103,33 +147,42 @@ fn one_minute(injected: &Injected) -> ExportRequest {
 async fn query(probe: &SourceProbe, request: &ExportRequest, checks: &mut Checks) -> Result<u64, Failure> {
     let queried = probe.query(request).await;
     match &queried {
-        Ok(records) => checks.ok(QUERY, format!("{records} records in one minute")),
-        Err(failure) if failure.kind == FailureKind::Auth && !is_off(probe) => checks.note(
-            QUERY,
-            failure.message.clone(),
-            "grant the permission to query connection records; without it windows are archived as uncounted",
-        ),
-        Err(failure) => checks.failed(QUERY, failure.message.clone(), fix(failure.kind)),
+        Ok(records) => {
+            let Bounds { start, end } = request.bounds;
+            checks.ok(QUERY, format!("{records} records from {start} to {end}"));
+        }
+        Err(error) => {
+            let (detail, fix) = (error.failure.message.clone(), fix(error));
+            match error.cause {
+                Cause::Permission(_) => {
+                    checks.note(
+                        QUERY,
+                        detail,
+                        &format!("{fix}; without it windows are archived as uncounted"),
+                    );
+                }
+                _ => checks.failed(QUERY, detail, &fix),
+            }
+        }
     }
-    queried
-}
-
-fn is_off(probe: &SourceProbe) -> bool {
-    probe.clock_ahead().is_some_and(|ahead| ahead.abs() > INTOLERABLE)
+    queried.map_err(|error| error.failure)
 }
 
 fn clock(probe: &SourceProbe, checks: &mut Checks) {
-    let fix = "run timedatectl, and set up time synchronisation";
-    match probe.clock_ahead() {
-        None => checks.skipped(&["clock"], "the source has not answered"),
-        Some(ahead) => {
-            let detail = format!("differs from the source's by {} s", ahead.as_secs().abs());
-            match ahead.abs() {
-                by if by > INTOLERABLE => checks.failed("clock", detail, fix),
-                by if by > NOTABLE => checks.note("clock", detail, fix),
-                _ => checks.ok("clock", detail),
-            }
-        }
+    // The source has not answered: why, the query says.
+    let Some(ahead) = probe.clock_ahead() else {
+        return checks.skip_rest(&[CLOCK], "the source has not answered");
+    };
+    let by = SignedDuration::from_secs(ahead.as_secs().abs());
+    let detail = match ahead.as_secs() {
+        0 => "as the source's".to_owned(),
+        1.. => format!("{by:#} behind the source's"),
+        _ => format!("{by:#} ahead of the source's"),
+    };
+    match ahead.abs() {
+        by if by > INTOLERABLE => checks.failed(CLOCK, detail, SET_THE_CLOCK),
+        by if by > NOTABLE => checks.note(CLOCK, detail, SET_THE_CLOCK),
+        _ => checks.ok(CLOCK, detail),
     }
 }
 
@@ -140,81 +193,101 @@ async fn v2(
     (api, queried): (ApiChoice, &Result<u64, Failure>),
     checks: &mut Checks,
 ) -> ExportApi {
-    let exported = exported(async |sink| probe.export_v2(request, sink).await).await;
-    match exported {
-        Ok(detail) => checks.ok(EXPORT_V2, detail),
-        Err(failure)
-            if api == ApiChoice::Auto && failure.kind == FailureKind::Gone && may_be_withdrawn(queried) =>
-        {
-            let detail = format!("{}; v3 takes over with the first window that is pulled", failure.message);
-            checks.note(EXPORT_V2, detail, "nothing needs to be done, where the v3 export works");
-            return ExportApi::V3;
+    let error = match exported(async |sink| probe.export_v2(request, sink).await).await {
+        Ok(detail) => {
+            checks.ok(EXPORT_V2, detail);
+            return ExportApi::V2;
         }
-        Err(failure) => checks.failed(EXPORT_V2, failure.message, fix(failure.kind)),
+        Err(error) => error,
+    };
+    let withdrawn = error.failure.kind == FailureKind::Gone && may_be_withdrawn(queried);
+    if withdrawn && api == ApiChoice::Auto {
+        let detail = format!("{}; v3 takes over with the first window that is pulled", error.failure.message);
+        checks.note(EXPORT_V2, detail, "nothing needs to be done, where the v3 export works");
+        return ExportApi::V3;
     }
+    let fix = if withdrawn {
+        "set api = \"auto\" or \"v3\": this one is withdrawn".to_owned()
+    } else {
+        fix(&error)
+    };
+    checks.failed(EXPORT_V2, error.failure.message, &fix);
     ExportApi::V2
 }
 
 /// The v3 export.
 struct Tasks<'a> {
     probe: &'a SourceProbe,
-    /// While it is not in use, what does not work is told ahead of time and fails nothing.
+    /// While it is not in use, what only it needs is told ahead of time and fails nothing.
     in_use: bool,
+    /// How long an export waits for its task.
+    limit: Duration,
     stop: &'a CancellationToken,
 }
 
 impl Tasks<'_> {
     async fn check(&self, request: &ExportRequest, checks: &mut Checks) {
         let Self { probe, stop, .. } = self;
-        if let Err(failure) = probe.list_tasks().await {
-            self.tell(LIST, &failure, checks);
+        if let Err(error) = probe.list_tasks().await {
+            self.tell(LIST, &error, checks);
             // A task that could not be followed would be left behind.
-            return checks.skipped(&[EXPORT_V3, DOWNLOAD, DELETE], "tasks cannot be listed");
+            return checks.skip_rest(&ROWS, "tasks cannot be listed");
         }
-        checks.ok(LIST, "given");
+        checks.ok(LIST, "allowed");
         if stop.is_cancelled() {
-            return checks.skipped(&[EXPORT_V3, DOWNLOAD, DELETE], STOPPED);
+            return checks.skip_rest(&ROWS, STOPPED);
         }
         let task = match probe.create_task(request).await {
             Ok(task) => task,
-            Err(failure) => {
-                self.tell(EXPORT_V3, &failure, checks);
-                return checks.skipped(&[DOWNLOAD, DELETE], "there is no task");
+            Err(error) => {
+                self.tell(EXPORT_V3, &error, checks);
+                return checks.skip_rest(&ROWS, "there is no task");
             }
         };
         checks.ok(EXPORT_V3, format!("task {task}"));
+        let patience = PATIENCE.min(self.limit);
         let downloaded = tokio::select! {
-            downloaded = exported(async |sink| probe.download(&task, PATIENCE, sink).await) => Some(downloaded),
+            downloaded = exported(async |sink| probe.download(&task, patience, sink).await) => Some(downloaded),
             () = stop.cancelled() => None,
         };
         match downloaded {
             Some(Ok(detail)) => checks.ok(DOWNLOAD, detail),
-            Some(Err(failure)) => self.tell(DOWNLOAD, &failure, checks),
-            None => checks.skipped(&[DOWNLOAD], STOPPED),
+            Some(Err(error)) => self.tell(DOWNLOAD, &error, checks),
+            None => checks.skip_rest(&[DOWNLOAD], STOPPED),
         }
         match probe.delete_task(&task).await {
-            Ok(()) => checks.ok(DELETE, "done"),
-            Err(mut failure) => {
-                failure.message += &format!("; task {task} is left in the export centre");
-                self.tell(DELETE, &failure, checks);
+            Ok(()) => checks.ok(DELETE, "the task is deleted"),
+            Err(mut error) => {
+                error.failure.message += &format!("; task {task} is left in the export centre");
+                self.tell(DELETE, &error, checks);
             }
         }
     }
 
-    fn tell(&self, check: &'static str, failure: &Failure, checks: &mut Checks) {
-        if self.in_use {
-            checks.failed(check, failure.message.clone(), fix(failure.kind));
-        } else {
-            let fix = format!("{}, before v2 is withdrawn", fix(failure.kind));
-            checks.note(check, failure.message.clone(), &fix);
+    fn tell(&self, check: &'static str, error: &ProbeError, checks: &mut Checks) {
+        tell(check, error, (self.limit, self.in_use), checks);
+    }
+}
+
+/// What became of a row of the v3 export, for a source whose exports wait for a task for so long, and go this way or not yet.
+fn tell(check: &'static str, error: &ProbeError, (limit, in_use): (Duration, bool), checks: &mut Checks) {
+    let (detail, fix) = (error.failure.message.clone(), fix(error));
+    match error.cause {
+        // Whatever else is asked for meets them as well.
+        Cause::Clock | Cause::Credentials => checks.failed(check, detail, &fix),
+        Cause::Unfinished if limit > PATIENCE => {
+            let fix = format!("run check again later; an export waits for {limit:?} (task_timeout)");
+            checks.note(check, detail, &fix);
         }
+        _ if in_use => checks.failed(check, detail, &fix),
+        _ => checks.note(check, detail, &format!("before v2 is withdrawn: {fix}")),
     }
 }
 
 /// Has an export flow into a file, and looks into it.
 async fn exported(
-    export: impl AsyncFnOnce(&mut dyn ByteSink) -> Result<(), Failure>,
-) -> Result<String, Failure> {
+    export: impl AsyncFnOnce(&mut dyn ByteSink) -> Result<(), ProbeError>,
+) -> Result<String, ProbeError> {
     let local = |error: io::Error| {
         let message = format!("no room for a file in {}: {error}", std::env::temp_dir().display());
         Failure::new(FailureKind::Local, Scope::Daemon, message)
@@ -227,9 +300,9 @@ async fn exported(
         Ok(Ok(found)) => Ok(format!("{bytes} bytes of {}, {} records", found.format, found.rows)),
         Ok(Err(error)) => {
             let message = format!("{bytes} bytes that are no export: {error}");
-            Err(Failure::new(error.kind(), Scope::Window, message))
+            Err(Failure::new(error.kind(), Scope::Window, message).into())
         }
-        Err(error) => Err(local(io::Error::other(error))),
+        Err(error) => Err(local(io::Error::other(error)).into()),
     }
 }
 
@@ -244,19 +317,64 @@ impl ByteSink for TempSink {
     }
 }
 
-/// What helps against a failure of this kind.
-fn fix(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Transient => "see to network, proxy and certificates, and run check again",
-        FailureKind::Throttled => "run check again later, and lower requests_per_second where this goes on",
-        FailureKind::Auth => "grant the permission that is named to the user or agency of these credentials",
-        FailureKind::Gone => {
-            "check region, project_id and endpoint; where the provider has withdrawn the API, set api = \"auto\" or \"v3\""
+/// What helps against it.
+fn fix(error: &ProbeError) -> String {
+    let fix = match error.cause {
+        Cause::Permission(permission) => {
+            return format!("grant the permission {permission} to the user or agency of these credentials");
         }
-        FailureKind::Rejected => "check region, project_id and endpoint",
-        FailureKind::Corrupt => "see what stands between here and the source: a proxy answers like this",
-        FailureKind::Damaged | FailureKind::Local => {
-            "free some space in the folder for temporary files (TMPDIR)"
+        Cause::Clock => SET_THE_CLOCK,
+        Cause::Credentials => MEND_CREDENTIALS,
+        Cause::Task => "run check again; where it goes on, ask the provider's support why",
+        Cause::Unfinished => "raise task_timeout, and run check again later",
+        Cause::Kind => match error.failure.kind {
+            FailureKind::Transient => SEE_TO_THE_NETWORK,
+            FailureKind::Throttled => {
+                "run check again later, and lower requests_per_second where this goes on"
+            }
+            FailureKind::Auth => MEND_CREDENTIALS,
+            FailureKind::Gone | FailureKind::Rejected => {
+                "check region, project_id and endpoint; where these are right, ask the provider's support"
+            }
+            FailureKind::Corrupt => "see what stands between here and the source: a proxy answers like this",
+            FailureKind::Damaged | FailureKind::Local => {
+                "free some space in the folder for temporary files (TMPDIR)"
+            }
+        },
+    };
+    fix.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::check::Outcome;
+
+    fn told(error: &ProbeError, limit: Duration, in_use: bool) -> (Outcome, String) {
+        let mut checks = Checks::of("source hq");
+        tell(DOWNLOAD, error, (limit, in_use), &mut checks);
+        let check = checks.list.remove(0);
+        (check.outcome, check.fix.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_task_that_is_not_done_yet_is_no_failure_while_an_export_would_wait_for_it() {
+        let failure = Failure::new(FailureKind::Transient, Scope::Window, "not done");
+        let error = ProbeError { failure, cause: Cause::Unfinished };
+        for in_use in [true, false] {
+            let (outcome, fix) = told(&error, PATIENCE * 2, in_use);
+            assert_eq!(outcome, Outcome::Note);
+            assert!(fix.contains("waits for 240s (task_timeout)"), "{fix}");
+        }
+        let (outcome, fix) = told(&error, PATIENCE, true);
+        assert!(outcome == Outcome::Failed && fix.contains("raise task_timeout"), "{fix}");
+    }
+
+    #[test]
+    fn another_api_is_advised_of_nothing_but_the_v2_export() {
+        for kind in [FailureKind::Gone, FailureKind::Rejected] {
+            let fix = fix(&Failure::new(kind, Scope::Source, "gone").into());
+            assert!(fix.contains("region, project_id and endpoint") && !fix.contains("api ="), "{fix}");
         }
     }
 }

@@ -1,113 +1,210 @@
-//! A store: whether it takes and gives, how it refuses to overwrite, and what it says of itself.
+//! A store: whether it takes and gives and lists, how it refuses to overwrite, and what it says of itself.
+
+use futures_util::StreamExt;
 
 use super::{Check, Checks};
-use crate::adapters::s3_store::{Deleting, Property, S3Store};
+use crate::adapters::s3_store::{Deleting, Property, S3Store, Untold};
 use crate::app::compose;
 use crate::config::{S3Store as S3Config, Store};
-use crate::domain::name::StoreName;
+use crate::domain::failure::FailureKind;
+use crate::domain::name::{StoreName, StreamName};
+use crate::domain::object_key::{ObjectKey, log_prefix};
 use crate::ports::object_store::{CreateOnly, ObjectStore};
 
+const SETTINGS: &str = "settings";
 const PUT_GET: &str = "probe put and read back";
 const CREATE_ONLY: &str = "create-only";
-const NOTHING_PUT: &str = "nothing can be put";
+const LIST: &str = "list";
+const VERSIONING: &str = "versioning";
+const OBJECT_LOCK: &str = "object lock";
+const ENCRYPTION: &str = "encryption";
+const DELETE: &str = "delete";
+/// A directory's, and the first of a bucket's.
+const ROWS: [&str; 4] = [SETTINGS, PUT_GET, CREATE_ONLY, LIST];
+const BUCKET_ROWS: [&str; 4] = [VERSIONING, OBJECT_LOCK, ENCRYPTION, DELETE];
 
-pub(super) async fn check(name: &StoreName, store: &Store) -> Vec<Check> {
+/// `streams` are those whose archives go there.
+pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamName]) -> Vec<Check> {
     let mut checks = Checks::of(format!("store {name}"));
     match store {
-        Store::Directory(store) => _ = proven(&compose::directory(store), &mut checks).await,
+        Store::Directory(directory) => {
+            checks.ok(SETTINGS, format!("directory {}", directory.path.display()));
+            usable(&compose::directory(directory), store, streams, &mut checks).await;
+        }
         Store::S3(settings) => match compose::bucket(settings) {
-            Ok(bucket) => s3(&bucket, settings, &mut checks).await,
-            Err(error) => checks.failed("settings", error, "mend the store's section and its files"),
+            Ok(bucket) => {
+                let (name, region) = (settings.bucket.as_str(), settings.region.as_str());
+                let at = settings.endpoint.as_ref().map_or("AWS", |endpoint| endpoint.url().as_str());
+                checks.ok(SETTINGS, format!("bucket {name}, region {region}, at {at}"));
+                if usable(&bucket, store, streams, &mut checks).await {
+                    survey(&bucket, settings, &mut checks).await;
+                    delete(&bucket, store, &mut checks).await;
+                }
+            }
+            Err(error) => checks.failed(SETTINGS, error, "mend the store's section and its files"),
         },
+    }
+    // A bucket that is not there lacks everything: that would be no news.
+    checks.skip_rest(&ROWS, NOT_USABLE);
+    if matches!(store, Store::S3(_)) {
+        checks.skip_rest(&BUCKET_ROWS, NOT_USABLE);
     }
     checks.list
 }
 
+const NOT_USABLE: &str = "the store cannot be used before what failed above is mended";
+
 /// Whether the store takes and gives.
-async fn proven(store: &dyn ObjectStore, checks: &mut Checks) -> bool {
-    match store.prove().await {
-        Ok(mode) => {
-            checks.ok(PUT_GET, "done, under the key that every start uses");
-            let how = match mode {
-                CreateOnly::IfNoneMatch => "the store refuses to overwrite (If-None-Match)",
-                CreateOnly::ObsForbidOverwrite => "the store refuses to overwrite (x-obs-forbid-overwrite)",
-                CreateOnly::FileSystem => "the file system refuses to overwrite",
-                CreateOnly::HeadThenPut => {
-                    checks.note(
-                        CREATE_ONLY,
-                        "the store refuses nothing: connvault looks before it puts",
-                        "let no two daemons share it, or use a store that honours If-None-Match",
-                    );
-                    return true;
-                }
-            };
-            checks.ok(CREATE_ONLY, how);
-            true
-        }
+async fn usable(port: &dyn ObjectStore, store: &Store, streams: &[&StreamName], checks: &mut Checks) -> bool {
+    let mode = match port.prove().await {
+        Ok(mode) => mode,
         Err(error) => {
-            checks.failed(PUT_GET, error.0.message, "mend bucket, endpoint, region or the keys' permissions");
-            checks.skipped(&[CREATE_ONLY], NOTHING_PUT);
-            false
+            checks.failed(PUT_GET, error.0.message.clone(), fix(store, error.kind()));
+            return false;
         }
+    };
+    checks.ok(
+        PUT_GET,
+        format!("done; {} stays there, as after every start", place(store, &ObjectKey::probe())),
+    );
+    match mode {
+        CreateOnly::IfNoneMatch => checks.ok(CREATE_ONLY, "the store refuses to overwrite (If-None-Match)"),
+        CreateOnly::ObsForbidOverwrite => {
+            checks.ok(CREATE_ONLY, "the store refuses to overwrite (x-obs-forbid-overwrite)");
+        }
+        CreateOnly::FileSystem => checks.ok(CREATE_ONLY, "the file system refuses to overwrite"),
+        CreateOnly::HeadThenPut => checks.note(
+            CREATE_ONLY,
+            "the store refuses nothing: connvault looks before it puts",
+            "let no two daemons share it, or use a store that honours If-None-Match",
+        ),
+    }
+    list(port, store, streams, checks).await;
+    true
+}
+
+/// Whether the logs can be listed, as every start does it: rights to list may end at a prefix, so each by itself.
+async fn list(port: &dyn ObjectStore, store: &Store, streams: &[&StreamName], checks: &mut Checks) {
+    for prefix in streams.iter().map(|stream| log_prefix(stream)) {
+        if let Some(Err(error)) = port.list(&prefix, None).next().await {
+            let fix = match (store, error.kind()) {
+                (Store::S3(_), FailureKind::Auth) => {
+                    "let these keys list the bucket below the store's prefix (s3:ListBucket): no start goes without it"
+                }
+                (_, kind) => fix(store, kind),
+            };
+            return checks.failed(LIST, error.0.message, fix);
+        }
+    }
+    match streams {
+        [] => checks.skip_rest(&[LIST], "no stream goes there"),
+        _ => checks.ok(LIST, "the logs of its streams can be listed"),
     }
 }
 
-async fn s3(bucket: &S3Store, settings: &S3Config, checks: &mut Checks) {
-    if !proven(bucket, checks).await {
-        // A bucket that is not there lacks everything: that would be no news.
-        return checks.skipped(&["versioning", "object lock", "encryption", "delete"], NOTHING_PUT);
-    }
+async fn survey(bucket: &S3Store, settings: &S3Config, checks: &mut Checks) {
     let survey = bucket.survey().await;
-    let untold = "the bucket does not say: its keys may not ask, or it does not know the question";
     match survey.versioning {
-        Property::Has(how) => checks.ok("versioning", how),
+        Property::Has(how) => checks.ok(VERSIONING, how),
         Property::Lacks => checks.note(
-            "versioning",
+            VERSIONING,
             "off: what somebody deletes or overwrites is gone for good",
             "turn it on, where the store has it",
         ),
-        Property::Untold => checks.ok("versioning", untold),
+        Property::Untold { why, said } => {
+            checks.note(VERSIONING, untold(&said), &ask(why, "s3:GetBucketVersioning"));
+        }
     }
     let wanted = settings.object_lock.is_some() || settings.legal_hold;
     match survey.object_lock {
-        Property::Has(how) => checks.ok("object lock", how),
+        Property::Has(how) => checks.ok(OBJECT_LOCK, how),
         Property::Lacks if wanted => checks.failed(
-            "object lock",
+            OBJECT_LOCK,
             "the configuration asks for locks, and the bucket has none",
             "make a bucket with Object Lock enabled, or take object_lock and legal_hold out",
         ),
         Property::Lacks => {
-            checks.note("object lock", "off, and not asked for", "see object_lock in config.example.toml");
+            checks.note(OBJECT_LOCK, "off, and not asked for", "see object_lock in config.example.toml");
         }
-        Property::Untold if wanted => checks.note(
-            "object lock",
-            untold,
-            "the first object will show whether the lock holds: it is read back after every put",
-        ),
-        Property::Untold => checks.ok("object lock", untold),
+        Property::Untold { why, said } => {
+            let mut fix = ask(why, "s3:GetBucketObjectLockConfiguration");
+            if wanted {
+                fix += "; the first object will show whether its lock holds: it is read back after every put";
+            }
+            checks.note(OBJECT_LOCK, untold(&said), &fix);
+        }
     }
     match (survey.encryption, &settings.sse) {
-        (_, Some(_)) => checks.ok("encryption", "asked for with every object"),
-        (Property::Has(how), None) => checks.ok("encryption", format!("{how}, by the bucket's default")),
+        (_, Some(_)) => checks.ok(ENCRYPTION, "asked for with every object"),
+        (Property::Has(how), None) => checks.ok(ENCRYPTION, format!("{how}, by the bucket's default")),
         (Property::Lacks, None) => {
-            checks.note("encryption", "none by default", "set sse, where the store has it")
+            checks.note(ENCRYPTION, "none by default", "set sse, where the store has it");
         }
-        (Property::Untold, None) => checks.ok("encryption", untold),
+        (Property::Untold { why, said }, None) => {
+            checks.note(ENCRYPTION, untold(&said), &ask(why, "s3:GetEncryptionConfiguration"));
+        }
     }
-    match bucket.try_delete().await {
-        Ok(Deleting::Refused(how)) => {
-            checks.ok("delete", format!("refused ({how}), as an archive's keys should be"))
+}
+
+fn untold(said: &str) -> String {
+    format!("could not be learnt: the store answered {said}")
+}
+
+/// How it can be learnt all the same.
+fn ask(why: Untold, permission: &str) -> String {
+    match why {
+        Untold::Forbidden => format!("let these keys ask ({permission}), or look at the bucket with others"),
+        Untold::Unknown => {
+            "look at the bucket with the store's own tools: it does not know the question".to_owned()
         }
+        Untold::Unanswered => "run check again".to_owned(),
+    }
+}
+
+async fn delete(bucket: &S3Store, store: &Store, checks: &mut Checks) {
+    let key = place(store, &ObjectKey::check());
+    match bucket.try_delete().await {
+        Ok(Deleting::Refused(how)) => checks.ok(
+            DELETE,
+            format!("refused ({how}), as an archive's keys should be; {key}, which was put for it, stays there"),
+        ),
         Ok(Deleting::Left) => checks.note(
-            "delete",
-            "these keys may delete what they have put, and an earlier version of .connvault/delete-check is left",
+            DELETE,
+            format!("these keys may delete what they have put, and an earlier version of {key} is left"),
             "take the right to delete from them, or lock the objects; delete what is left by hand, where that matters",
         ),
         Ok(Deleting::Allowed) => checks.note(
-            "delete",
+            DELETE,
             "these keys may delete what they have put",
             "take the right to delete from them, or lock the objects",
         ),
-        Err(error) => checks.failed("delete", error.0.message, "mend the keys' permissions"),
+        Err(error) => checks.failed(DELETE, error.0.message.clone(), fix(store, error.kind())),
+    }
+}
+
+/// Where a key stands, as whoever looks into the store finds it.
+fn place(store: &Store, key: &ObjectKey) -> String {
+    match store {
+        Store::Directory(directory) => directory.path.join(key.as_str()).display().to_string(),
+        Store::S3(bucket) if bucket.prefix.as_str().is_empty() => key.to_string(),
+        Store::S3(bucket) => format!("{}/{key}", bucket.prefix.as_str()),
+    }
+}
+
+/// What helps against a failure of this kind.
+fn fix(store: &Store, kind: FailureKind) -> &'static str {
+    match (store, kind) {
+        (_, FailureKind::Throttled) => "run check again later",
+        (Store::Directory(_), FailureKind::Auth) => "give the directory to the daemon's user",
+        (Store::Directory(_), _) => {
+            "correct the store's path, make the folder that it lies in, mount its disk, or make room on it"
+        }
+        (Store::S3(_), FailureKind::Auth) => {
+            "mend the keys in the store's section, or let them put, get and list below the store's prefix"
+        }
+        (Store::S3(_), FailureKind::Transient | FailureKind::Local) => {
+            "see to network, proxy, ca_file and the room in the store, and run check again"
+        }
+        (Store::S3(_), _) => "correct bucket, region, endpoint or create_only in the store's section",
     }
 }

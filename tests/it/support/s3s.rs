@@ -34,6 +34,8 @@ pub enum Dialect {
     Heedless,
     /// Every put is refused with this status and code.
     Refuses(u16, &'static str),
+    /// As [`Self::Obs`], and what has this in its method and address is refused with 403.
+    Forbids(&'static str),
 }
 
 /// The server, until dropped.
@@ -125,6 +127,11 @@ async fn answer(
 ) -> Result<Response<s3s::Body>, Infallible> {
     if let (Dialect::Refuses(status, code), &http::Method::PUT) = (dialect, request.method()) {
         return Ok(refusal(StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT), code));
+    }
+    if let Dialect::Forbids(what) = dialect
+        && format!("{} {}", request.method(), request.uri()).contains(what)
+    {
+        return Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied"));
     }
     let mut conflict = StatusCode::PRECONDITION_FAILED;
     if dialect != Dialect::Aws {
