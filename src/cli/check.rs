@@ -71,7 +71,7 @@ fn at_most(letters: u16) -> ColumnConstraint {
 
 fn table(checks: &[Check], stopped: bool) -> String {
     let mut table = output::table(["of", "check", "result", "details", "what to do"]);
-    table.set_constraints([ANY, ANY, ANY, at_most(60), at_most(45)]);
+    table.set_constraints([ANY, ANY, ANY, at_most(60), at_most(52)]);
     for check in checks {
         table.add_row([
             output::printable(&check.subject),

@@ -75,7 +75,7 @@ impl SourceProbe {
     /// Whether there is something to be let in with.
     ///
     /// # Errors
-    /// When there is not.
+    /// When there is not ([`Cause::Credentials`]), or whoever gives it does not answer.
     pub async fn credentials(&self) -> Result<(), ProbeError> {
         Ok(self.client.has_credentials().await?)
     }

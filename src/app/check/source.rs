@@ -46,7 +46,8 @@ const ROWS: [&str; 10] =
 
 const STOPPED: &str = "it was told to stop";
 const SET_THE_CLOCK: &str = "run timedatectl, and set up time synchronisation";
-const MEND_CREDENTIALS: &str = "mend the source's credentials section and its files: the keys are wrong, do not belong together, were revoked, or have run out";
+const CHANGE_THE_KEYS: &str = "mend the source's credentials section and its files: the keys are wrong, do not belong together, \
+     were revoked, or have run out";
 const SEE_TO_THE_NETWORK: &str = "see to network, proxy and certificates, and run check again";
 
 pub(super) async fn check(
@@ -63,7 +64,10 @@ pub(super) async fn check(
         Some(notice) => checks.note(
             API,
             format!("{}: {notice}", status.in_use.as_str()),
-            "nothing needs to be done while api = \"auto\"",
+            match source.api {
+                ApiChoice::V2 => "set api = \"auto\"",
+                ApiChoice::Auto | ApiChoice::V3 => "nothing needs to be done while api = \"auto\"",
+            },
         ),
     }
     if let Some(probe) = probe(name, source, injected, &mut checks).await {
@@ -83,7 +87,7 @@ pub(super) async fn check(
             tasks.check(&request, &mut checks).await;
         }
     }
-    checks.skip_rest(&ROWS, "the source cannot be asked before what failed above is mended");
+    checks.skip_rest(&ROWS, "waits for what failed above");
     checks.list
 }
 
@@ -122,7 +126,11 @@ async fn probe(
     match probe.credentials().await {
         Ok(()) => checks.ok(CREDENTIALS, "there; whether they are let in, the next rows show"),
         Err(error) => {
-            checks.failed(CREDENTIALS, error.failure.message.clone(), &fix(&error));
+            let fix = match error.cause {
+                Cause::Credentials => "mend the source's credentials section and its files",
+                _ => SEE_TO_THE_NETWORK,
+            };
+            checks.failed(CREDENTIALS, error.failure.message, fix);
             return None;
         }
     }
@@ -324,7 +332,7 @@ fn fix(error: &ProbeError) -> String {
             return format!("grant the permission {permission} to the user or agency of these credentials");
         }
         Cause::Clock => SET_THE_CLOCK,
-        Cause::Credentials => MEND_CREDENTIALS,
+        Cause::Credentials => CHANGE_THE_KEYS,
         Cause::Task => "run check again; where it goes on, ask the provider's support why",
         Cause::Unfinished => "raise task_timeout, and run check again later",
         Cause::Kind => match error.failure.kind {
@@ -332,7 +340,7 @@ fn fix(error: &ProbeError) -> String {
             FailureKind::Throttled => {
                 "run check again later, and lower requests_per_second where this goes on"
             }
-            FailureKind::Auth => MEND_CREDENTIALS,
+            FailureKind::Auth => CHANGE_THE_KEYS,
             FailureKind::Gone | FailureKind::Rejected => {
                 "check region, project_id and endpoint; where these are right, ask the provider's support"
             }

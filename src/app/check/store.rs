@@ -1,4 +1,4 @@
-//! A store: whether it takes and gives and lists, how it refuses to overwrite, and what it says of itself.
+//! A store: whether it takes, gives and lists, how it refuses to overwrite, and what it says of itself.
 
 use futures_util::StreamExt;
 
@@ -22,6 +22,8 @@ const DELETE: &str = "delete";
 /// A directory's, and the first of a bucket's.
 const ROWS: [&str; 4] = [SETTINGS, PUT_GET, CREATE_ONLY, LIST];
 const BUCKET_ROWS: [&str; 4] = [VERSIONING, OBJECT_LOCK, ENCRYPTION, DELETE];
+
+const NOT_USABLE: &str = "waits for what failed above";
 
 /// `streams` are those whose archives go there.
 pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamName]) -> Vec<Check> {
@@ -51,8 +53,6 @@ pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamNam
     }
     checks.list
 }
-
-const NOT_USABLE: &str = "the store cannot be used before what failed above is mended";
 
 /// Whether the store takes and gives.
 async fn usable(port: &dyn ObjectStore, store: &Store, streams: &[&StreamName], checks: &mut Checks) -> bool {
