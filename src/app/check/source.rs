@@ -377,12 +377,4 @@ mod tests {
         let (outcome, fix) = told(&error, PATIENCE, true);
         assert!(outcome == Outcome::Failed && fix.contains("raise task_timeout"), "{fix}");
     }
-
-    #[test]
-    fn another_api_is_advised_of_nothing_but_the_v2_export() {
-        for kind in [FailureKind::Gone, FailureKind::Rejected] {
-            let fix = fix(&Failure::new(kind, Scope::Source, "gone").into());
-            assert!(fix.contains("region, project_id and endpoint") && !fix.contains("api ="), "{fix}");
-        }
-    }
 }

@@ -147,7 +147,7 @@ async fn survey(bucket: &S3Store, settings: &S3Config, checks: &mut Checks) {
 }
 
 fn untold(said: &str) -> String {
-    format!("could not be learnt: the store answered {said}")
+    format!("could not be learnt: {said}")
 }
 
 /// How it can be learnt all the same.
