@@ -136,7 +136,7 @@ pub async fn check(
     let mut checks = configuration.list;
     checks.extend(machine::check(&config, injected));
     let read = snapshot(&config).await;
-    checks.push(ledger(&config, &read));
+    checks.extend(ledger(&config, &read));
     let snapshot = read.ok().flatten().unwrap_or_default();
     let config = projects::known_to(&snapshot, &config);
     for (name, source) in config.sources.iter().take_while(|_| !stop.is_cancelled()) {
@@ -151,7 +151,7 @@ pub async fn check(
 }
 
 /// Whether the ledger can be read: an unreadable one is not an empty one.
-fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Check {
+fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Vec<Check> {
     let mut checks = Checks::of("ledger");
     let path = ledger_path(&config.daemon.state_dir);
     let path = path.display();
@@ -170,5 +170,5 @@ fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Chec
             checks.failed(LEDGER, format!("{path} cannot be read: {error}"), fix);
         }
     }
-    checks.list.remove(0)
+    checks.list
 }
