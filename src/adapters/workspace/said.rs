@@ -106,13 +106,15 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
     (!id.is_empty()).then_some(id)
 }
 
-/// How long `Retry-After` asks us to stay away: seconds, or until a date (reckoned by our clock). An hour at most.
+/// How long `Retry-After` asks us to stay away: seconds, or until a date, which is reckoned by the clock of whoever wrote it
+/// where the answer is dated, else by ours. An hour at most.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().map_or(LONGEST_PAUSE, Duration::from_secs)
     } else {
         // A date that has passed means now.
+        let now = date(headers).unwrap_or(now);
         Duration::try_from(http_date(text)?.duration_since(now)).unwrap_or_default()
     };
     Some(pause.min(LONGEST_PAUSE))
@@ -193,6 +195,14 @@ mod tests {
             assert_eq!(pause, seconds.map(Duration::from_secs), "{text:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_date_to_come_again_at_is_reckoned_by_the_clock_of_whoever_wrote_it() {
+        let ours = "1994-11-06T09:49:00Z".parse().unwrap();
+        let mut headers = header(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT");
+        headers.insert(DATE, "Sun, 06 Nov 1994 08:49:00 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers, ours), Some(Duration::from_secs(37)));
     }
 
     #[test]
