@@ -1,12 +1,16 @@
 //! One signed request to the provider, and one more where the first was refused for its credentials.
 //!
-//! Each attempt waits for its turn, sees what it is let in by, takes the time, signs, sends: in this order, so that
-//! waiting ages neither a token nor a signature. Decisions that bear on every operation of a source:
+//! Each attempt sees that it can be let in (which may take a login), waits for its turn, sees once more what it is let in by,
+//! takes the time, signs, sends: in this order, so that waiting ages neither a token nor a signature, and whoever waited for
+//! a login goes on no sooner than its turn comes. Decisions that bear on every operation of a source:
 //! - HTTP/1.1, one export to a connection, so that a stalled export holds up no other.
 //! - Redirects are not followed: a signature covers host and path, and an export from elsewhere proves nothing.
 //! - No compression is asked for: what is archived is what was sent. No cookies are kept.
 //! - `HTTPS_PROXY` and its kin are honoured, as company networks need it; loopback addresses are asked directly.
 //! - The client repeats nothing by itself: repetitions are the reconciler's, and are signed anew.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,11 +123,6 @@ impl Project {
 }
 
 impl Reached {
-    /// Whether it was refused for what it showed to be let in.
-    pub(super) fn is_unauthorized(self) -> bool {
-        self == Self::Answer(StatusCode::UNAUTHORIZED)
-    }
-
     /// Whether it was refused for what it is, so that nothing came of it.
     pub(super) fn is_refusal(self) -> bool {
         matches!(self, Self::Answer(status) if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT)
@@ -205,28 +204,39 @@ impl Client {
     pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
         trail.last = Reached::Nobody;
         let pass = self.pass().await?;
-        match self.ask_with(&pass, ask, trail).await {
-            Err(_) if trail.last.is_unauthorized() => {
-                let pass = self.pass_after(&pass).await?;
-                self.ask_with(&pass, ask, trail).await
-            }
-            answered => answered,
+        let answered = self.ask_with(&pass, ask, trail).await;
+        match self.pass_after(&pass, trail).await? {
+            Some(pass) => self.ask_with(&pass, ask, trail).await,
+            None => answered,
         }
     }
 
     /// Waits until one request may be sent.
     pub(super) async fn pass(&self) -> Result<Pass, Failure> {
-        self.turn().await?;
-        self.credentials.current().await.map(Pass).map_err(|error| no_keys(&error))
+        self.admit(self.credentials.current()).await
     }
 
-    /// As [`Self::pass`], after `refused` was refused with a 401.
-    pub(super) async fn pass_after(&self, refused: &Pass) -> Result<Pass, Failure> {
-        self.turn().await?;
-        self.credentials.refresh(&refused.0).await.map(Pass).map_err(|error| no_keys(&error))
+    /// As [`Self::pass`], where the request with `pass` was refused with a 401; `None` where it was not.
+    pub(super) async fn pass_after(&self, pass: &Pass, trail: &Trail) -> Result<Option<Pass>, Failure> {
+        if trail.last != Reached::Answer(StatusCode::UNAUTHORIZED) {
+            return Ok(None);
+        }
+        self.admit(self.credentials.refresh(&pass.0)).await.map(Some)
     }
 
-    /// As [`Self::ask`], now, and once.
+    async fn admit(
+        &self,
+        login: impl Future<Output = Result<Authority, CredentialsError>>,
+    ) -> Result<Pass, Failure> {
+        login.await.map_err(|error| no_keys(&error))?;
+        self.pacer.turn().await.map_err(|closed| self.closed(closed))?;
+        // What was good before the turn may have run out, and while it is renewed the source may ask for a pause.
+        let authority = self.credentials.current().await.map_err(|error| no_keys(&error))?;
+        self.pacer.open().map_err(|closed| self.closed(closed))?;
+        Ok(Pass(authority))
+    }
+
+    /// As [`Self::ask`], now, once, and as `pass` lets it in.
     pub(super) async fn ask_with(
         &self,
         Pass(authority): &Pass,
@@ -281,11 +291,6 @@ impl Client {
             measured.map_err(|skewed| self.wrong_clock(skewed))?;
         }
         Ok(answer)
-    }
-
-    /// Waits for a turn.
-    async fn turn(&self) -> Result<(), Failure> {
-        self.pacer.turn().await.map_err(|closed| self.closed(closed))
     }
 
     /// The request as it goes out, signed or with its token.

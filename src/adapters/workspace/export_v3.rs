@@ -133,12 +133,10 @@ impl WorkspaceV3 {
     async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
         let _nobody_looks_for_orphans = self.creating.read().await;
         let pass = self.client.pass().await?;
-        match self.create_with(&pass, request, trail).await {
-            Err(_) if trail.last.is_unauthorized() => {
-                let pass = self.client.pass_after(&pass).await?;
-                self.create_with(&pass, request, trail).await
-            }
-            created => created,
+        let created = self.create_with(&pass, request, trail).await;
+        match self.client.pass_after(&pass, trail).await? {
+            Some(pass) => self.create_with(&pass, request, trail).await,
+            None => created,
         }
     }
 

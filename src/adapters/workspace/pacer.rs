@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::ports::clock::Clock;
 
 /// Where a throttled source does not say for how long: the vendor's advice is two to five seconds.
-const UNSAID: Duration = Duration::from_secs(3);
+pub(super) const UNSAID: Duration = Duration::from_secs(3);
 /// A source that throttles again and again is asked so many times more slowly, at the most ...
 const SLOWEST: f64 = 64.0;
 /// ... and its interval is not drawn out further than this.
@@ -38,19 +38,45 @@ pub(super) struct Pacer {
 struct Pace {
     /// How many times longer than configured the interval is.
     slowness: f64,
-    closed_until: Option<Timestamp>,
+    gate: Gate,
 }
 
-/// The source has asked for a pause, and so much of it is left.
+/// Until when somebody has asked to be left alone, if at all.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Option<Timestamp>);
+
+/// A pause was asked for, and so much of it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed(pub Duration);
+
+impl Gate {
+    /// Whether something may be sent at `now`.
+    ///
+    /// # Errors
+    /// When a pause that was asked for is not over.
+    pub(super) fn open(&self, now: Timestamp) -> Result<(), Closed> {
+        let left = self.0.map(|until| until.duration_since(now));
+        // More is left than can have been asked for only if the clock was set back.
+        match left.filter(|left| left.is_positive() && *left <= LONGEST_PAUSE) {
+            Some(left) => Err(Closed(left.unsigned_abs())),
+            None => Ok(()),
+        }
+    }
+
+    /// A pause is asked for at `now`. A shorter one ends no longer one.
+    pub(super) fn close(&mut self, pause: Duration, now: Timestamp) {
+        let pause = SignedDuration::try_from(pause).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.0 = Some(self.0.map_or(until, |known| known.max(until)));
+    }
+}
 
 impl Pacer {
     /// Turns at `requests_per_second`; `None` unless that is a positive number of at least one a day.
     pub(super) fn new(requests_per_second: f64, clock: Arc<dyn Clock>) -> Option<Self> {
         let interval = Duration::try_from_secs_f64(1.0 / requests_per_second).ok()?;
         let sound = requests_per_second.is_finite() && interval <= Duration::from_secs(24 * 60 * 60);
-        let pace = Lock::new(Pace { slowness: 1.0, closed_until: None });
+        let pace = Lock::new(Pace { slowness: 1.0, gate: Gate::default() });
         sound.then(|| Self { interval, next: Mutex::new(None), pace, clock })
     }
 
@@ -75,13 +101,10 @@ impl Pacer {
     pub(super) fn slow_down(&self, pause: Option<Duration>) {
         let now = self.clock.now();
         let mut pace = self.pace();
-        if pace.closed_until.is_none_or(|until| until <= now) {
+        if pace.gate.open(now).is_ok() {
             pace.slowness = (pace.slowness * 2.0).min(SLOWEST);
         }
-        let pause =
-            SignedDuration::try_from(pause.unwrap_or(UNSAID)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        pace.closed_until = Some(pace.closed_until.map_or(until, |known| known.max(until)));
+        pace.gate.close(pause.unwrap_or(UNSAID), now);
     }
 
     /// The source answered as it should.
@@ -90,13 +113,12 @@ impl Pacer {
         pace.slowness = (pace.slowness * RECOVERY).max(1.0);
     }
 
-    fn open(&self) -> Result<(), Closed> {
-        let left = self.pace().closed_until.map(|until| until.duration_since(self.clock.now()));
-        // More is left than can have been asked for only if the clock was set back.
-        match left.filter(|left| left.is_positive() && *left <= LONGEST_PAUSE) {
-            Some(left) => Err(Closed(left.unsigned_abs())),
-            None => Ok(()),
-        }
+    /// Whether the source may be asked now.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub(super) fn open(&self) -> Result<(), Closed> {
+        self.pace().gate.open(self.clock.now())
     }
 
     fn interval(&self) -> Duration {

@@ -116,12 +116,10 @@ impl SourceProbe {
     pub async fn create_task(&self, request: &ExportRequest) -> Result<TaskId, ProbeError> {
         let create = async |trail: &mut Trail| {
             let pass = self.client.pass().await?;
-            match self.centre.create(&pass, request, trail).await {
-                Err(_) if trail.last.is_unauthorized() => {
-                    let pass = self.client.pass_after(&pass).await?;
-                    self.centre.create(&pass, request, trail).await
-                }
-                created => created,
+            let created = self.centre.create(&pass, request, trail).await;
+            match self.client.pass_after(&pass, trail).await? {
+                Some(pass) => self.centre.create(&pass, request, trail).await,
+                None => created,
             }
         };
         let created = async |trail: &mut Trail| {
