@@ -11,7 +11,8 @@ use crate::adapters::workspace::agency::AgencyKeys;
 use crate::adapters::workspace::api_choice::Workspace;
 use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceCredentials, FileKeys};
 use crate::adapters::workspace::export_v3::V3Parts;
-use crate::adapters::workspace::iam::{Iam, RefusedPasswords, TokenLogin, TokenScope, User};
+use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
+use crate::adapters::workspace::logins::IdentityMemory;
 use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
@@ -46,17 +47,17 @@ pub struct Injected {
     pub clock: Arc<dyn Clock>,
     /// Told of each step.
     pub checkpoint: Arc<dyn Checkpoint>,
-    /// Which passwords were refused.
-    pub refused: RefusedPasswords,
+    /// What identity services have said.
+    pub identity: IdentityMemory,
 }
 
 impl Default for Injected {
-    /// The machine's clock, nobody who is told, and nothing that was refused.
+    /// The machine's clock, nobody who is told, and nothing that was said.
     fn default() -> Self {
         Self {
             clock: Arc::new(crate::adapters::system_clock::SystemClock),
             checkpoint: Arc::new(NoCheckpoint),
-            refused: RefusedPasswords::default(),
+            identity: IdentityMemory::default(),
         }
     }
 }
@@ -149,15 +150,15 @@ fn credentials(source: &Source, injected: &Injected) -> Result<Arc<dyn SourceCre
             };
             let user = User { domain, name, scope };
             let read = move || password.read().map_err(|e| e.to_string());
-            Arc::new(TokenLogin::new(iam(source, &injected.clock)?, user, read, &injected.refused))
+            Arc::new(TokenLogin::new(iam(source, injected)?, user, read, &injected.identity))
         }
     })
 }
 
-fn iam(source: &Source, clock: &Arc<dyn Clock>) -> Result<Iam, String> {
+fn iam(source: &Source, Injected { clock, identity, .. }: &Injected) -> Result<Iam, String> {
     let ca_pem = source.ca_file.as_deref().map(read_certificates).transpose()?;
     let endpoint = source.iam_endpoint.url().clone();
-    let iam = Iam::new(endpoint, ca_pem.as_deref(), source.connect_timeout, Arc::clone(clock));
+    let iam = Iam::new(endpoint, ca_pem.as_deref(), source.connect_timeout, Arc::clone(clock), identity);
     iam.map_err(|e| e.to_string())
 }
 
@@ -167,7 +168,7 @@ fn iam(source: &Source, clock: &Arc<dyn Clock>) -> Result<Iam, String> {
 /// When it does not say, or there is not exactly one.
 pub async fn project_id(source: &Source, injected: &Injected) -> Result<String, Failure> {
     let unusable = |message| Failure::new(FailureKind::Rejected, Scope::Source, message);
-    let iam = iam(source, &injected.clock).map_err(unusable)?;
+    let iam = iam(source, injected).map_err(unusable)?;
     let credentials = credentials(source, injected).map_err(unusable)?;
     let found = iam.project_of(source.region.as_str(), &*credentials).await;
     found.map_err(|error| error.failure())

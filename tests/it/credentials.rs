@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use connvault::adapters::s3_store::{S3Store, StoreKeys};
+use connvault::adapters::system_clock::SystemClock;
 use connvault::domain::failure::{FailureKind, Scope};
+use connvault::ports::clock::Clock;
 use connvault::ports::object_store::ObjectStore;
-use connvault_sim::{Builder, Endpoint, Fault, Key, Metadata, Rule};
+use connvault_sim::{Builder, Endpoint, Fault, Key, Metadata, Rule, Simulator};
+use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 
 use crate::support::buckets::InProcess;
@@ -181,15 +184,22 @@ async fn a_rebuild_learns_the_project_from_the_log() {
 
 /// A second source, whose project is not known yet, in front of the same service.
 fn with_a_branch(vault: &Vault) {
+    with_an_idle_branch(vault);
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (_, stream) = config.split_once("[streams.logins]\n").unwrap();
+    let (stream, _) = stream.split_once("[sources.branch]").unwrap();
+    let stream = stream.replace("source = \"hq\"", "source = \"branch\"");
+    std::fs::write(vault.path("config.toml"), format!("{config}[streams.branch]\n{stream}")).unwrap();
+}
+
+/// The same without a stream.
+fn with_an_idle_branch(vault: &Vault) {
     let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
     let (_, source) = config.split_once("[sources.hq]\n").unwrap();
     let (source, _) = source.split_once("[signing]").unwrap();
     let source = source.replace("sources.hq", "sources.branch");
     let source = source.replace(&format!("project_id = \"{}\"\n", vault.sim.project_id()), "");
-    let (_, stream) = config.split_once("[streams.logins]\n").unwrap();
-    let stream = stream.replace("source = \"hq\"", "source = \"branch\"");
-    let more = format!("{config}\n[sources.branch]\n{source}\n[streams.branch]\n{stream}");
-    std::fs::write(vault.path("config.toml"), more).unwrap();
+    std::fs::write(vault.path("config.toml"), format!("{config}\n[sources.branch]\n{source}\n")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,6 +270,50 @@ async fn a_wrong_password_is_shown_once_though_projects_are_looked_up_with_it_by
     vault.connvault(&["retry"]).await;
     daemon.wake();
     vault.until_archived(&mut daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_refused_keeps_no_other_source_of_its_user_from_its_own() {
+    let vault = with(user, TOKEN, true).await;
+    with_a_branch(&vault);
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let mistyped = config.replace(vault.sim.project_id(), "00000000000000000000000000000009");
+    std::fs::write(vault.path("config.toml"), mistyped).unwrap();
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(vault.sim.request_count(Endpoint::Export), WINDOWS as u64, "{}", text(&output.stderr));
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("the login for project 00000000000000000000000000000009"), "{status}");
+    assert_eq!(status.matches("held up:").count(), 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_shown_in_one_region_only() {
+    let vault = with(user, TOKEN, false).await;
+    with_a_branch(&vault);
+    let elsewhere = user(Simulator::builder()).start().await.unwrap();
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (hq, branch) = config.split_once("[sources.branch]").unwrap();
+    let iam_endpoint = |sim: &Simulator| format!("iam_endpoint = \"{}\"", sim.endpoint());
+    let branch = branch.replace(&iam_endpoint(&vault.sim), &iam_endpoint(&elsewhere));
+    std::fs::write(vault.path("config.toml"), format!("{hq}[sources.branch]{branch}")).unwrap();
+    vault.secret("password", "battery staple");
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert_eq!(status.matches("The username or password is wrong").count(), 2, "{status}");
+    let shown = [&vault.sim, &elsewhere].map(|sim| sim.request_count(Endpoint::IamTokens));
+    assert_eq!(shown.iter().sum::<u64>(), 1, "a user is locked everywhere: {shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_service_that_refuses_is_asked_for_its_time_before_the_keys_are_blamed() {
+    let ahead = |sim: Builder| sim.clock(|| SystemClock.now() + SignedDuration::from_hours(1));
+    let vault = with(ahead, KEYS, false).await;
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let log = text(&output.stderr);
+    assert!(log.contains("the clock of this machine differs from the provider's by"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

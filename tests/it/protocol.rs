@@ -3,6 +3,7 @@
 
 mod damaged_log;
 mod definition;
+mod identity;
 mod lost_answers;
 mod races;
 mod signals;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -36,16 +37,20 @@ pub enum CredentialsError {
     /// Whoever gives it did not answer; it may later.
     #[error("{0}")]
     Unreachable(String),
+    /// Whoever gives it has asked to be left alone for so long.
+    #[error("{0}")]
+    Closed(String, Duration),
 }
 
 impl CredentialsError {
     /// What it holds up.
     pub fn failure(&self) -> Failure {
-        let kind = match self {
-            Self::Refused(_) => FailureKind::Auth,
-            Self::Unreachable(_) => FailureKind::Transient,
+        let (kind, retry_after) = match self {
+            Self::Refused(_) => (FailureKind::Auth, None),
+            Self::Unreachable(_) => (FailureKind::Transient, None),
+            Self::Closed(_, pause) => (FailureKind::Throttled, Some(*pause)),
         };
-        Failure::new(kind, Scope::Source, clean(&self.to_string()))
+        Failure { retry_after, ..Failure::new(kind, Scope::Source, clean(&self.to_string())) }
     }
 }
 

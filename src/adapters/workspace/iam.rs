@@ -1,11 +1,11 @@
 //! The provider's identity service: tokens by password, and the project of a region.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,15 +16,16 @@ use url::Url;
 
 use super::client::authorized;
 use super::credentials::{Authority, Credentials, CredentialsError, Renewable};
+use super::errors::clock_advice;
+use super::logins::{IdentityMemory, Logins};
+use super::pacer::{Closed, Gate, UNSAID};
+use super::said::{clock_skew, retry_after};
 use super::settings::{SettingsError, http_client, usable_host, without_user};
 use super::signer::{Request, query_text};
 use crate::adapters::remote_text::{cause, clean};
 use crate::domain::digest::Sha256;
 use crate::ports::clock::Clock;
 
-/// A password that was refused is not shown again for so long, unless it changes: a user whose password is wrong too often is
-/// locked, by default after five times in a quarter of an hour.
-const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 const LARGEST: usize = 1 << 20;
@@ -36,15 +37,26 @@ pub struct Iam {
     endpoint: Url,
     host: String,
     clock: Arc<dyn Clock>,
+    /// Shared by all who ask it.
+    gate: Arc<Lock<Gate>>,
 }
 
 /// For which project a token is to be good.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenScope {
     /// The one with this id.
     ProjectId(String),
     /// The one that is called so: a region's.
     ProjectName(String),
+}
+
+impl fmt::Display for TokenScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProjectId(id) => write!(f, "project {id}"),
+            Self::ProjectName(region) => write!(f, "the project of region {region}"),
+        }
+    }
 }
 
 /// A user of the identity service.
@@ -65,23 +77,16 @@ pub struct TokenLogin {
     user: User,
     password: Arc<ReadPassword>,
     token: Mutex<Renewable>,
-    refused: LastRefused,
+    logins: Arc<Mutex<Logins>>,
 }
 
-/// Passwords that were refused lately, by the service and the user. It is shared by all who log in, for they are counted together.
-#[derive(Clone, Default)]
-pub struct RefusedPasswords(Arc<Lock<HashMap<Login, LastRefused>>>);
-
-/// Service, account, user.
-type Login = (Url, String, String);
-
-/// Of one user: whoever logs in has it to himself.
-type LastRefused = Arc<Mutex<Option<RefusedPassword>>>;
-
-struct RefusedPassword {
-    password: SecretString,
-    error: CredentialsError,
-    until: Timestamp,
+/// A question, as messages name it, and what answers it.
+struct Ask<'a> {
+    /// After "the".
+    what: String,
+    wanted: StatusCode,
+    /// What it shows to be let in, which is kept out of messages.
+    shown: &'a Authority,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +125,7 @@ struct Said {
 
 impl Iam {
     /// The identity service at `endpoint`. Certificates in `ca_pem` are trusted besides the system's; a connection is waited
-    /// for as long as `connect`.
+    /// for as long as `connect`. Whoever asks it with the same `memory` leaves it alone together.
     ///
     /// # Errors
     /// When the settings cannot work.
@@ -129,10 +134,12 @@ impl Iam {
         ca_pem: Option<&[u8]>,
         connect: Duration,
         clock: Arc<dyn Clock>,
+        memory: &IdentityMemory,
     ) -> Result<Self, SettingsError> {
         let host =
             usable_host(&endpoint).ok_or_else(|| SettingsError::BadEndpoint(without_user(&endpoint)))?;
-        Ok(Self { http: http_client(&endpoint, ca_pem, connect)?, endpoint, host, clock })
+        let (http, gate) = (http_client(&endpoint, ca_pem, connect)?, memory.gate(&endpoint));
+        Ok(Self { http, endpoint, host, clock, gate })
     }
 
     /// The id of the project that is called `region`.
@@ -158,10 +165,15 @@ impl Iam {
         };
         let headers = authorized(&authority, &request, self.clock.now())
             .map_err(|error| CredentialsError::Refused(error.to_string()))?;
-        let answer = self.send(self.http.get(url.clone()).headers(headers)).await?;
-        let found: Projects = self.json(self.expect(StatusCode::OK, answer, &authority).await?).await?;
+        let ask = Ask {
+            what: format!("search for the project of region {region}"),
+            wanted: StatusCode::OK,
+            shown: &authority,
+        };
+        let answer = self.ask(&ask, self.http.get(url.clone()).headers(headers)).await?;
+        let found: Projects = self.json(answer).await?;
         match found.projects.as_slice() {
-            [one] => Ok(one.id.clone()),
+            [one] => Ok(clean(&one.id)),
             [] => Err(CredentialsError::Refused(format!(
                 "{} knows no project of region {region} that these credentials may use; check region, or set project_id",
                 self.host
@@ -187,9 +199,9 @@ impl Iam {
         let identity = json!({ "methods": ["password"], "password": { "user": named } });
         let body = json!({ "auth": { "identity": identity, "scope": { "project": project } } });
         let request = self.http.post(self.url("v3/auth/tokens")).header(CONTENT_TYPE, "application/json");
-        let answer = self.send(request.body(body.to_string())).await?;
-        let secret = Authority::Token(password.clone());
-        let answer = self.expect(StatusCode::CREATED, answer, &secret).await?;
+        let shown = &Authority::Token(password.clone());
+        let ask = Ask { what: format!("login for {}", user.scope), wanted: StatusCode::CREATED, shown };
+        let answer = self.ask(&ask, request.body(body.to_string())).await?;
         let token =
             answer.headers().get(SUBJECT_TOKEN).and_then(|token| token.to_str().ok()).map(str::to_owned);
         let token = token.ok_or_else(|| self.odd("without a token"))?;
@@ -197,39 +209,64 @@ impl Iam {
         Ok((Authority::Token(token.into()), facts.expires_at))
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, CredentialsError> {
-        request.timeout(TIMEOUT).send().await.map_err(|error| {
+    /// Sends a question, and gives back the answer that is wanted, its body still to come. Nothing is sent in a pause that was
+    /// asked for.
+    async fn ask(
+        &self,
+        ask: &Ask<'_>,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, CredentialsError> {
+        let open = self.gate().open(self.clock.now());
+        open.map_err(|Closed(left)| {
+            let (host, seconds) = (&self.host, left.as_secs() + 1);
+            let message =
+                format!("{host} has asked for a pause: nothing is sent to it for another {seconds} s");
+            CredentialsError::Closed(message, left)
+        })?;
+        let answer = request.timeout(TIMEOUT).send().await.map_err(|error| {
             let cause = cause(&error);
             CredentialsError::Unreachable(format!(
                 "cannot ask {}: {cause}; check name resolution, network, proxy, iam_endpoint and ca_file",
                 self.host
             ))
-        })
+        })?;
+        if answer.status() == ask.wanted { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
 
-    /// The answer, if it is what it should be; what is said otherwise is told without the secrets of `shown`.
-    async fn expect(
-        &self,
-        wanted: StatusCode,
-        answer: Response,
-        shown: &Authority,
-    ) -> Result<Response, CredentialsError> {
-        let status = answer.status();
-        if status == wanted {
-            return Ok(answer);
+    /// What an answer that was not wanted says, without the secrets that were shown.
+    async fn refused(&self, ask: &Ask<'_>, answer: Response) -> CredentialsError {
+        let (status, now) = (answer.status(), self.clock.now());
+        let unsaid = (status == StatusCode::TOO_MANY_REQUESTS).then_some(UNSAID);
+        let pause = retry_after(answer.headers(), now).or(unsaid);
+        if let Some(pause) = pause {
+            // Before the body is read: meanwhile others would ask.
+            self.gate().close(pause, now);
         }
+        let skew = clock_skew(answer.headers(), now);
         let said: Refusal = self.json(answer).await.unwrap_or_default();
         let said = said.error.message.or(said.error_msg).unwrap_or_default();
         let hidden =
-            shown.secrets().fold(said, |said, secret| said.replace(secret.expose_secret(), "[redacted]"));
-        let message = format!("{} answered with {status} ({})", self.host, clean(&hidden));
-        Err(if matches!(status.as_u16(), 400 | 401 | 403 | 404) {
-            CredentialsError::Refused(format!(
-                "{message}; check the credentials' domain, user and files, and the region"
-            ))
-        } else {
-            CredentialsError::Unreachable(format!("{message}; it is tried again"))
-        })
+            ask.shown.secrets().fold(said, |said, secret| said.replace(secret.expose_secret(), "[redacted]"));
+        // What to do stands before a stranger's text: the whole is cut to a length.
+        let message = |advice: &str| {
+            format!("{} answered the {} with {status}: {advice} ({})", self.host, ask.what, clean(&hidden))
+        };
+        match (status.as_u16(), pause) {
+            (400 | 401 | 403 | 404, _) => {
+                let clock = skew.map(|skew| clock_advice(Some(&skew)));
+                let advice = "check the credentials' domain, user and files, and the region";
+                CredentialsError::Refused(message(clock.as_deref().unwrap_or(advice)))
+            }
+            (_, Some(pause)) => {
+                CredentialsError::Closed(message("it is left alone for as long as it asks"), pause)
+            }
+            (_, None) => CredentialsError::Unreachable(message("it is tried again")),
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn json<T: for<'de> Deserialize<'de>>(&self, mut answer: Response) -> Result<T, CredentialsError> {
@@ -257,47 +294,26 @@ impl TokenLogin {
         iam: Iam,
         user: User,
         password: impl Fn() -> Result<SecretString, String> + Send + Sync + 'static,
-        refused: &RefusedPasswords,
+        memory: &IdentityMemory,
     ) -> Self {
-        let refused = refused.of((iam.endpoint.clone(), user.domain.clone(), user.name.clone()));
-        Self { iam, user, password: Arc::new(password), token: Mutex::default(), refused }
+        let logins = memory.user(&user.domain, &user.name);
+        Self { iam, user, password: Arc::new(password), token: Mutex::default(), logins }
     }
 
     async fn fetch(&self) -> Result<(Authority, Timestamp), CredentialsError> {
-        let mut refused = self.refused.lock().await;
+        let mut logins = self.logins.lock().await;
         let read = Arc::clone(&self.password);
         let read = tokio::task::spawn_blocking(move || read()).await;
         let password =
             read.map_err(|_| CredentialsError::Refused("reading the password was cut short".into()))?;
         let password = password.map_err(CredentialsError::Refused)?;
-        let now = self.iam.clock.now();
-        if let Some(known) = refused.as_ref().filter(|refused| refused.is_of(&password, now)) {
-            return Err(known.error.clone());
+        let scope = &self.user.scope;
+        if let Some(error) = logins.foreseen(&password, scope, self.iam.clock.now()) {
+            return Err(error);
         }
         let answered = self.iam.log_in(&self.user, &password).await;
-        *refused = match &answered {
-            Err(error @ CredentialsError::Refused(_)) => {
-                let until = now.saturating_add(REFUSED_FOR).unwrap_or(now);
-                Some(RefusedPassword { password, error: error.clone(), until })
-            }
-            _ => None,
-        };
+        logins.note(password, scope.clone(), answered.as_ref().err(), self.iam.clock.now());
         answered
-    }
-}
-
-impl RefusedPasswords {
-    fn of(&self, login: Login) -> LastRefused {
-        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(login).or_default())
-    }
-}
-
-impl RefusedPassword {
-    fn is_of(&self, password: &SecretString, now: Timestamp) -> bool {
-        // More is left than was set only if the clock was set back.
-        let left = self.until.duration_since(now);
-        let same = self.password.expose_secret() == password.expose_secret();
-        same && left.is_positive() && left <= REFUSED_FOR
     }
 }
 
@@ -311,5 +327,25 @@ impl Credentials for TokenLogin {
     async fn refresh(&self, refused: &Authority) -> Result<Authority, CredentialsError> {
         let mut token = self.token.lock().await;
         token.refresh(refused, self.iam.clock.now(), async || self.fetch().await).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::credentials::{AccessKeys, FileKeys};
+    use super::super::scripted_server::{ScriptedServer, answer};
+    use super::*;
+    use crate::adapters::system_clock::SystemClock;
+
+    #[tokio::test]
+    async fn what_is_given_as_an_id_is_cut_to_a_line() {
+        let body = json!({ "projects": [{ "id": format!("\u{1b}{}", "0".repeat(10_000)) }] }).to_string();
+        let server = ScriptedServer::start(vec![answer("200 OK", "", &body)]).await;
+        let endpoint = Url::parse(&format!("http://{}", server.address)).unwrap();
+        let memory = IdentityMemory::default();
+        let iam = Iam::new(endpoint, None, TIMEOUT, Arc::new(SystemClock), &memory).unwrap();
+        let keys = || AccessKeys { access_key: "a".into(), secret_key: "b".into(), security_token: None };
+        let id = iam.project_of("here", &FileKeys::new(move || Ok(keys()))).await.unwrap();
+        assert!(id.len() < 1000 && id.starts_with('0'), "{id:?}");
     }
 }

@@ -11,6 +11,7 @@ mod export_centre;
 pub mod export_v2;
 pub mod export_v3;
 pub mod iam;
+pub mod logins;
 mod pacer;
 pub mod probe;
 mod query;
