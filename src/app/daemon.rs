@@ -1,5 +1,6 @@
 //! The daemon: a session, a reconciler that never ends by itself, and those who wake, stop and watch it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
+use crate::domain::name::SourceName;
 
 use super::compose::{self, Injected};
 use super::heartbeat::Beats;
@@ -110,6 +112,8 @@ struct Seen {
     archived: u64,
     /// What went wrong since the last success.
     trouble: Option<String>,
+    /// Why projects are not found.
+    unfound: BTreeMap<SourceName, String>,
     status: String,
 }
 
@@ -142,10 +146,14 @@ impl Observer for Supervised {
                     _ => {}
                 }
             }
+            Event::LookedUp { source, failure: Some(failure) } => {
+                seen.unfound.insert(source.clone(), failure.message.clone());
+            }
+            Event::LookedUp { source, failure: None } => _ = seen.unfound.remove(source),
             Event::Idle { until: next } => until = *next,
         }
         let status = match (seen.queued + seen.in_flight, until) {
-            (0, Some(next)) if let Some(trouble) = &seen.trouble => {
+            (0, Some(next)) if let Some(trouble) = seen.trouble.as_ref().or(seen.unfound.values().next()) => {
                 format!("not all is archived, next look at {next:.0}: {trouble}")
             }
             (0, Some(next)) => {

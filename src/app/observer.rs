@@ -6,7 +6,7 @@ use crate::domain::count::CountVerdict;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Head, Supersedes};
-use crate::domain::name::StreamName;
+use crate::domain::name::{SourceName, StreamName};
 use crate::domain::window::Window;
 
 /// Something that an onlooker may want to show.
@@ -34,6 +34,13 @@ pub enum Event {
         window: Window,
         /// How.
         ending: Ending,
+    },
+    /// The project of a source was looked up.
+    LookedUp {
+        /// Whose.
+        source: SourceName,
+        /// Why it was not found, if it was not.
+        failure: Option<Failure>,
     },
     /// Nothing is to be done at the moment.
     Idle {

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use crate::config::{Config, ProjectId, Source};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::Definition;
@@ -77,29 +75,47 @@ pub async fn look_up(name: &SourceName, source: &Source, injected: &Injected) ->
     Ok(id)
 }
 
-/// Looks up the project of a source that streams wait for, and takes them up; says what is held up no longer. What is not found
-/// holds the source up.
+/// What came of a look for a project.
+pub enum Looked {
+    /// It was found, and these are held up no longer.
+    Found(Vec<Resource>),
+    /// It was not found, which holds the source up.
+    NotFound(Failure),
+    /// Nobody was asked: it is known, or not to be asked for now.
+    NotAsked,
+}
+
+/// Looks up the project of a source that streams wait for, and takes them up.
 ///
 /// # Errors
 /// When the ledger fails.
-pub async fn find(services: &Services, source: &SourceName) -> Result<Vec<Resource>, Failure> {
+pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Failure> {
     let Services { roster, ledger, clock, .. } = services;
-    let found = async {
-        // Whoever asks has the name from there.
-        let Some((settings, injected)) = roster.settings(source) else { return Ok(()) };
-        roster.take_up(source, &look_up(source, settings, injected).await?)
+    let rules = roster.rules().into_iter().find(|rules| rules.source == *source);
+    // Whoever asks has the name from there.
+    let (Some(rules), Some((settings, injected))) = (rules, roster.settings(source)) else {
+        return Ok(Looked::NotAsked);
     };
-    let resource = Resource::Source(source.clone());
-    let Err(failure) = found.await else {
-        // Nothing else can have held it up before.
-        let lifted = ledger.lift(&resource, Timestamp::MAX).await.map_err(of_ledger)?;
-        return Ok(if lifted { vec![resource] } else { Vec::new() });
-    };
+    // The plan that asks may be older than the last look.
     let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
-    let rules = roster.rules();
-    if let Some(rules) = rules.iter().find(|rules| rules.source == *source) {
-        let hold = hold_on(rules, &resource, &failure, &snapshot, clock.now());
-        ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+    if roster.source(source).is_some() || rules.source_held_by(&snapshot, clock.now()).is_some() {
+        return Ok(Looked::NotAsked);
     }
-    Ok(Vec::new())
+    let found = async { roster.take_up(source, &look_up(source, settings, injected).await?) };
+    let (found, resource) = (found.await, Resource::Source(source.clone()));
+    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    if let Err(failure) = found {
+        let hold = hold_on(&rules, &resource, &failure, &snapshot, clock.now());
+        ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+        return Ok(Looked::NotFound(failure));
+    }
+    let mut lifted = Vec::new();
+    // One that was placed under the project's id says nothing of the search for it.
+    let hold = snapshot.holds.get(&resource).filter(|hold| hold.fingerprint == rules.fingerprints.source);
+    if let Some(hold) = hold
+        && ledger.lift(&resource, hold.until).await.map_err(of_ledger)?
+    {
+        lifted.push(resource);
+    }
+    Ok(Looked::Found(lifted))
 }

@@ -28,7 +28,7 @@ use super::archive_window::work;
 use super::failure_policy::of_source;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
-use super::projects;
+use super::projects::{self, Looked};
 use super::report::Report;
 use super::tidying::Tidying;
 
@@ -86,8 +86,7 @@ enum Done {
     Planned(Result<Planned, Failure>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
     Tidied(SourceName, Result<Option<Duration>, Failure>),
-    /// The project of a source was looked up.
-    LookedUp(SourceName, Result<Vec<Resource>, Failure>),
+    LookedUp(SourceName, Result<Looked, Failure>),
 }
 
 struct Run<'r> {
@@ -229,7 +228,7 @@ impl Run<'_> {
                 self.looking_up.remove(&source);
                 self.stale = true;
                 match outcome {
-                    Ok(lifted) => self.report.works_again(lifted),
+                    Ok(looked) => self.looked_up(source, looked),
                     Err(failure) => self.hold_all(&failure),
                 }
             }
@@ -271,7 +270,7 @@ impl Run<'_> {
     fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
         let roster = &self.reconciler.look.services.roster;
         let Some(at) = roster.source(&source) else {
-            if !roster.unknown().contains(&source) {
+            if roster.settings(&source).is_none() {
                 self.report.untidiable(&source);
             }
             return;
@@ -293,9 +292,21 @@ impl Run<'_> {
         let of = source.clone();
         let handle = self.tasks.spawn(async move {
             let found = stop.run_until_cancelled(projects::find(&services, &of)).await;
-            Done::LookedUp(of, found.unwrap_or(Ok(Vec::new())))
+            Done::LookedUp(of, found.unwrap_or(Ok(Looked::NotAsked)))
         });
         self.looking_up.insert(source, handle.id());
+    }
+
+    fn looked_up(&mut self, source: SourceName, looked: Looked) {
+        let failure = match looked {
+            Looked::Found(lifted) => {
+                self.report.works_again(lifted);
+                None
+            }
+            Looked::NotFound(failure) => Some(failure),
+            Looked::NotAsked => return,
+        };
+        self.reconciler.observer.on(&Event::LookedUp { source, failure });
     }
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {

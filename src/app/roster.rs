@@ -84,7 +84,7 @@ impl Roster {
         Some((self.config.sources.get(name)?, &self.parts.injected))
     }
 
-    /// Takes up the streams of a source whose project is found.
+    /// Takes up the streams of a source whose project is found; one that is known stays as it is, with all that it has seen.
     ///
     /// # Errors
     /// When the source cannot be set up with it.
@@ -99,8 +99,10 @@ impl Roster {
             .map_err(|error| Failure::new(FailureKind::Rejected, Scope::Source, error.to_string()))?;
         let streams = self.parts.streams(&alone, &sources);
         self.write(|known| {
-            known.sources.extend(sources);
-            streams.into_values().for_each(|stream| known.put(stream));
+            if !known.sources.contains_key(name) {
+                known.sources.extend(sources);
+                streams.into_values().for_each(|stream| known.put(stream));
+            }
         });
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Observer for Bar {
             } => {
                 self.bar.inc(1);
             }
-            Event::Finished { .. } | Event::Alive => {}
+            Event::Finished { .. } | Event::LookedUp { .. } | Event::Alive => {}
             Event::Idle { .. } => self.bar.set_message("waiting"),
         }
     }

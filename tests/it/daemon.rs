@@ -29,7 +29,9 @@ async fn ended(mut daemon: Running) -> std::process::ExitStatus {
 fn messages_until(socket: &UnixDatagram, word: &str) -> Vec<String> {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
+    let began = Instant::now();
     loop {
+        assert!(began.elapsed() < Duration::from_secs(60), "no {word:?} but {seen:?}");
         let length = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("no {word:?} but {seen:?}: {e}"));
         let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
         seen.push(message.clone());
@@ -62,6 +64,29 @@ async fn systemd_is_told_ready_status_watchdog_and_stopping() {
     tokio::task::spawn_blocking(move || messages_until(&socket, "STOPPING=1")).await.unwrap();
     assert!(ended(daemon).await.success());
     assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_of_a_project_that_is_not_found_until_it_is() {
+    let vault = Vault::in_directory().await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (id, iam) = (vault.sim.project_id(), vault.sim.endpoint());
+    let config = config.replace(&format!("project_id = \"{id}\""), &format!("iam_endpoint = \"{iam}\""));
+    std::fs::write(vault.path("config.toml"), config).unwrap();
+    vault.sim.faults().add(Rule::new(Fault::status(503)).on(connvault_sim::Endpoint::IamProjects).times(1));
+    let path = vault.path("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut command = vault.daemon_command();
+    command.env("NOTIFY_SOCKET", &path);
+    let _daemon = Running(command.spawn().unwrap());
+    tokio::task::spawn_blocking(move || {
+        let told = messages_until(&socket, "not all is archived");
+        assert!(told.last().unwrap().contains("sources.hq.project_id"), "{told:?}");
+        messages_until(&socket, "nothing to do until");
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,6 +235,20 @@ async fn tasks_are_cleared_away_whichever_api_is_chosen_since() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_configured_and_not_used_is_not_said_to_be_gone() {
+    let vault = by_tasks("").await;
+    vault.once_killed_at(Step::TaskReady, 1).await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (_, source) = config.split_once("[sources.hq]").unwrap();
+    let (unused, _) = source.split_once("[signing]").unwrap();
+    let unused = unused.replace(&format!("project_id = \"{}\"\n", vault.sim.project_id()), "");
+    let renamed = config.replace("sources.hq", "sources.main").replace("\"hq\"", "\"main\"");
+    std::fs::write(vault.path("config.toml"), format!("{renamed}\n[sources.hq]{unused}")).unwrap();
+    let log = text(&vault.once().await.stderr);
+    assert!(!log.contains("not configured any more"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgotten_in_time() {
     let vault = by_tasks("").await;
     vault.once_killed_at(Step::TaskReady, 1).await;

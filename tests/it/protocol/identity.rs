@@ -1,7 +1,13 @@
-//! The identity service asks to be left alone.
+//! The identity service asks to be left alone, and sources whose projects it knows.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use connvault::app::projects::{Looked, find};
+use connvault::app::session::Session;
+use connvault::domain::failure::FailureKind;
+use connvault::domain::name::SourceName;
+use connvault::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource};
 use connvault::ports::clock::Clock;
 use connvault_sim::{Builder, Endpoint, Fault, RetryAfter, Rule, Simulator};
 use jiff::SignedDuration;
@@ -59,4 +65,56 @@ async fn a_pause_that_the_identity_service_asks_for_is_kept_by_every_source_that
         assert!(asked[1].duration_since(asked[0]) >= SignedDuration::from_secs(119), "{asked:?}");
         assert_eq!(asked.len(), 3, "once more, and for the other source: {asked:?}");
     }
+}
+
+/// A session whose only source is not known yet.
+async fn unknown(clock: &TestClock) -> (World, Session, SourceName) {
+    let world = world(clock, Simulator::builder().region("ap-southeast-3")).await;
+    let id = format!("project_id = \"{}\"\n", world.sim.project_id());
+    let session = begin(&configured(&world, |text| text.replace(&id, "")), clock).await.unwrap();
+    (world, session, "hq".parse().unwrap())
+}
+
+async fn hold_up(session: &Session, source: &SourceName, fingerprint: &Fingerprint) -> Resource {
+    let now = session.services.clock.now();
+    let hold = Hold {
+        until: now + SignedDuration::from_mins(10),
+        since: now,
+        failures: 1,
+        failure: FailureNote { kind: FailureKind::Throttled, message: "a pause".to_owned(), at: now },
+        fingerprint: fingerprint.clone(),
+    };
+    let resource = Resource::Source(source.clone());
+    session.services.ledger.hold(&resource, &hold).await.unwrap();
+    resource
+}
+
+#[tokio::test]
+async fn a_project_is_looked_up_once_and_no_pause_of_the_source_itself_ends_by_it() {
+    let clock = clock();
+    let (world, session, hq) = unknown(&clock).await;
+    let services = &session.services;
+    let held = hold_up(&session, &hq, &Fingerprint("with its project".to_owned())).await;
+    assert!(matches!(find(services, &hq).await.unwrap(), Looked::Found(lifted) if lifted.is_empty()));
+    assert!(services.ledger.snapshot().await.unwrap().holds.contains_key(&held));
+    let known = services.roster.source(&hq).unwrap();
+    assert!(matches!(find(services, &hq).await.unwrap(), Looked::NotAsked));
+    assert_eq!(world.sim.request_count(Endpoint::IamProjects), 1);
+    services.roster.take_up(&hq, &world.sim.project_id().parse().unwrap()).unwrap();
+    assert!(Arc::ptr_eq(&known, &services.roster.source(&hq).unwrap()), "its pace and its pauses go on");
+    session.end().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_held_up_by_now_is_not_looked_up_and_what_held_it_up_ends_when_it_is_found() {
+    let clock = clock();
+    let (world, session, hq) = unknown(&clock).await;
+    let services = &session.services;
+    let held = hold_up(&session, &hq, &services.roster.rules()[0].fingerprints.source).await;
+    assert!(matches!(find(services, &hq).await.unwrap(), Looked::NotAsked));
+    assert_eq!(world.sim.request_count(Endpoint::IamProjects), 0);
+    clock.reach(clock.now() + SignedDuration::from_mins(10));
+    assert!(matches!(find(services, &hq).await.unwrap(), Looked::Found(lifted) if lifted == [held]));
+    assert!(services.ledger.snapshot().await.unwrap().holds.is_empty());
+    session.end().await;
 }
