@@ -114,12 +114,8 @@ impl Look {
         let read = async {
             if opened { stream.log.follow().await } else { stream.log.open(&stream.definition).await }
         };
-        let outcome = tokio::time::timeout(LONGEST_READ, read).await.unwrap_or_else(|_| {
-            let seconds = LONGEST_READ.as_secs();
-            let message = format!("the log of stream {} was not read within {seconds} s", stream.name());
-            Err(Failure::new(FailureKind::Transient, Scope::Store, message))
-        });
-        (stream, outcome)
+        let outcome = tokio::time::timeout(LONGEST_READ, read).await;
+        (stream, outcome.unwrap_or_else(|_| Err(not_read(stream.name(), opened))))
     }
 
     /// What the log has settled meanwhile needs no spool. The export of a lost window may still be asked for.
@@ -223,5 +219,29 @@ impl Look {
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
         // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A log that was not read in time. Whole logs are long: only one that was `opened` before, and has little to add, shows that
+/// its store is slow.
+fn not_read(stream: &StreamName, opened: bool) -> Failure {
+    let seconds = LONGEST_READ.as_secs();
+    let message = format!(
+        "the log of stream {stream} was not read to its end within {seconds} s; the rest is read later"
+    );
+    Failure::new(FailureKind::Transient, if opened { Scope::Store } else { Scope::Stream }, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_takes_long_to_read_for_the_first_time_holds_up_its_own_stream_only() {
+        let stream = "logins".parse().unwrap();
+        assert_eq!(
+            [false, true].map(|opened| not_read(&stream, opened).scope),
+            [Scope::Stream, Scope::Store]
+        );
     }
 }
