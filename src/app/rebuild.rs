@@ -93,6 +93,7 @@ pub async fn rebuild(
     let mut config = projects::known(config, |stream| definitions.get(stream));
     if trust == Trust::Unverified {
         // What a log does not say of itself any more must come from elsewhere.
+        config.sources.retain(|name, _| config.streams.values().any(|stream| stream.source == *name));
         let resolved = projects::resolved(&config, injected, &Snapshot::default()).await;
         if let Some(failure) = resolved.unknown.values().next() {
             return Err(StartError::from_failure("nothing is taken over", failure));

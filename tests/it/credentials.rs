@@ -317,6 +317,17 @@ async fn an_identity_service_that_refuses_is_asked_for_its_time_before_the_keys_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_looks_up_no_project_that_no_stream_needs() {
+    let vault = with(|sim| sim, KEYS, true).await;
+    with_an_idle_branch(&vault);
+    archived(&vault).await;
+    vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::IamProjects));
+    let output = vault.connvault(&["rebuild", "--accept-unverified"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(vault.sim.request_count(Endpoint::IamProjects), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_without_a_project_is_told_before_anything_is_written() {
     let vault = with(|sim| sim.region("elsewhere"), KEYS, false).await;
     let output = vault.connvault(&["once"]).await;
