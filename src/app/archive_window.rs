@@ -125,7 +125,7 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
         }
         None => {
             let terms = Terms::of_pull(stream, lease.window, services.clock.now());
-            pull(services, stream, lease.window, terms).await?
+            pull(services, stream, &request(stream, lease.window), terms).await?
         }
     };
     commit(services, stream, lease, &export, None).await
@@ -139,6 +139,7 @@ pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
         definition: stream.definition_digest,
         bounds: Bounds::around(window, stream.rules.margin),
         filters: stream.definition.filters.clone(),
+        standing_only: false,
     }
 }
 
@@ -146,18 +147,18 @@ pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
 pub(super) async fn pull(
     services: &Services,
     stream: &Stream,
-    window: Window,
+    request: &ExportRequest,
     terms: Terms,
 ) -> Result<SpooledExport, Failure> {
-    let request = request(stream, window);
-    let before = count(stream, &request, terms).await?;
-    let mut writer = services.spool.begin(stream.name(), window).await.map_err(of_spool)?;
+    let before = count(stream, request, terms).await?;
+    let mut writer = services.spool.begin(stream.name(), request.window).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::PullStarted);
-    let receipt = stream.source.export(&request, &mut writer).await.map_err(of_source)?;
+    let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
     let pulled = Pulled { bytes: writer.finish_bytes().await.map_err(of_spool)?, receipt, before };
-    let taken = take_in(services, stream, &request, terms, pulled).await;
-    if let Err(Failure { kind: FailureKind::Corrupt, .. }) = &taken {
-        stream.source.discard(&request).await.map_err(of_source)?;
+    let taken = take_in(services, stream, request, terms, pulled).await;
+    let is_corrupt = taken.as_ref().is_err_and(|failure| failure.kind == FailureKind::Corrupt);
+    if is_corrupt && !request.standing_only {
+        stream.source.discard(request).await.map_err(of_source)?;
     }
     taken
 }
@@ -194,7 +195,7 @@ async fn take_in(
         )
     })?;
     let what = format!("window {window} of stream {}: the export", stream.name());
-    let past_horizon = stream.rules.expires_at(window) <= receipt.pulled_at;
+    let past_horizon = stream.rules.expires_at(window) <= receipt.asked_at;
     if past_horizon && inspection.rows == 0 {
         // An old window without records is what a provider shows that has forgotten it.
         let message = format!(

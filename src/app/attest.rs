@@ -13,7 +13,7 @@ use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptOutcome, Lease};
-use crate::ports::record_source::Remains;
+use crate::ports::record_source::ExportRequest;
 
 use super::archive_window::{commit, of_spool, pull, request};
 use super::counting::Terms;
@@ -79,40 +79,36 @@ const LAST_TRIES: usize = 3;
 /// … and so long after the first of them: what was only away for a while has answered by then.
 const LAST_CHANCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Asks once for a window past the horizon, where that is wanted and the source may answer, or was asked in time already. What
-/// fails for others as well is no answer, nor is what may pass: it is tried again when that is over. But a source that never
-/// comes back must not keep the log from saying what is lost: not for more than a day, nor with one window for more than an
-/// hour or so.
+/// Asks once for a window past the horizon, where that is wanted and the source may answer, or was asked in time already: then
+/// whatever came of that is all that can be had. What fails for others as well is no answer, nor is what may pass: it is tried
+/// again when that is over. But a source that never comes back must not keep the log from saying what is lost: not for more
+/// than a day, nor with one window for more than an hour or so.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
-    let waits_for_source = stream.rules.past_horizon == PastHorizon::Try;
-    let is_asked = match stream.source.remains(&request(stream, window)).await.map_err(of_source)? {
-        Remains::Nothing => false,
-        Remains::Perhaps => waits_for_source,
-        Remains::AskedForInTime => true,
-    };
-    if !is_asked {
+    let (rules, now, request) = (&stream.rules, services.clock.now(), request(stream, window));
+    let remains = stream.source.remains(&request).await.map_err(of_source)?;
+    let in_time = remains.asked_at.is_some_and(|at| at < rules.expires_at(window));
+    let may_answer = remains.may_answer && rules.past_horizon == PastHorizon::Try;
+    if !in_time && !may_answer {
         return Ok(Tried::Not);
     }
-    let (snapshot, now) = (services.ledger.snapshot().await.map_err(of_ledger)?, services.clock.now());
-    let away = snapshot.holds.get(&Resource::Source(stream.rules.source.clone()));
-    if let Some(hold) = away.filter(|hold| hold.until > now && is_for_a_day(hold, now)) {
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
         return Ok(Tried::InVain(hold.failure.message.clone()));
     }
-    let failure = match pull(services, stream, window, Terms::of_pull(stream, window, now)).await {
-        Ok(export) => return Ok(Tried::Had(Box::new(export))),
-        Err(failure) => failure,
+    let (request, terms) = if in_time {
+        (ExportRequest { standing_only: true, ..request }, Terms::of_export_in_time(stream))
+    } else {
+        (request, Terms::of_pull(stream, window, now))
     };
-    let may_pass = match shared(&stream.rules, &failure) {
-        // What holds up the source holds up no attesting here, so it is the window that pauses.
-        Some(Resource::Source(_)) if !waits_for_source => true,
-        Some(_) => return Err(failure),
-        None => may_pass(failure.kind),
-    };
-    if may_pass && is_worth_another_try(services, stream, window).await? {
-        // However it failed, nobody is waited for: it is not parked.
-        return Err(Failure { kind: FailureKind::Transient, scope: Scope::Window, ..failure });
+    match pull(services, stream, &request, terms).await {
+        Ok(export) => Ok(Tried::Had(Box::new(export))),
+        Err(failure) if shared(rules, &failure).is_some() => Err(failure),
+        // Nobody is waited for, however it failed: it is not parked.
+        Err(failure) if may_pass(failure.kind) && is_worth_another_try(services, stream, window).await? => {
+            Err(Failure { kind: FailureKind::Transient, ..failure })
+        }
+        Err(failure) => Ok(Tried::InVain(failure.message)),
     }
-    Ok(Tried::InVain(failure.message))
 }
 
 /// Whether it says nothing of the window's records, and may be over soon.

@@ -26,6 +26,8 @@ pub(super) struct Terms {
     on_mismatch: OnCountMismatch,
     /// Whether a count that fails for now fails the pull.
     required: bool,
+    /// Whether the provider is asked for a count at all.
+    counts: bool,
 }
 
 impl Terms {
@@ -34,8 +36,8 @@ impl Terms {
         let next_day = now.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
         let is_last = stream.rules.expires_at(window) <= next_day;
         match (Self::of_revisit(stream), is_last) {
-            (Self { on_mismatch: OnCountMismatch::Park, .. }, true) => {
-                Self { on_mismatch: OnCountMismatch::Flag, required: false }
+            (terms @ Self { on_mismatch: OnCountMismatch::Park, .. }, true) => {
+                Self { on_mismatch: OnCountMismatch::Flag, required: false, ..terms }
             }
             (terms, is_last) => Self { required: terms.required && !is_last, ..terms },
         }
@@ -44,12 +46,22 @@ impl Terms {
     /// Of a pull of a window that is archived already: there is no hurry.
     pub(super) fn of_revisit(stream: &Stream) -> Self {
         let on_mismatch = stream.on_count_mismatch;
-        Self { on_mismatch, required: on_mismatch != OnCountMismatch::Ignore }
+        Self { on_mismatch, required: on_mismatch != OnCountMismatch::Ignore, counts: true }
+    }
+
+    /// Of a window that has expired since its export was asked for: what is counted now is no longer what there was then.
+    pub(super) fn of_export_in_time(stream: &Stream) -> Self {
+        Self { required: false, counts: false, ..Self::of_revisit(stream) }
     }
 }
 
 /// Asks the source for its count; the inner error is the reason why it cannot be had at all.
 pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms) -> Result<Count, Failure> {
+    if !terms.counts {
+        return Ok(Err(
+            "its export was asked for in time, and the provider may count fewer records by now".to_owned()
+        ));
+    }
     match stream.source.count(request).await.map_err(of_source) {
         Ok(count) => Ok(Ok(count)),
         // Whether it is the key or this one permission shows at the export, which needs the key as well.

@@ -18,8 +18,9 @@ const CORRUPT_LIMIT: u32 = 3;
 /// What only a person can mend is looked at again no sooner than this, unless the config changes.
 pub(super) const OPERATOR_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// A failure so long after the end of the last hold is a new one, not the next in a row: nobody knows what worked meanwhile.
-const IN_A_ROW: SignedDuration = SignedDuration::from_hours(1);
+/// A failure so long after the end of the last hold is a new one, not the next in a row: nobody knows what worked meanwhile. A
+/// `once` that runs each night sees a row.
+const IN_A_ROW: SignedDuration = SignedDuration::from_hours(26);
 
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,7 +220,7 @@ mod tests {
             let hold = hold_on(&rules, &resource, &failure, &snapshot, at(NOON));
             (hold.since, hold.failures)
         };
-        assert_eq!(after("2026-11-20T11:30:00Z"), (since, 8));
+        assert_eq!(after("2026-11-19T12:00:00Z"), (since, 8), "the night before");
         assert_eq!(after("2026-11-20T12:01:00Z"), (since, 7), "it was in flight already");
         assert_eq!(
             after("2026-10-02T00:00:00Z"),

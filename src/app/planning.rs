@@ -173,7 +173,8 @@ impl Look {
         let now = self.services.clock.now();
         let pausing = |rules: &StreamRules, window| match judge(rules, window, snapshot, now) {
             Verdict::Waiting { why: Waiting::Pause { .. } | Waiting::Hold { .. }, next } => Some(next),
-            Verdict::Lost { seq: None, .. } => pauses_until(rules, window, snapshot, now),
+            Verdict::Lost { seq: None, .. } => pauses_until(rules, window, snapshot, now)
+                .or_else(|| rules.silenced_by(snapshot, now).map(|(_, hold)| hold.until)),
             _ => None,
         };
         let chosen = |rules: &&StreamRules| self.selection.concerns(&rules.name);

@@ -248,12 +248,12 @@ impl Run<'_> {
     }
 
     fn planned(&mut self, planned: Planned) {
-        self.report.shared_failures(&planned.holds);
+        let now = self.reconciler.look.services.clock.now();
+        self.report.shared_failures(&planned.holds, now);
         let working: BTreeSet<_> = self.working.values().cloned().collect();
         let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
-        let now = self.reconciler.look.services.clock.now();
         let (due, later): (Vec<_>, Vec<_>) = planned.unknown.into_iter().partition(|(_, at)| *at <= now);
         self.next_wake = planned.plan.next_wake.into_iter().chain(later.into_iter().map(|(_, at)| at)).min();
         due.into_iter().for_each(|(source, _)| self.look_up(source));

@@ -108,9 +108,11 @@ impl Report {
     }
 
     /// What is held up now: news is said, the rest is known.
-    pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>) {
+    pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>, now: Timestamp) {
         self.said.retain(|resource, _| holds.contains_key(resource));
-        for (resource, hold) in holds.iter().filter(|(resource, _)| **resource != Resource::Daemon) {
+        let is_said =
+            |(resource, hold): &(&Resource, &Hold)| **resource != Resource::Daemon && hold.until > now;
+        for (resource, hold) in holds.iter().filter(is_said) {
             let before = self.said.insert(resource.clone(), Said::of(hold));
             if before.is_some_and(|said| said.covers(hold)) {
                 continue;

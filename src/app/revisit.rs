@@ -13,7 +13,7 @@ use crate::domain::object_key::Seq;
 use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::{Lease, NamedObject};
 
-use super::archive_window::{archived_elsewhere, clear_spool, commit, pull};
+use super::archive_window::{archived_elsewhere, clear_spool, commit, pull, request};
 use super::counting::Terms;
 use super::failure_policy::{of_ledger, of_store};
 use super::observer::Ending;
@@ -25,7 +25,7 @@ pub(super) async fn revisit(services: &Services, stream: &Stream, lease: &Lease)
     let Some((seq, newest)) = newest(services, stream, lease).await? else {
         return archived_elsewhere(services, lease).await;
     };
-    let export = pull(services, stream, lease.window, Terms::of_revisit(stream)).await?;
+    let export = pull(services, stream, &request(stream, lease.window), Terms::of_revisit(stream)).await?;
     if newest.content_digest == Some(export.facts.content_digest) {
         let (pulled_at, now) = (export.facts.export.pulled_at, services.clock.now());
         services.ledger.revisited(lease, pulled_at, now).await.map_err(of_ledger)?;

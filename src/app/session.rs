@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
@@ -13,7 +14,7 @@ use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::failure::{FailureKind, Scope};
-use crate::domain::snapshot::WindowState;
+use crate::domain::snapshot::{Hold, WindowState};
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
@@ -44,7 +45,7 @@ impl Session {
     /// When something does not hold, with the exit code that goes with it.
     pub async fn begin(config: &Config, injected: &Injected) -> Result<Self, StartError> {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
-        let sqlite = open_ledger(&state_dir).await?;
+        let sqlite = open_ledger(&state_dir, injected.clock.now()).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
@@ -87,7 +88,7 @@ impl Session {
     }
 }
 
-async fn open_ledger(state_dir: &StateDir) -> Result<SqliteLedger, StartError> {
+async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedger, StartError> {
     let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
     let ledger = SqliteLedger::open(&state_dir.ledger()).await.map_err(failed)?;
     let voided = ledger.void_leases().await.map_err(failed)?;
@@ -97,11 +98,12 @@ async fn open_ledger(state_dir: &StateDir) -> Result<SqliteLedger, StartError> {
             "an earlier run ended in the middle of its work; it is taken up again"
         );
     }
-    // What waits for an operator is tried at once: starting the program may be how one says that it is mended. A pause
-    // that the other side asked for outlasts a restart.
+    // What waits for an operator is tried at once: starting the program may be how one says that it is mended. Should it not
+    // be, it has been so since the first failure. A pause that the other side asked for outlasts a restart.
     for (resource, hold) in ledger.snapshot().await.map_err(failed)?.holds {
         if hold.failure.kind.needs_operator() {
-            ledger.lift(&resource, hold.until).await.map_err(failed)?;
+            let ended = Hold { until: hold.until.min(now), ..hold };
+            ledger.hold(&resource, &ended).await.map_err(failed)?;
         }
     }
     Ok(ledger)

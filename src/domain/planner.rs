@@ -95,7 +95,8 @@ impl Turns {
     /// Takes out of `queue`, which is in the order of a plan, what is to be begun next.
     pub fn next(&mut self, queue: &mut VecDeque<Action>) -> Option<Action> {
         let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
-        let at = queue.iter().position(|action| action.turn == other).unwrap_or(0);
+        let first = |is: &dyn Fn(Turn) -> bool| queue.iter().position(|action| is(action.turn));
+        let at = first(&|turn| turn == other).or_else(|| first(&|turn| turn != Turn::Spare)).unwrap_or(0);
         let action = queue.remove(at)?;
         if action.turn != Turn::Spare {
             self.last = action.turn;

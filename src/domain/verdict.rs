@@ -131,15 +131,15 @@ impl StreamRules {
         holds.find_map(|(resource, hold)| matches!(resource, Resource::Source(_)).then_some(hold))
     }
 
-    /// As [`Self::held_by`], for what is said of a window that has expired: that needs the source only where it is to be asked
-    /// once more, and a source that was held up for a day is waited for no longer.
+    /// As [`Self::held_by`], for what is said of a window that has expired: the source may have to be asked once more, but one
+    /// that was held up for a day is waited for no longer.
     pub fn silenced_by<'s>(
         &self,
         snapshot: &'s Snapshot,
         now: Timestamp,
     ) -> Option<(&'s Resource, &'s Hold)> {
         let silences = |(resource, hold): &(&Resource, &Hold)| match resource {
-            Resource::Source(_) => self.past_horizon == PastHorizon::Try && !is_for_a_day(hold, now),
+            Resource::Source(_) => !is_for_a_day(hold, now),
             _ => true,
         };
         self.holds(snapshot, now).filter(silences).max_by_key(|(_, hold)| hold.until)
@@ -158,9 +158,9 @@ impl StreamRules {
     }
 }
 
-/// Whether something has been held up for so long that it may never come back.
+/// Whether something has been held up for so long that it may never come back: seen to fail, and not only left alone.
 pub fn is_for_a_day(hold: &Hold, now: Timestamp) -> bool {
-    hold.since.saturating_add(PARKED_RETRY).is_ok_and(|then| then <= now)
+    hold.failures >= 3 && hold.since.saturating_add(PARKED_RETRY).is_ok_and(|then| then <= now)
 }
 
 /// What can be said of a window at one instant.

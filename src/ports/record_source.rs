@@ -26,6 +26,8 @@ pub struct ExportRequest {
     pub bounds: Bounds,
     /// Which records.
     pub filters: Filters,
+    /// Nothing new is made at the provider's for it: it goes on with what stands there already, and throws none of it away.
+    pub standing_only: bool,
 }
 
 /// What is known of an export once its last byte was handed to the sink.
@@ -35,6 +37,8 @@ pub struct ExportReceipt {
     pub api: ExportApi,
     /// The provider's request ids, in the order of the requests.
     pub request_ids: Vec<String>,
+    /// When the provider was asked for it, at the latest: it holds what there was then.
+    pub asked_at: Timestamp,
     /// When the last byte had arrived.
     pub pulled_at: Timestamp,
 }
@@ -91,19 +95,17 @@ pub trait RecordSource: Send + Sync {
     /// # Errors
     /// When this machine could not remember it.
     async fn remains(&self, _request: &ExportRequest) -> Result<Remains, SourceError> {
-        Ok(Remains::Nothing)
+        Ok(Remains::default())
     }
 }
 
 /// What a source may have of records that are older than it is bound to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remains {
-    /// None: it need not be asked.
-    Nothing,
-    /// All, some or none of them.
-    Perhaps,
-    /// An export that was asked for while it was bound to have all of them.
-    AskedForInTime,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// When an export of them was asked for that still stands.
+    pub asked_at: Option<Timestamp>,
+    /// Whether it may answer, with all, some or none of them.
+    pub may_answer: bool,
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

@@ -3,7 +3,7 @@
 use connvault::app::observer::Ending;
 use connvault::domain::window::Window;
 use connvault::ports::clock::Clock;
-use connvault_sim::{Endpoint, Fault, RetryAfter, Rule, Simulator, Withdrawal};
+use connvault_sim::{Endpoint, Fate, Fault, RetryAfter, Rule, Simulator, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::clock::TestClock;
@@ -28,7 +28,7 @@ async fn forty_days_down(source: &str) -> (World, TestClock) {
 
 async fn once(world: &World, clock: &TestClock) -> Ran {
     let session = begin(&world.config(), clock).await.unwrap();
-    let ran = reconcile(&session, clock, 1, NOW.parse().unwrap()).await;
+    let ran = reconcile(&session, clock, 1, clock.now()).await;
     session.end().await;
     ran
 }
@@ -147,27 +147,106 @@ async fn what_held_up_the_source_is_no_try_of_a_window_past_the_horizon() {
     assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 4));
 }
 
+/// One window, whose export task was made in time, as `prepared`, and whose file could not be fetched before it expired.
+async fn a_task_in_time(source: &str, prepare: impl FnOnce(&Simulator)) -> (World, TestClock) {
+    let clock = TestClock::at(NOW);
+    let days = SignedDuration::from_hours(48);
+    let sim = Simulator::builder().horizon(days.unsigned_abs()).task_polls(0);
+    let mut world = World::built(Place::directory(), &clock, 1, sim).await;
+    world.settings.source = format!("api = \"v3\"\nhorizon = \"48h\"\n{source}");
+    prepare(&world.sim);
+    world.sim.faults().add(Rule::new(Fault::status(502)).on(Endpoint::Download));
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, started(NOW)).await;
+    session.end().await;
+    assert_eq!((ran.tally.archived, world.sim.tasks().created()), (0, 1));
+    world.sim.faults().clear();
+    clock.reach(started("2026-11-23T23:59:30Z"));
+    world.sim.clear_requests();
+    (world, clock)
+}
+
+async fn gone_on(world: &World, clock: &TestClock) -> Ran {
+    let session = begin(&world.config(), clock).await.unwrap();
+    let ran = reconcile(&session, clock, 1, clock.now() + SignedDuration::from_mins(1)).await;
+    session.end().await;
+    assert_eq!((world.sim.tasks().created(), world.sim.tasks().all()), (1, Vec::new()), "{:?}", ran.endings);
+    // Neither the window itself nor how many records there are by now.
+    let asked = |endpoint| world.sim.request_count(endpoint);
+    assert_eq!((asked(Endpoint::Export), asked(Endpoint::Query)), (0, 0));
+    ran
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_was_made_in_time_is_gone_on_with_after_its_window_expired() {
-    for lose in ["", "past_horizon = \"lose\"\n"] {
-        let (mut world, clock) = forty_days_down(&format!("api = \"v3\"\n{lose}")).await;
-        world.settings.streams.truncate(1);
-        world.settings.start = started(&world.windows[11]);
-        let no_file = Rule::new(Fault::status(502)).on(Endpoint::Download);
-        world.sim.faults().add(no_file);
-        let session = begin(&world.config(), &clock).await.unwrap();
-        let ran = reconcile(&session, &clock, 4, started(NOW)).await;
-        assert_eq!((ran.tally.archived, world.sim.tasks().created()), (0, 29));
-        world.sim.faults().clear();
-        // The first of them expires.
-        clock.reach(started(&world.windows[11]) + MONTH);
-        let ran = reconcile(&session, &clock, 4, clock.now()).await;
-        assert_eq!((ran.tally.archived, ran.tally.lost, world.sim.tasks().created()), (29, 0, 29));
-        session.end().await;
-        assert_eq!(world.sim.tasks().all(), []);
-        let entries = world.archive_of("s0").await.of_kind("archived").len();
-        assert_eq!(entries, 29);
+    // Whatever is chosen since.
+    for source in ["api = \"v3\"\n", "api = \"auto\"\n", "past_horizon = \"lose\"\n"] {
+        let (mut world, clock) = a_task_in_time("", |_| {}).await;
+        world.settings.source = format!("horizon = \"48h\"\n{source}");
+        // What says nothing of the file is no answer, and costs no task that cannot be had again.
+        for fault in [Fault::HtmlBody, Fault::status(409), Fault::DropConnection] {
+            world.sim.faults().add(Rule::new(fault).on(Endpoint::Download).times(1));
+        }
+        let ran = gone_on(&world, &clock).await;
+        assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (1, 0, 3), "{:?}", ran.endings);
+        let archive = world.archive().await;
+        let export = &archive.of_kind("archived")[0]["export"];
+        assert_eq!((&export["api"], &export["past_horizon"]), (&"v3".into(), &serde_json::Value::Null));
+        assert!(export["uncounted"].to_string().contains("asked for in time"), "{export}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_export_that_was_asked_for_in_time_proves_that_there_was_nothing() {
+    let none = Rule::new(Fault::OmitRecords { records: u64::MAX }).on(Endpoint::CreateTask);
+    let (world, clock) = a_task_in_time("", |sim| sim.faults().add(none)).await;
+    let ran = gone_on(&world, &clock).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost), (1, 0), "{:?}", ran.endings);
+    assert_eq!(world.archive().await.of_kind("archived")[0]["object"]["rows"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_made_in_time_and_comes_to_nothing_is_asked_for_no_more() {
+    let (world, clock) = a_task_in_time("", |sim| sim.tasks().fate(Fate::ExpiresOnDownload)).await;
+    let ran = gone_on(&world, &clock).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost), (0, 1), "{:?}", ran.endings);
+    let reason = world.archive().await.of_kind("lost")[0]["reason"].to_string();
+    assert!(reason.contains("came to nothing"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_whenever_it_is_asked_is_away_for_a_day_to_runs_that_come_each_night_as_well() {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    world.sim.faults().always(Fault::status(401));
+    let mut lost = Vec::new();
+    for night in 0..4 {
+        clock.reach(started(NOW) + SignedDuration::from_hours(24 * night));
+        lost.push(once(&world, &clock).await.tally.lost);
+    }
+    assert_eq!(lost[..2], [0, 0], "it may come back");
+    assert!(lost.iter().sum::<u64>() >= 10, "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_night_keeps_its_turn_while_older_windows_fail() {
+    let (mut world, clock) = forty_days_down("").await;
+    world.settings.streams.truncate(1);
+    world.settings.start = started(&world.windows[20]);
+    let last = started(world.windows.last().unwrap());
+    // Every failure makes another plan, which begins with the most urgent window.
+    let newest = (last - SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string();
+    let others = world.windows[20..39].iter().map(|start| started(start) - SignedDuration::from_mins(1));
+    for start in others {
+        let start = start.strftime("%Y-%m-%dT%H:%MZ").to_string();
+        assert_ne!(start, newest);
+        world.sim.faults().add(Rule::new(Fault::status(500)).on(Endpoint::Export).for_start_time(start));
+    }
+    let session = begin(&world.config(), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, started(NOW)).await;
+    session.end().await;
+    let turn = ran.endings.iter().position(|(window, _)| window.start() == last);
+    assert_eq!(turn, Some(1), "{:?}", ran.endings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,13 +38,15 @@ async fn a_v2_answer_that_was_on_its_way_undoes_no_withdrawal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_is_not_over_by_the_providers_clock_is_asked_for_when_it_is() {
-    let clock = TestClock::at("2026-11-23T00:02:30Z");
     let behind = SignedDuration::from_mins(3);
-    let mut world = World::apart(Place::directory(), &clock, 1, Simulator::builder(), behind).await;
-    world.settings.source = "api = \"v3\"\n".to_owned();
-    let session = begin(&world.config(), &clock).await.unwrap();
-    let ran = reconcile(&session, &clock, 1, clock.now() + SignedDuration::from_mins(5)).await;
-    session.end().await;
-    assert_eq!((ran.tally.archived, ran.tally.failed), (1, 1), "{:?}", ran.endings);
-    assert!(world.archive().await.of_kind("parked").is_empty());
+    for api in ["v2", "v3"] {
+        let clock = TestClock::at("2026-11-23T00:02:30Z");
+        let mut world = World::apart(Place::directory(), &clock, 1, Simulator::builder(), behind).await;
+        world.settings.source = format!("api = \"{api}\"\n");
+        let session = begin(&world.config(), &clock).await.unwrap();
+        let ran = reconcile(&session, &clock, 1, clock.now() + SignedDuration::from_mins(5)).await;
+        session.end().await;
+        assert_eq!((ran.tally.archived, ran.tally.failed), (1, 1), "{api}: {:?}", ran.endings);
+        assert!(world.archive().await.of_kind("parked").is_empty());
+    }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::client::{Client, Project};
 use super::count;
@@ -28,6 +29,9 @@ use crate::ports::record_source::{
     ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
 };
 use crate::ports::source_memory::SourceMemory;
+
+/// The provider's `Date` has whole seconds.
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// A Workspace project, asked through the export API that is chosen.
 pub struct Workspace {
@@ -71,6 +75,25 @@ impl Workspace {
             memory: Arc::clone(&parts.memory),
             v3: WorkspaceV3::of(project, parts),
         }
+    }
+
+    /// Records of bounds that are still to come by the provider's clock, which may be behind ours, are still to come, too: asked
+    /// for now, some would lack. That clock is known from the count, which is asked for first.
+    fn is_over(&self, request: &ExportRequest) -> Result<(), SourceError> {
+        let theirs = self.client.now().saturating_add(self.client.clock_ahead().unwrap_or_default());
+        let left = request.bounds.end.duration_since(theirs.unwrap_or(Timestamp::MAX));
+        let Some(left) = Duration::try_from(left).ok().filter(|left| !left.is_zero()) else {
+            return Ok(());
+        };
+        let message = format!(
+            "window {} of stream {} is not over yet by the clock of {}, which is behind this machine's: see to the clock (run \
+             timedatectl), or use a longer settle; it is tried again when it is over",
+            request.window,
+            request.stream,
+            self.client.host()
+        );
+        let too_early = Failure::new(FailureKind::Transient, Scope::Window, message);
+        Err(SourceError(Failure { retry_after: Some(left + A_SECOND), ..too_early }))
     }
 
     async fn in_use(&self) -> Result<ExportApi, SourceError> {
@@ -126,7 +149,9 @@ impl RecordSource for Workspace {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
-        if self.in_use().await? == ExportApi::V3 {
+        self.is_over(request)?;
+        // What stands there stands among the tasks, whatever was chosen since.
+        if request.standing_only || self.in_use().await? == ExportApi::V3 {
             return self.v3.export(request, sink).await;
         }
         let exported = self.v2.export(request, sink).await;
@@ -168,10 +193,8 @@ impl RecordSource for Workspace {
     }
 
     async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {
-        match self.in_use().await? {
-            ExportApi::V2 => self.v2.remains(request).await,
-            ExportApi::V3 => self.v3.remains(request).await,
-        }
+        let may_answer = self.in_use().await? == ExportApi::V2;
+        Ok(Remains { may_answer, ..self.v3.remains(request).await? })
     }
 }
 

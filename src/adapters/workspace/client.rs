@@ -130,15 +130,17 @@ impl Reached {
 }
 
 impl Trail {
-    /// The receipt of an export whose last byte arrived just now, where it did.
+    /// The receipt of an export that was asked for then, and whose last byte arrived just now, where it did.
     pub(super) fn receipt(
         self,
-        pulled: Result<(), Failure>,
+        pulled: Result<Timestamp, Failure>,
         api: ExportApi,
         now: Timestamp,
     ) -> Result<ExportReceipt, SourceError> {
         match pulled {
-            Ok(()) => Ok(ExportReceipt { api, request_ids: self.request_ids, pulled_at: now }),
+            Ok(asked_at) => {
+                Ok(ExportReceipt { api, request_ids: self.request_ids, asked_at, pulled_at: now })
+            }
             Err(failure) => Err(self.blame(failure)),
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::body::receive;
 use super::client::{Ask, Client, Project, Trail, project_path};
@@ -35,17 +36,18 @@ impl WorkspaceV2 {
         Self { client: project.client() }
     }
 
-    /// As [`RecordSource::export`], leaving its trail to the caller.
+    /// As [`RecordSource::export`], leaving its trail to the caller; says when it was asked for, at the latest.
     pub(super) async fn pull(
         &self,
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
         trail: &mut Trail,
-    ) -> Result<(), Failure> {
+    ) -> Result<Timestamp, Failure> {
         let path = project_path("v2", self.client.project_id(), "connections/desktops/export");
         let pairs = query::export_v2(request);
         let answer = self.client.ask(&Ask::get(&EXPORT, &path, &query::borrowed(&pairs)), trail).await?;
-        receive(&self.client, answer, sink).await
+        let asked_at = self.client.now();
+        receive(&self.client, answer, sink).await.map(|()| asked_at)
     }
 }
 
@@ -66,7 +68,7 @@ impl RecordSource for WorkspaceV2 {
     }
 
     async fn remains(&self, _request: &ExportRequest) -> Result<Remains, SourceError> {
-        Ok(Remains::Perhaps)
+        Ok(Remains { asked_at: None, may_answer: true })
     }
 }
 

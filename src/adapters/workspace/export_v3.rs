@@ -34,8 +34,6 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
-/// The provider's `Date` has whole seconds.
-const A_SECOND: Duration = Duration::from_secs(1);
 const MISSING: &str = "it is not in the list (any more)";
 
 /// What a source asked through the v3 API needs besides its project.
@@ -80,21 +78,24 @@ impl WorkspaceV3 {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
         trail: &mut Trail,
-    ) -> Result<(), Failure> {
+    ) -> Result<Timestamp, Failure> {
         let task = self.ready_task(request, trail).await?;
         self.parts.checkpoint.reached(Step::TaskReady);
         let answer = self.centre.download(&task.id, trail).await;
         // Whatever is said against the task itself, it is not asked again for its file.
         let is_of_task = |failure: &Failure| failure.scope == Scope::Window && trail.last.is_refusal();
-        if answer.as_ref().is_err_and(is_of_task) {
+        if answer.as_ref().is_err_and(is_of_task) && !request.standing_only {
             self.finish(&task).await?;
         }
-        receive(&self.client, answer?, sink).await
+        receive(&self.client, answer?, sink).await.map(|()| task.asked_at)
     }
 
     /// A task for this very export whose file is there: one that stands already, or a new one.
     async fn ready_task(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
         let standing = self.parts.memory.standing(&self.pull_of(request)).await.map_err(not_remembered)?;
+        if request.standing_only {
+            return self.standing_task(standing, trail).await;
+        }
         if let Some(task) = standing {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
@@ -117,6 +118,20 @@ impl WorkspaceV3 {
                 );
                 Err(Failure::new(FailureKind::Transient, Scope::Window, message))
             }
+        }
+    }
+
+    /// The task that stands already, once its file is there: no other one can be had.
+    async fn standing_task(&self, standing: Option<Wanted>, trail: &mut Trail) -> Result<Wanted, Failure> {
+        let came_to_nothing = |why: &str| {
+            let message = format!("the export task of {} came to nothing: {why}", self.client.host());
+            Failure::new(FailureKind::Rejected, Scope::Window, message)
+        };
+        let task = standing.ok_or_else(|| came_to_nothing(MISSING))?;
+        match self.wait_for(&task, trail).await {
+            Ok(()) => Ok(task),
+            Err(Unready::Unknown(failure)) => Err(failure),
+            Err(Unready::Ended(why)) => Err(came_to_nothing(&why)),
         }
     }
 
@@ -203,25 +218,6 @@ impl WorkspaceV3 {
         }
     }
 
-    /// A refusal, or that it was too early for bounds that are still to come by the provider's clock, which may be behind ours.
-    fn if_too_early(&self, request: &ExportRequest, failure: Failure) -> Failure {
-        let ahead = self.client.clock_ahead().unwrap_or_default();
-        let theirs = self.client.now().saturating_add(ahead).unwrap_or(Timestamp::MAX);
-        let left = Duration::try_from(request.bounds.end.duration_since(theirs)).unwrap_or_default();
-        if failure.kind != FailureKind::Rejected || left.is_zero() {
-            return failure;
-        }
-        let message = format!(
-            "window {} of stream {} is not over yet by the clock of {}, which is behind this machine's: see to the clock (run \
-             timedatectl), or use a longer settle; it is tried again when it is over",
-            request.window,
-            request.stream,
-            self.client.host()
-        );
-        let too_early = Failure::new(FailureKind::Transient, Scope::Window, message);
-        Failure { retry_after: Some(left + A_SECOND), ..too_early }
-    }
-
     async fn finish(&self, task: &Wanted) -> Result<(), Failure> {
         self.parts.memory.finished(task.number).await.map_err(not_remembered)
     }
@@ -251,7 +247,6 @@ impl RecordSource for WorkspaceV3 {
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
         let pulled = self.pull(request, sink, &mut trail).await;
-        let pulled = pulled.map_err(|failure| self.if_too_early(request, failure));
         trail.receipt(pulled, ExportApi::V3, self.client.now())
     }
 
@@ -267,7 +262,7 @@ impl RecordSource for WorkspaceV3 {
     async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {
         let standing = self.parts.memory.standing(&self.pull_of(request)).await;
         let standing = standing.map_err(|error| SourceError(not_remembered(error)))?;
-        Ok(if standing.is_some() { Remains::AskedForInTime } else { Remains::Nothing })
+        Ok(Remains { asked_at: standing.map(|task| task.asked_at), may_answer: false })
     }
 
     async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {

@@ -97,7 +97,7 @@ impl SourceProbe {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
     ) -> Result<(), ProbeError> {
-        self.tried(&EXPORT, async |trail| self.v2.pull(request, sink, trail).await).await
+        self.tried(&EXPORT, async |trail| self.v2.pull(request, sink, trail).await.map(|_| ())).await
     }
 
     /// Lists tasks.
