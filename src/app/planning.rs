@@ -50,7 +50,7 @@ pub struct Planned {
     pub unknown: BTreeMap<SourceName, Timestamp>,
     /// What is held up.
     pub holds: BTreeMap<Resource, Hold>,
-    /// What is to be cleared away at sources that are not held up.
+    /// What is to be cleared away, at sources that are held up as well.
     pub untidy: Untidy,
 }
 
@@ -90,11 +90,7 @@ impl Look {
         let all = services.roster.rules();
         self.remember(&all, &snapshot);
         let now = services.clock.now();
-        let mut untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
-        untidy.retain(|source, _| {
-            let hold = snapshot.holds.get(&Resource::Source(source.clone()));
-            hold.is_none_or(|hold| hold.until <= now)
-        });
+        let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
         Ok(Planned { plan, unknown, holds: snapshot.holds, untidy })
     }

@@ -13,7 +13,7 @@ use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Resource, Snapshot};
 
 use super::compose::{self, Injected};
-use super::failure_policy::{hold_on, of_ledger};
+use super::failure_policy::of_ledger;
 use super::services::Services;
 
 /// A configuration whose sources all have their project ids, and what it lacks for that.
@@ -102,14 +102,12 @@ pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Fa
         return Ok(Looked::NotAsked);
     }
     let found = async { roster.take_up(source, &look_up(source, settings, injected).await?) };
-    let (found, resource) = (found.await, Resource::Source(source.clone()));
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
-    if let Err(failure) = found {
-        let hold = hold_on(&rules, &resource, &failure, &snapshot, clock.now());
-        ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+    if let Err(failure) = found.await {
+        services.hold_up(source, &failure).await?;
         return Ok(Looked::NotFound(failure));
     }
-    let mut lifted = Vec::new();
+    let (resource, mut lifted) = (Resource::Source(source.clone()), Vec::new());
+    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
     // One that was placed under the project's id says nothing of the search for it.
     let hold = snapshot.holds.get(&resource).filter(|hold| hold.fingerprint == rules.fingerprints.source);
     if let Some(hold) = hold

@@ -23,6 +23,7 @@ use crate::domain::name::{SourceName, StreamName};
 use crate::domain::planner::{Action, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
+use crate::ports::record_source::Left;
 
 use super::archive_window::work;
 use super::failure_policy::of_source;
@@ -85,7 +86,7 @@ pub struct Tally {
 enum Done {
     Planned(Result<Planned, Failure>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
-    Tidied(SourceName, Result<Option<Duration>, Failure>),
+    Tidied(SourceName, Result<Left, Failure>),
     LookedUp(SourceName, Result<Looked, Failure>),
 }
 
@@ -222,7 +223,7 @@ impl Run<'_> {
             }
             Ok((_, Done::Tidied(source, outcome))) => {
                 self.stale |= self.tidying.ended(&source, &outcome, Instant::now());
-                self.report.tidied(&source, outcome.map(|_| ()));
+                self.report.tidied(&source, outcome);
             }
             Ok((_, Done::LookedUp(source, outcome))) => {
                 self.looking_up.remove(&source);
@@ -258,29 +259,53 @@ impl Run<'_> {
         self.next_wake = planned.plan.next_wake.into_iter().chain(later.into_iter().map(|(_, at)| at)).min();
         due.into_iter().for_each(|(source, _)| self.look_up(source));
         self.tidying.found(&planned.untidy);
-        self.look_at = Instant::now() + self.wait();
         for (source, tasks) in planned.untidy {
-            self.tidy(source, tasks);
+            let hold = planned.holds.get(&Resource::Source(source.clone()));
+            self.tidy(
+                source,
+                tasks,
+                hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok()),
+            );
         }
+        // Where a pause was over, it is being tried by now: there is nothing to look for.
+        self.look_at = Instant::now() + self.wait();
         let (queued, in_flight) = (self.queue.len(), self.working.len());
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
     }
 
-    /// Clears away export tasks, beside the windows: none of them waits for it.
-    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
-        let roster = &self.reconciler.look.services.roster;
-        let Some(at) = roster.source(&source) else {
-            if roster.settings(&source).is_none() {
+    /// Clears away export tasks, beside the windows: none of them waits for it. Not while something holds the source up, and for
+    /// `held` more.
+    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>, held: Option<Duration>) {
+        let services = Arc::clone(&self.reconciler.look.services);
+        let Some(at) = services.roster.source(&source) else {
+            if services.roster.settings(&source).is_none() {
                 self.report.untidiable(&source);
             }
             return;
         };
-        if self.tidying.may_begin(&source, Instant::now()) {
-            let of = source.clone();
-            let handle =
-                self.tasks.spawn(async move { Done::Tidied(of, at.tidy(&tasks).await.map_err(of_source)) });
-            self.tidying.begun(source, handle.id());
+        if self.reconciler.stop.is_cancelled() {
+            return;
         }
+        let now = Instant::now();
+        if let Some(held) = held.filter(|held| !held.is_zero()) {
+            self.tidying.held_up(&source, now + held);
+        }
+        let tasks = self.tidying.due(&source, tasks, now);
+        if tasks.is_empty() {
+            return;
+        }
+        let (of, numbers) = (source.clone(), tasks.iter().map(|task| task.number).collect());
+        let handle = self.tasks.spawn(async move {
+            let mut outcome = at.tidy(&tasks).await.map_err(of_source);
+            if let Err(failure) = &outcome
+                && failure.retry_after.is_some()
+                && let Err(failure) = services.hold_up(&of, failure).await
+            {
+                outcome = Err(failure);
+            }
+            Done::Tidied(of, outcome)
+        });
+        self.tidying.begun(source, numbers, handle.id());
     }
 
     /// Looks up the project of a source, beside the windows of the others. Whoever stops does not wait for it.

@@ -10,6 +10,7 @@ use crate::domain::log_entry::Supersedes;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
 use crate::domain::window::Window;
+use crate::ports::record_source::Left;
 
 use super::observer::Ending;
 
@@ -24,6 +25,8 @@ pub struct Report {
     uncounted: BTreeSet<StreamName>,
     /// Sources at which export tasks could not be cleared away, and why.
     untidy: BTreeMap<SourceName, String>,
+    /// Sources that refused the deletion of single tasks, and why.
+    kept: BTreeMap<SourceName, String>,
     /// Sources that are not configured any more, and at which export tasks are left.
     untidiable: BTreeSet<SourceName>,
 }
@@ -127,20 +130,22 @@ impl Report {
         }
     }
 
-    /// Export tasks were cleared away at a source, or could not be: that is said when it is news.
-    pub fn tidied(&mut self, source: &SourceName, outcome: Result<(), Failure>) {
-        match outcome {
-            Ok(()) => {
+    /// Export tasks were cleared away at a source, or could not be: that is said when it is news. Of a single task it is none that
+    /// others are cleared away.
+    pub fn tidied(&mut self, source: &SourceName, outcome: Result<Left, Failure>) {
+        let (said, failure) = match outcome {
+            Ok(left) => {
                 if self.untidy.remove(source).is_some() {
                     tracing::info!(%source, "export tasks are cleared away again");
                 }
+                (&mut self.kept, left.refused)
             }
-            Err(Failure { kind, message, request_ids, .. }) => {
-                if self.untidy.insert(source.clone(), message.clone()).as_ref() != Some(&message) {
-                    let kind = kind.as_str();
-                    tracing::warn!(%source, kind, ?request_ids, "export tasks are left in the export centre for now: {message}");
-                }
-            }
+            Err(failure) => (&mut self.untidy, Some(failure)),
+        };
+        let Some(Failure { kind, message, request_ids, .. }) = failure else { return };
+        if said.insert(source.clone(), message.clone()).as_ref() != Some(&message) {
+            let kind = kind.as_str();
+            tracing::warn!(%source, kind, ?request_ids, "export tasks are left in the export centre for now: {message}");
         }
     }
 

@@ -7,12 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
 use crate::domain::failure::Failure;
+use crate::domain::name::SourceName;
+use crate::domain::snapshot::Resource;
 use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::source_memory::SourceMemory;
 
-use super::failure_policy::of_ledger;
+use super::failure_policy::{hold_on, of_ledger};
 use super::roster::Roster;
 use super::scratch::Scratch;
 
@@ -38,6 +40,21 @@ pub struct Services {
     pub abandon: CancellationToken,
     /// Leases that this run could not give back when it was done with them.
     pub owed: Owed,
+}
+
+impl Services {
+    /// Holds up a source for what failed there; where no stream is of it, it holds nothing up.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn hold_up(&self, source: &SourceName, failure: &Failure) -> Result<(), Failure> {
+        let rules = self.roster.rules();
+        let Some(rules) = rules.iter().find(|rules| rules.source == *source) else { return Ok(()) };
+        let resource = Resource::Source(source.clone());
+        let snapshot = self.ledger.snapshot().await.map_err(of_ledger)?;
+        let hold = hold_on(rules, &resource, failure, &snapshot, self.clock.now());
+        self.ledger.hold(&resource, &hold).await.map_err(of_ledger)
+    }
 }
 
 /// Leases that are still to be given back: the ledger could not take them (a full disk), and nobody works under them.

@@ -186,7 +186,9 @@ pub enum Sought {
     TooSoon,
     /// This is it.
     Found(TaskId),
-    /// More tasks fit than were asked for, or one is not called anything yet.
+    /// One that fits is not called anything yet.
+    Unnamed,
+    /// More tasks fit than were asked for.
     Unclear,
     /// Nothing fits.
     Missing,
@@ -194,8 +196,13 @@ pub enum Sought {
 
 /// What the tasks that stand there, none of which this machine knows, are to each wish that left no id: a task is taken for
 /// an orphan that is called as ours are and was born when it can have been. Where wishes overlap in time, and more tasks fit
-/// them than there are wishes, some are somebody else's: then none is taken. Nor is one while not all that was created up to
-/// the end of those wishes is `listed`: of two, the other may be the orphan.
+/// them than there are wishes, some are somebody else's: then none is taken. Nor is any taken for a wish while not all that
+/// was created up to its end is `listed`: of two, the other may be the orphan.
+///
+/// Wishes that are listed are judged though newer ones that overlap with them are not: in a row of wishes without a gap it would
+/// be too soon for ever. That takes no more than waiting would. All that can be theirs is there; where it is not more than they
+/// are, and each of them made a task, it is all theirs. If one made none, a task that is taken for its may be a newer wish's,
+/// which is to go as well. Where more fit, the newer wishes may account for them, or somebody else: that is not known yet.
 ///
 /// What cannot be told is a task of somebody else, of our kind and of those moments, where our own request made none.
 pub fn orphans(
@@ -205,21 +212,26 @@ pub fn orphans(
     listed: Timestamp,
 ) -> Vec<Sought> {
     let mut sought = vec![Sought::Missing; births.len()];
-    for wishes in overlapping(births) {
-        if wishes.iter().any(|wish| births[*wish].to > listed) {
-            wishes.iter().for_each(|wish| sought[*wish] = Sought::TooSoon);
-            continue;
-        }
+    for group in overlapping(births) {
+        let (wishes, newer): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|wish| births[*wish].to <= listed);
+        newer.iter().for_each(|wish| sought[*wish] = Sought::TooSoon);
         let fits = |task: &&Standing| {
             let may_be_ours = task.name.as_ref().is_none_or(|name| names.contains(name));
             may_be_ours && wishes.iter().any(|wish| births[*wish].is_of(task))
         };
         let mut candidates: Vec<_> = standing.iter().filter(fits).collect();
         candidates.sort_by_key(|task| (task.created_at, &task.id));
-        match assigned(&candidates, &wishes, births) {
-            Some(found) => found.into_iter().for_each(|(wish, id)| sought[wish] = Sought::Found(id)),
-            None => wishes.iter().for_each(|wish| sought[*wish] = Sought::Unclear),
-        }
+        let instead = match assigned(&candidates, &wishes, births) {
+            Some(found) => {
+                found.into_iter().for_each(|(wish, id)| sought[wish] = Sought::Found(id));
+                continue;
+            }
+            None if !newer.is_empty() => Sought::TooSoon,
+            None if candidates.iter().any(|task| task.name.is_none()) => Sought::Unnamed,
+            None => Sought::Unclear,
+        };
+        wishes.iter().for_each(|wish| sought[*wish] = instead.clone());
     }
     sought
 }
@@ -240,7 +252,7 @@ fn overlapping(births: &[Birth]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// A wish for each of `candidates`, which are in the order of their birth; `None` unless each has one. The wish that ends
+/// A wish for each of `candidates`, which are in the order of their birth; `None` unless each has one, and a name. The wish that ends
 /// first takes the task: whatever another choice would match, this one does.
 fn assigned(candidates: &[&Standing], wishes: &[usize], births: &[Birth]) -> Option<Vec<(usize, TaskId)>> {
     let mut free = wishes.to_vec();
@@ -300,6 +312,7 @@ mod tests {
         let word = |sought| match sought {
             Sought::Found(id) => id.to_string(),
             Sought::Unclear => "?".to_owned(),
+            Sought::Unnamed => "…".to_owned(),
             Sought::Missing => "-".to_owned(),
             Sought::TooSoon => "!".to_owned(),
         };
@@ -370,17 +383,40 @@ mod tests {
             birth("2026-11-23T05:00:00Z", "2026-11-23T05:00:10Z"),
         ];
         let foreign = [standing("a", OURS, "2026-11-23T02:01:00Z")];
-        // Where one of two wishes that overlap ends too late, both wait.
         let when = |listed| sought_when(&foreign, &births, at(listed));
-        assert_eq!(when("2026-11-23T02:01:24Z"), ["!", "!", "!"]);
+        assert_eq!(when("2026-11-23T02:01:14Z"), ["!", "!", "!"]);
+        assert_eq!(when("2026-11-23T02:01:15Z"), ["a", "!", "!"]);
         assert_eq!(when("2026-11-23T02:01:25Z"), ["a", "-", "!"]);
         assert_eq!(when("2026-11-23T05:01:15Z"), ["a", "-", "-"]);
+    }
+
+    #[test]
+    fn wishes_that_are_listed_do_not_wait_for_newer_ones_unless_those_may_account_for_what_fits() {
+        // Each overlaps with the next, without an end.
+        let births: Vec<_> = (0..50)
+            .map(|i| {
+                let asked_at = at("2026-11-23T02:00:00Z") + SignedDuration::from_secs(20 * i);
+                birth(&asked_at.to_string(), &(asked_at + SignedDuration::from_secs(30)).to_string())
+            })
+            .collect();
+        let listed = at("2026-11-23T02:02:20Z");
+        let mut tasks = vec![
+            standing("a", OURS, "2026-11-23T02:01:10Z"),
+            standing("b", OURS, "2026-11-23T02:01:30Z"),
+            // After all that is listed: the newer ones', or somebody else's, and no hindrance.
+            standing("c", OURS, "2026-11-23T02:02:18Z"),
+            standing("d", OURS, "2026-11-23T02:02:19Z"),
+        ];
+        assert_eq!(sought_when(&tasks, &births, listed)[..5], ["a", "b", "-", "!", "!"]);
+        // The third wish and two that are newer could each have made these.
+        tasks.extend(["e", "f"].map(|id| standing(id, OURS, "2026-11-23T02:02:14Z")));
+        assert_eq!(sought_when(&tasks, &births, listed)[..4], ["!", "!", "!", "!"]);
     }
 
     #[test]
     fn a_task_that_is_not_called_anything_yet_is_waited_for() {
         let births = [birth("2026-11-23T02:00:00Z", "2026-11-23T02:00:10Z")];
         let tasks = [standing("a", "", "2026-11-23T02:01:00Z")];
-        assert_eq!(sought(&tasks, &births), ["?"]);
+        assert_eq!(sought(&tasks, &births), ["…"]);
     }
 }

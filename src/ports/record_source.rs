@@ -1,5 +1,6 @@
 //! Where connection records come from.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, ExportApi, Filters};
-use crate::domain::export_task::ExportTask;
+use crate::domain::export_task::{ExportTask, TaskNumber};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
@@ -81,13 +82,12 @@ pub trait RecordSource: Send + Sync {
         Ok(())
     }
 
-    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost; says how long it is until more of it can
-    /// be, where it is too soon for some.
+    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost; says what of it is left for later.
     ///
     /// # Errors
-    /// As [`Self::export`]; what is left is to be cleared away later.
-    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
-        Ok(None)
+    /// As [`Self::export`], for what concerns the source; what is left is to be cleared away later.
+    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<Left, SourceError> {
+        Ok(Left::default())
     }
 
     /// What it may still have of records that are older than it is bound to keep.
@@ -106,6 +106,15 @@ pub struct Remains {
     pub asked_at: Option<Timestamp>,
     /// Whether it may answer, with all, some or none of them.
     pub may_answer: bool,
+}
+
+/// What is left of the tasks that were to be cleared away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// How long it is until more can be done about a task, where that is known.
+    pub later: BTreeMap<TaskNumber, Duration>,
+    /// What was said last against one of them, and concerns no other.
+    pub refused: Option<Failure>,
 }
 
 /// An export did not come. [`Failure`] says what is done about it.

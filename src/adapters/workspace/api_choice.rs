@@ -26,7 +26,7 @@ use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
-    ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
+    ByteSink, ExportReceipt, ExportRequest, Left, RecordSource, Remains, SourceError,
 };
 use crate::ports::source_memory::SourceMemory;
 
@@ -188,7 +188,7 @@ impl RecordSource for Workspace {
         self.v3.discard(request).await
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
+    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Left, SourceError> {
         self.v3.tidy(tasks).await
     }
 

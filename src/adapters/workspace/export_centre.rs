@@ -151,6 +151,9 @@ impl ExportCentre {
             let is_last = items.len() < PAGE;
             let (young, old): (Vec<_>, Vec<_>) =
                 items.into_iter().filter_map(Item::standing).partition(|task| task.created_at >= from);
+            // A task that is created meanwhile moves the others on: the last of a page are the first of the next as well.
+            let is_new = |task: &Standing| !found.iter().any(|before: &Standing| before.id == task.id);
+            let young: Vec<_> = young.into_iter().filter(is_new).collect();
             found.extend(young);
             // Sorted by time: a page with an older one is the last that matters.
             if is_last || !old.is_empty() {

@@ -25,7 +25,7 @@ use crate::domain::name::SourceName;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
-    ByteSink, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError,
+    ByteSink, ExportReceipt, ExportRequest, Left, RecordSource, Remains, SourceError,
 };
 use crate::ports::source_memory::SourceMemory;
 
@@ -265,7 +265,7 @@ impl RecordSource for WorkspaceV3 {
         Ok(Remains { asked_at: standing.map(|task| task.asked_at), may_answer: false })
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
+    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Left, SourceError> {
         self.clear_away(tasks).await
     }
 }

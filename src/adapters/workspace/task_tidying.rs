@@ -10,14 +10,15 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
 
 use super::client::{Reached, Trail};
 use super::export_centre::{LIST_LAG, PAGE};
 use super::export_v3::{V3Parts, WorkspaceV3, not_remembered};
 use crate::domain::export_task::{Birth, ExportTask, Sought, TaskId, TaskState, orphans};
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, FailureKind};
 use crate::ports::checkpoint::Step;
-use crate::ports::record_source::SourceError;
+use crate::ports::record_source::{Left, SourceError};
 
 /// How well the difference of the clocks is known: the provider's times are whole seconds, and answers take a while.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);
@@ -27,18 +28,30 @@ const FURTHEST_CLOCKS: SignedDuration = SignedDuration::from_mins(15);
 const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
 /// Where it is not known yet what files of ours are called, the next task that is made will show it: so long it is waited for.
 const GIVE_UP_BLIND: SignedDuration = SignedDuration::from_hours(24);
+/// A task that cannot be deleted is left for as long as it is old: so long at least …
+const LEAST_PAUSE: Duration = Duration::from_secs(30);
+/// … and at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 impl WorkspaceV3 {
-    /// Clears away what `tasks` say is finished or lost: each as far as it can be, whatever becomes of the others. Says how long
-    /// it is until more can be.
-    pub(super) async fn clear_away(&self, tasks: &[ExportTask]) -> Result<Option<Duration>, SourceError> {
-        let mut trail = Trail::default();
-        let deleted = self.delete_finished(tasks, &mut trail).await;
-        let sought = self.seek_orphans(tasks, &mut trail).await;
-        deleted.and(sought).map_err(|failure| trail.blame(failure))
+    /// Clears away what `tasks` say is finished or lost: each as far as it can be, whatever becomes of the others.
+    pub(super) async fn clear_away(&self, tasks: &[ExportTask]) -> Result<Left, SourceError> {
+        let (mut left, mut trail) = (Left::default(), Trail::default());
+        let deleted = self.delete_finished(tasks, &mut left, &mut trail).await;
+        let sought = self.seek_orphans(tasks, &mut left, &mut trail).await;
+        if let Err(failure) = deleted.and(sought) {
+            return Err(trail.blame(failure));
+        }
+        left.refused = left.refused.map(|failure| trail.blame(failure).0);
+        Ok(left)
     }
 
-    async fn delete_finished(&self, tasks: &[ExportTask], trail: &mut Trail) -> Result<(), Failure> {
+    async fn delete_finished(
+        &self,
+        tasks: &[ExportTask],
+        left: &mut Left,
+        trail: &mut Trail,
+    ) -> Result<(), Failure> {
         let finished: Vec<_> = tasks
             .iter()
             .filter_map(|task| match &task.state {
@@ -46,26 +59,26 @@ impl WorkspaceV3 {
                 _ => None,
             })
             .collect();
-        let mut all = Ok(());
         for finished in finished.chunks(PAGE) {
             let ids: Vec<_> = finished.iter().map(|(_, id)| id.clone()).collect();
-            let deleted = self.centre.delete(&ids, trail).await;
-            let refused = deleted.is_err() && is_refused(trail.last);
-            if deleted.is_ok() {
-                self.parts.checkpoint.reached(Step::TaskDeleted);
-                for (task, _) in finished {
-                    self.parts.memory.gone(task.number).await.map_err(not_remembered)?;
+            match self.centre.delete(&ids, trail).await {
+                Ok(()) => {
+                    self.parts.checkpoint.reached(Step::TaskDeleted);
+                    for (task, _) in finished {
+                        self.forget(task).await?;
+                    }
                 }
-            } else if refused {
                 // One that is not there, or is still being made, is refused with all the others.
-                for (task, id) in finished {
-                    all = all.and(self.delete_one(task, id, trail).await);
+                Err(failure) if is_of_task(&failure, trail.last) => {
+                    for (task, id) in finished {
+                        let deleted = self.delete_one(task, id, trail).await;
+                        self.leave(task, deleted, left, trail)?;
+                    }
                 }
-            } else {
-                return deleted;
+                Err(failure) => return Err(failure),
             }
         }
-        all
+        Ok(())
     }
 
     async fn delete_one(&self, task: &ExportTask, id: &TaskId, trail: &mut Trail) -> Result<(), Failure> {
@@ -74,27 +87,66 @@ impl WorkspaceV3 {
             self.centre.delete(std::slice::from_ref(id), trail).await?;
             self.parts.checkpoint.reached(Step::TaskDeleted);
         }
-        self.parts.memory.gone(task.number).await.map_err(not_remembered)
+        self.forget(task).await
     }
 
-    /// Looks for what wishes without an id may have left, and deletes it; says how long it is too soon for one of them.
+    /// Leaves a task for later that was refused; whatever else was said says it of the others as well.
+    fn leave(
+        &self,
+        task: &ExportTask,
+        outcome: Result<(), Failure>,
+        left: &mut Left,
+        trail: &Trail,
+    ) -> Result<(), Failure> {
+        match outcome {
+            Err(failure) if is_of_task(&failure, trail.last) => {
+                left.later.insert(task.number, self.pause(task));
+                left.refused = Some(failure);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Looks for what wishes without an id may have left, and deletes it.
     async fn seek_orphans(
         &self,
         tasks: &[ExportTask],
+        left: &mut Left,
         trail: &mut Trail,
-    ) -> Result<Option<Duration>, Failure> {
-        let lost: Vec<_> = tasks
-            .iter()
-            .filter_map(|task| match task.state {
-                TaskState::Lost { at } => Some((task, at)),
-                _ => None,
-            })
-            .collect();
-        let Some(first) = lost.iter().map(|(task, _)| task.asked_at).min() else {
-            return Ok(None);
-        };
-        let Self { parts: V3Parts { memory, source, .. }, .. } = self;
+    ) -> Result<(), Failure> {
+        let now = self.client.now();
+        let wishes: Vec<_> =
+            self.lost(tasks).map(|(task, at)| (task, self.too_soon(task, at, now))).collect();
+        if wishes.iter().all(|(_, wait)| wait.is_some()) {
+            let wait = wishes.iter().filter_map(|(_, wait)| *wait).max().unwrap_or_default();
+            left.later.extend(wishes.iter().map(|(task, _)| (task.number, wait)));
+            return Ok(());
+        }
         let _nothing_is_created = self.creating.write().await;
+        let Some(findings) = self.find(trail).await? else { return Ok(()) };
+        let needs_a_gap =
+            findings.iter().any(|finding| finding.is_listed && finding.sought == Sought::TooSoon);
+        for finding in findings {
+            if wishes.iter().any(|(task, _)| task.number == finding.task.number) {
+                let settled = self.settle(&finding, left, trail).await;
+                self.leave(&finding.task, settled, left, trail)?;
+            }
+        }
+        if needs_a_gap {
+            // Wishes that overlap without an end are never told apart. What is asked for after this shares no moment with what was
+            // asked for before, and all that came of that will be in the list.
+            sleep(SLACK.unsigned_abs() * 2).await;
+        }
+        Ok(())
+    }
+
+    /// What is found of every wish without an id, whichever are looked for: a task that is one's is not another's. `None` while
+    /// that cannot be told. Nothing may be created meanwhile.
+    async fn find(&self, trail: &mut Trail) -> Result<Option<Vec<Finding>>, Failure> {
+        let Self { parts: V3Parts { memory, source, .. }, .. } = self;
+        let tasks = memory.tasks().await.map_err(not_remembered)?;
+        let first = self.lost(&tasks).map(|(task, _)| task.asked_at).min().unwrap_or(Timestamp::MAX);
         let from = first.saturating_sub(FURTHEST_CLOCKS + SLACK).unwrap_or(Timestamp::MIN);
         let asked = self.client.now();
         let mut standing = self.centre.created_since(from, trail).await?;
@@ -105,66 +157,88 @@ impl WorkspaceV3 {
         }
         standing.retain(|task| !known.iter().any(|known| id_of(known) == Some(&task.id)));
         let names = memory.names(source).await.map_err(not_remembered)?;
-        let (patience, ahead) =
-            (signed(self.client.timeouts().first_byte), self.client.clock_ahead().unwrap_or_default());
-        let births: Vec<_> =
-            lost.iter().map(|(task, at)| Birth::of((task.asked_at, *at), patience, ahead, SLACK)).collect();
+        let patience =
+            if names.is_empty() { GIVE_UP_BLIND } else { GIVE_UP.max(signed(self.parts.task_timeout)) };
+        let ahead = self.client.clock_ahead().unwrap_or_default();
+        let births: Vec<_> = self.lost(&known).map(|(task, at)| self.birth(task, at, ahead)).collect();
         let listed = asked.saturating_add(ahead).and_then(|now| now.saturating_sub(LIST_LAG));
         let listed = listed.unwrap_or(Timestamp::MIN);
-        let (mut all, mut too_soon) = (Ok(()), None);
-        for (((task, _), birth), sought) in
-            lost.iter().zip(&births).zip(orphans(&standing, &names, &births, listed))
-        {
-            if sought == Sought::TooSoon {
-                let wait = Duration::try_from(birth.to.duration_since(listed)).unwrap_or_default();
-                too_soon = too_soon.max(Some(wait));
-                continue;
-            }
-            let settled = self.settle(task, &sought, names.is_empty(), trail).await;
-            // What is said against one of them says nothing of the others.
-            if settled.is_err() && !is_refused(trail.last) {
-                return settled.map(|()| None);
-            }
-            all = all.and(settled);
-        }
-        all.map(|()| too_soon)
+        let wait = self.lost(&known).filter_map(|(task, at)| self.too_soon(task, at, asked)).max();
+        let sought = orphans(&standing, &names, &births, listed);
+        let findings =
+            self.lost(&known).zip(&births).zip(sought).map(|(((task, _), birth), sought)| Finding {
+                task: task.clone(),
+                sought,
+                is_listed: birth.to <= listed,
+                is_old: self.age(task) >= patience,
+                wait: wait.unwrap_or_default(),
+            });
+        Ok(Some(findings.collect()))
     }
 
     /// Does what is left to be done about one wish.
-    async fn settle(
-        &self,
-        task: &ExportTask,
-        sought: &Sought,
-        blind: bool,
-        trail: &mut Trail,
-    ) -> Result<(), Failure> {
-        let (source, asked_at) = (&self.parts.source, task.asked_at);
-        let patience = if blind { GIVE_UP_BLIND } else { GIVE_UP.max(signed(self.parts.task_timeout)) };
-        match sought {
-            Sought::Found(id) => {
-                tracing::info!(%source, task = %id, %asked_at, "an export task whose id was never learnt is deleted");
-                match self.centre.delete(std::slice::from_ref(id), trail).await {
-                    Err(failure) if is_refused(trail.last) && self.age(task) >= patience => tracing::warn!(
-                        %source, task = %id, %asked_at,
-                        "it stands in the export centre until it expires: {}", failure.message
-                    ),
-                    deleted => deleted?,
+    async fn settle(&self, finding: &Finding, left: &mut Left, trail: &mut Trail) -> Result<(), Failure> {
+        let (task, source, asked_at) = (&finding.task, &self.parts.source, finding.task.asked_at);
+        match &finding.sought {
+            Sought::Found(id) => match self.centre.delete(std::slice::from_ref(id), trail).await {
+                Ok(()) => {
+                    tracing::info!(%source, task = %id, %asked_at, "an export task whose id was never learnt is deleted");
                 }
+                Err(failure) if is_of_task(&failure, trail.last) && finding.is_old => tracing::warn!(
+                    %source, task = %id, %asked_at,
+                    "it stands in the export centre until it expires: {}", failure.message
+                ),
+                Err(failure) => return Err(failure),
+            },
+            Sought::TooSoon => {
+                left.later.insert(task.number, finding.wait);
+                return Ok(());
             }
-            Sought::TooSoon => return Ok(()),
-            Sought::Missing | Sought::Unclear if self.age(task) < patience => return Ok(()),
+            Sought::Unnamed if !finding.is_old => {
+                left.later.insert(task.number, self.pause(task));
+                return Ok(());
+            }
+            Sought::Missing | Sought::Unclear if !finding.is_old => return Ok(()),
             Sought::Missing => tracing::warn!(
                 %source, %asked_at,
                 "a request for an export task was cut off, and no task is found that it made: if there is one after all, it \
                  stands in the export centre until it expires"
             ),
-            Sought::Unclear => tracing::warn!(
+            Sought::Unclear | Sought::Unnamed => tracing::warn!(
                 %source, %asked_at,
                 "a request for an export task was cut off, and more tasks could be its than were asked for: none is deleted; \
                  the export centre lists them"
             ),
         }
+        self.forget(task).await
+    }
+
+    async fn forget(&self, task: &ExportTask) -> Result<(), Failure> {
         self.parts.memory.gone(task.number).await.map_err(not_remembered)
+    }
+
+    /// Those of `tasks` that are wishes of this source without an id, each with since when nobody waits for it any more.
+    fn lost<'t>(&self, tasks: &'t [ExportTask]) -> impl Iterator<Item = (&'t ExportTask, Timestamp)> {
+        let source = &self.parts.source;
+        tasks.iter().filter(move |task| task.pull.source == *source).filter_map(|task| match task.state {
+            TaskState::Lost { at } => Some((task, at)),
+            _ => None,
+        })
+    }
+
+    fn birth(&self, task: &ExportTask, lost_at: Timestamp, ahead: SignedDuration) -> Birth {
+        Birth::of((task.asked_at, lost_at), signed(self.client.timeouts().first_byte), ahead, SLACK)
+    }
+
+    /// How long it is, at `now`, until the list must show what the wish may have made: by our clock, since it does not matter how
+    /// far the other one is ahead of both.
+    fn too_soon(&self, task: &ExportTask, lost_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        until_listed(self.birth(task, lost_at, SignedDuration::ZERO), now)
+    }
+
+    /// How long a task is left that cannot be deleted now.
+    fn pause(&self, task: &ExportTask) -> Duration {
+        Duration::try_from(self.age(task)).unwrap_or_default().clamp(LEAST_PAUSE, LONGEST_PAUSE)
     }
 
     fn age(&self, task: &ExportTask) -> SignedDuration {
@@ -172,10 +246,29 @@ impl WorkspaceV3 {
     }
 }
 
-/// Whether it was refused for what it asked, and not as whatever else would be.
-fn is_refused(last: Reached) -> bool {
-    let is_shared = matches!(last, Reached::Answer(status) if matches!(status.as_u16(), 401 | 403 | 429));
-    last.is_refusal() && !is_shared
+/// What is found of a wish without an id.
+struct Finding {
+    task: ExportTask,
+    sought: Sought,
+    /// Whether the list shows all that can have come of it.
+    is_listed: bool,
+    /// Whether it is given up where nothing can be done about it.
+    is_old: bool,
+    /// How long it is until none of the wishes is too new.
+    wait: Duration,
+}
+
+/// How long it is until the list must show what was born when `birth` says, both by one clock. No longer than that can be of a
+/// birth that lies before: a clock that was set back may say that it lies ahead.
+fn until_listed(birth: Birth, now: Timestamp) -> Option<Duration> {
+    let wait = Duration::try_from(birth.to.duration_since(now).saturating_add(signed(LIST_LAG))).ok()?;
+    (!wait.is_zero()).then(|| wait.min(LIST_LAG + SLACK.unsigned_abs() * 2))
+}
+
+/// Whether a task was refused for itself, and not as whatever else would be.
+fn is_of_task(failure: &Failure, last: Reached) -> bool {
+    let is_shared = matches!(failure.kind, FailureKind::Auth | FailureKind::Throttled | FailureKind::Local);
+    last.is_refusal() && !is_shared && failure.retry_after.is_none()
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -186,5 +279,21 @@ fn id_of(task: &ExportTask) -> Option<&TaskId> {
     match &task.state {
         TaskState::Created(id) | TaskState::Finished(id) => Some(id),
         TaskState::Asked | TaskState::Lost { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orphan_is_waited_for_until_the_list_shows_it_and_a_clock_that_was_set_back_makes_that_no_longer() {
+        let asked_at: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
+        let seconds = SignedDuration::from_secs;
+        let birth = Birth::of((asked_at, asked_at + seconds(10)), seconds(120), seconds(0), SLACK);
+        let when = |after| until_listed(birth, asked_at + seconds(after)).map(|wait| wait.as_secs());
+        assert_eq!(when(10), Some(35));
+        assert_eq!((when(44), when(45), when(4500)), (Some(1), None, None));
+        assert_eq!(when(-3600), Some(40));
     }
 }
