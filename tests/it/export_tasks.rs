@@ -21,7 +21,7 @@ use crate::support::vault::{self, Audit, Vault, WINDOWS, text};
 use crate::support::world::{World, said};
 
 /// A vault whose source is asked through the v3 API, with more lines in its section.
-async fn by_tasks(more: &str) -> Vault {
+pub async fn by_tasks(more: &str) -> Vault {
     let vault = Vault::in_directory().await;
     vault.configure_with(&format!("api = \"v3\"\n{more}"), "");
     vault
@@ -35,7 +35,7 @@ fn exports(audit: &Audit) -> Vec<ExportFacts> {
     archived.collect()
 }
 
-async fn everything_is_archived_and_nothing_left(vault: &Vault, when: &str) {
+pub async fn everything_is_archived_and_nothing_left(vault: &Vault, when: &str) {
     let audit = vault.audit().await;
     assert_eq!(audit.windows.len(), WINDOWS, "{when}");
     assert_eq!(audit.entries.len(), WINDOWS + 1, "{when}: one entry a window, and the stream's own");
@@ -181,6 +181,11 @@ async fn an_orphan_that_cannot_be_deleted_keeps_no_other_one() {
     let left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
     assert_eq!(left, [first], "{log}");
     assert_eq!(log.matches("left in the export centre for now").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("whose id was never learnt is deleted").count(),
+        1,
+        "what is not is not said: {log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,14 +277,19 @@ async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgot
     ledger.close().await;
 }
 
+/// One window after the other.
+pub fn one_at_once(vault: &Vault) {
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let one_at_once = config.replace("[daemon]\n", "[daemon]\nconcurrency = 1\n");
+    std::fs::write(vault.path("config.toml"), one_at_once).unwrap();
+}
+
 /// A vault that was killed as its second task had just been created, one window after the other: an orphan is left, and it is
 /// known what files of ours are called.
 async fn with_an_orphan(sim: impl FnOnce(Builder) -> Builder) -> Vault {
     let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), sim).await;
     vault.configure_with("api = \"v3\"\n", "");
-    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
-    let one_at_once = config.replace("[daemon]\n", "[daemon]\nconcurrency = 1\n");
-    std::fs::write(vault.path("config.toml"), one_at_once).unwrap();
+    one_at_once(&vault);
     vault.once_killed_at(Step::TaskCreated, 2).await;
     vault
 }
@@ -316,11 +326,13 @@ async fn of_two_tasks_that_could_be_the_orphan_none_is_deleted() {
 async fn a_crash_at_any_step_of_a_task_leaves_each_window_archived_once_and_no_task() {
     const SEEDS: usize = 20;
     let all = std::env::var_os("CONNVAULT_TEST_EVERY_SEED_AT_EVERY_STEP").is_some();
-    let mut runs = Vec::new();
-    for seed in 0..SEEDS {
+    let of_seed = |seed: usize| {
         let steps = Step::ALL.iter().enumerate();
-        runs.extend(steps.filter(|(i, _)| all || i % SEEDS == seed).map(|(_, step)| (seed, *step)));
-    }
+        steps.filter(move |(i, _)| all || seed % Step::ALL.len() == *i).map(move |(_, step)| (seed, *step))
+    };
+    let runs: Vec<_> = (0..SEEDS).flat_map(of_seed).collect();
+    let run: BTreeSet<_> = runs.iter().map(|(_, step)| *step).collect();
+    assert_eq!(run.len(), Step::ALL.len(), "each step has a seed");
     let runs = stream::iter(runs).map(|(seed, step)| tokio::spawn(killed_and_finished(seed, step)));
     runs.buffer_unordered(4).for_each(async |run| run.unwrap()).await;
 }

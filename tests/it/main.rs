@@ -13,6 +13,7 @@ mod demo;
 mod documents;
 mod errors;
 mod export_tasks;
+mod export_tasks_left;
 mod fixtures;
 mod horizon;
 mod ledger_conformance;

@@ -151,10 +151,7 @@ impl ExportCentre {
             let is_last = items.len() < PAGE;
             let (young, old): (Vec<_>, Vec<_>) =
                 items.into_iter().filter_map(Item::standing).partition(|task| task.created_at >= from);
-            // A task that is created meanwhile moves the others on: the last of a page are the first of the next as well.
-            let is_new = |task: &Standing| !found.iter().any(|before: &Standing| before.id == task.id);
-            let young: Vec<_> = young.into_iter().filter(is_new).collect();
-            found.extend(young);
+            add(&mut found, young);
             // Sorted by time: a page with an older one is the last that matters.
             if is_last || !old.is_empty() {
                 break;
@@ -210,6 +207,16 @@ impl Item {
     }
 }
 
+/// Adds a page's tasks to those of the pages before. One that is created meanwhile moves the others on, so that the last of a page
+/// come again as the first of the next.
+fn add(found: &mut Vec<Standing>, page: Vec<Standing>) {
+    for task in page {
+        if !found.iter().any(|before| before.id == task.id) {
+            found.push(task);
+        }
+    }
+}
+
 /// `yyyy-MM-dd'T'HH:mm:ss.SSSZ`, where the `Z` may be itself or, as that notation has it, an offset.
 fn instant(text: &str) -> Option<Timestamp> {
     let offset = |text| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
@@ -233,6 +240,18 @@ mod tests {
             assert_eq!(instant(text), Some(expected), "{text}");
         }
         assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn a_task_that_two_pages_show_is_one() {
+        let page = |ids: &[&str]| {
+            let item = |id| item(&format!(r#"{{"task_id":"{id}","create_time":"2026-11-23T12:00:00Z"}}"#));
+            ids.iter().map(|id| item(id).standing().unwrap()).collect()
+        };
+        let mut found = Vec::new();
+        add(&mut found, page(&["a", "b"]));
+        add(&mut found, page(&["b", "c"]));
+        assert_eq!(found, page(&["a", "b", "c"]));
     }
 
     #[test]

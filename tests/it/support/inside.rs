@@ -129,6 +129,35 @@ pub async fn reconcile(session: &Session, clock: &TestClock, concurrency: usize,
     Ran { tally, endings }
 }
 
+/// Runs the reconciler until nothing is due, or until `is_last` says so of an event; says what happened.
+pub async fn events(session: &Session, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
+    let (tell, mut events) = mpsc::unbounded_channel();
+    let controls = Controls::default();
+    let reconciler = Reconciler {
+        look: Arc::new(Look::new(Arc::clone(&session.services), Selection::All)),
+        concurrency: NonZeroUsize::MIN,
+        wake: Arc::clone(&controls.wake),
+        stop: controls.stop.clone(),
+        observer: Arc::new(Tell(tell)),
+        alive_every: Duration::from_secs(10),
+    };
+    let mut heard = Vec::new();
+    let watch = async {
+        while let Some(event) = events.recv().await {
+            if is_last(&event) {
+                controls.stop.cancel();
+            }
+            heard.push(event);
+        }
+    };
+    let run = async {
+        reconciler.run(Until::NothingDue).await;
+        drop(reconciler);
+    };
+    tokio::join!(run, watch);
+    heard
+}
+
 /// The verdicts on every window of the session's streams.
 pub async fn verdicts(session: &Session) -> Vec<Judged> {
     let rules = session.services.roster.rules();
