@@ -1,5 +1,7 @@
 //! Export tasks that cannot be cleared away at once: each is left for as long as it takes, and keeps no other.
 
+use std::time::Duration;
+
 use connvault::adapters::system_clock::SystemClock;
 use connvault::app::observer::Event;
 use connvault::ports::checkpoint::Step;
@@ -112,8 +114,8 @@ async fn whoever_is_told_to_stop_begins_to_clear_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_each_request_is_cut_off_and_made_again_without_end_orphans_are_deleted() {
-    let vault = by_tasks("").await;
+async fn while_requests_are_cut_off_without_a_gap_between_them_orphans_are_deleted() {
+    let vault = by_tasks("first_byte_timeout = \"1s\"\n").await;
     let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
     std::fs::write(vault.path("config.toml"), config.replace("\"1d\"", "\"1h\"")).unwrap();
     // One window, so that it is known what files of ours are called.
@@ -121,7 +123,9 @@ async fn while_each_request_is_cut_off_and_made_again_without_end_orphans_are_de
     let one = vault.connvault(&["backfill", "logins", "--from", &start, "--to", &end]).await;
     assert!(one.status.success(), "{}", text(&one.stderr));
     let before = deletions(&vault);
-    vault.sim.faults().add(Rule::new(Fault::status(504)).on(Endpoint::CreateTask));
+    // Each task is made, and its maker has gone before the answer comes: for more windows than can be tried in minutes.
+    let late = Fault::DelayFirstByte(Duration::from_secs(2));
+    vault.sim.faults().add(Rule::new(late).on(Endpoint::CreateTask));
     let _daemon = vault.daemon();
     let listed = |request: &connvault_sim::LoggedRequest| request.parameter("sort_field").is_some();
     vault.until(|| vault.sim.requests().iter().any(listed)).await;
