@@ -160,10 +160,13 @@ fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Vec<
             checks.ok(LEDGER, format!("{path}; streams it knows: {}", snapshot.streams.len()))
         }
         Ok(None) => checks.ok(LEDGER, format!("{path}: not there yet; the first start makes it")),
+        Err(LedgerError::Outdated(error)) => {
+            checks.note(LEDGER, error.clone(), "nothing needs to be done: the next start does it");
+        }
         Err(error) => {
             let fix = match error {
                 LedgerError::Unusable(_) => {
-                    "use the version of connvault that wrote it; where it is damaged, stop the daemon and run connvault rebuild"
+                    "do what the details say; where they say that it is damaged, stop the daemon and run connvault rebuild"
                 }
                 _ => "let this user read and write there, make room on that disk, and run check again",
             };

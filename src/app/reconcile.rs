@@ -261,11 +261,9 @@ impl Run<'_> {
         self.tidying.found(&planned.untidy);
         for (source, tasks) in planned.untidy {
             let hold = planned.holds.get(&Resource::Source(source.clone()));
-            self.tidy(
-                source,
-                tasks,
-                hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok()),
-            );
+            let held = hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
+            self.tidying.held_up(&source, held.and_then(|held| Instant::now().checked_add(held)));
+            self.tidy(source, tasks);
         }
         // Where a pause was over, it is being tried by now: there is nothing to look for.
         self.look_at = Instant::now() + self.wait();
@@ -273,9 +271,8 @@ impl Run<'_> {
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
     }
 
-    /// Clears away export tasks, beside the windows: none of them waits for it. Not while something holds the source up, and for
-    /// `held` more.
-    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>, held: Option<Duration>) {
+    /// Clears away export tasks, beside the windows: none of them waits for it.
+    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
         let services = Arc::clone(&self.reconciler.look.services);
         let Some(at) = services.roster.source(&source) else {
             if services.roster.settings(&source).is_none() {
@@ -286,11 +283,7 @@ impl Run<'_> {
         if self.reconciler.stop.is_cancelled() {
             return;
         }
-        let now = Instant::now();
-        if let Some(held) = held.filter(|held| !held.is_zero()) {
-            self.tidying.held_up(&source, now + held);
-        }
-        let tasks = self.tidying.due(&source, tasks, now);
+        let tasks = self.tidying.due(&source, tasks, Instant::now());
         if tasks.is_empty() {
             return;
         }

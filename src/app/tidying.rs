@@ -27,8 +27,10 @@ struct At {
     later: BTreeMap<TaskNumber, Instant>,
     /// Failures of the source in a row.
     failures: u32,
-    /// Nothing is begun there before.
+    /// Nothing is begun there before, for its last failure.
     not_before: Option<Instant>,
+    /// Until when something holds it up, as of the last look.
+    held_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,12 @@ struct GoingOn {
     tasks: BTreeSet<TaskNumber>,
     /// More was found to do meanwhile.
     more: bool,
+}
+
+impl At {
+    fn waits_until(&self) -> Option<Instant> {
+        self.not_before.max(self.held_until)
+    }
 }
 
 impl Tidying {
@@ -49,21 +57,22 @@ impl Tidying {
         }
     }
 
-    /// The source is held up: nothing is begun there before then.
-    pub fn held_up(&mut self, source: &SourceName, until: Instant) {
-        let at = self.0.entry(source.clone()).or_default();
-        at.not_before = at.not_before.max(Some(until));
+    /// Until when the source is held up: nothing is begun there before then.
+    pub fn held_up(&mut self, source: &SourceName, until: Option<Instant>) {
+        self.0.entry(source.clone()).or_default().held_until = until;
     }
 
     /// Those of `tasks` to begin with at `source` now. Where it is going on, it is remembered that there are others.
     pub fn due(&mut self, source: &SourceName, mut tasks: Vec<ExportTask>, now: Instant) -> Vec<ExportTask> {
         let at = self.0.entry(source.clone()).or_default();
         at.not_before = at.not_before.filter(|then| *then > now);
+        at.held_until = at.held_until.filter(|then| *then > now);
         tasks.retain(|task| at.later.get(&task.number).is_none_or(|then| *then <= now));
         if let Some(going_on) = &mut at.going_on {
             going_on.more |= tasks.iter().any(|task| !going_on.tasks.contains(&task.number));
         }
-        if at.going_on.is_some() || at.not_before.is_some() { Vec::new() } else { tasks }
+        let waits = at.going_on.is_some() || at.waits_until().is_some();
+        if waits { Vec::new() } else { tasks }
     }
 
     /// `tasks` are being cleared away by the task with this id.
@@ -103,7 +112,7 @@ impl Tidying {
     /// How long it is until it is tried again somewhere. Where it is being tried, its end tells more.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let pausing = self.0.values().filter(|at| at.going_on.is_none());
-        let next = pausing.filter_map(|at| at.not_before.or(at.later.values().min().copied())).min()?;
+        let next = pausing.filter_map(|at| at.waits_until().or(at.later.values().min().copied())).min()?;
         Some(next.saturating_duration_since(now))
     }
 }
@@ -219,7 +228,7 @@ mod tests {
         let wait = Duration::from_secs(10);
         assert_eq!(begun(&mut tidying, &[1], now).await, [1]);
         tidying.ended(&hq(), &left(&[(1, 300)]), now);
-        tidying.held_up(&hq(), now + wait);
+        tidying.held_up(&hq(), Some(now + wait));
         assert_eq!(begun(&mut tidying, &[2], now).await, NOTHING);
         assert_eq!(tidying.wait(now), Some(wait));
         assert_eq!(begun(&mut tidying, &[1], now + wait).await, NOTHING);

@@ -168,7 +168,10 @@ pub enum LedgerError {
     /// The database did not do its work, and may later: disk full, locked for too long.
     #[error("{0}")]
     Storage(String),
-    /// The database cannot be used, and trying again does not help: damaged, of another version.
+    /// An earlier version of the program wrote it, and no run of this one has brought it up to date.
+    #[error("{0}")]
+    Outdated(String),
+    /// The database cannot be used, and trying again does not help: damaged, of a later version, not to be read.
     #[error("{0}")]
     Unusable(String),
 }

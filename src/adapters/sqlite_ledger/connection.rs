@@ -50,12 +50,18 @@ impl SqliteLedger {
             .fetch_one(&writer)
             .await
             .map_err(|e| explain(path, e))?;
-        if usize::try_from(applied) != Ok(known) {
-            return Err(LedgerError::Unusable(format!(
-                "the ledger {} has schema version {applied}, and this program needs {known}: \
-                 use the version of connvault that the daemon runs, or start that daemon once",
-                path.display()
-            )));
+        let applied = usize::try_from(applied).map_err(|e| unreadable("a number of migrations", e))?;
+        let versions = format!(
+            "the ledger {} has schema version {applied}, and this program needs {known}",
+            path.display()
+        );
+        if applied < known {
+            let message = format!("{versions}: start the daemon (or run once), which brings it up to date");
+            return Err(LedgerError::Outdated(message));
+        }
+        if applied > known {
+            let message = format!("{versions}: use the version of connvault that the daemon runs");
+            return Err(LedgerError::Unusable(message));
         }
         let readers = pool(READERS, options(path)).await.map_err(|e| explain(path, e))?;
         Ok(Some(Self { writer, readers }))

@@ -37,6 +37,8 @@ pub enum Cause {
     Task,
     /// A task's file was still being made when it was waited for no longer.
     Unfinished,
+    /// The provider itself answered that it is out of order.
+    Provider,
     /// No other than the failure's kind.
     Kind,
 }
@@ -191,7 +193,10 @@ impl SourceProbe {
     ) -> Result<T, ProbeError> {
         let mut trail = Trail::default();
         let done = work(&mut trail).await;
-        done.map_err(|failure| ProbeError { cause: self.cause(&failure, trail.last, operation), failure })
+        done.map_err(|failure| {
+            let cause = self.cause(&failure, trail.last, operation);
+            ProbeError { failure: trail.blame(failure).0, cause }
+        })
     }
 
     fn cause(&self, failure: &Failure, last: Reached, operation: &Operation) -> Cause {
@@ -205,6 +210,7 @@ impl SourceProbe {
             (FailureKind::Corrupt, last) if operation.subject == Subject::Task && last.is_refusal() => {
                 Cause::Task
             }
+            (FailureKind::Transient, Reached::Answer(status)) if status.is_server_error() => Cause::Provider,
             _ => Cause::Kind,
         }
     }

@@ -161,7 +161,7 @@ async fn query(probe: &SourceProbe, request: &ExportRequest, checks: &mut Checks
             checks.ok(QUERY, format!("{records} records from {start} to {end}"));
         }
         Err(error) => {
-            let (detail, fix) = (error.failure.message.clone(), fix(error));
+            let (detail, fix) = (said(error), fix(error));
             match error.cause {
                 Cause::Permission(_) => {
                     checks.note(
@@ -220,7 +220,7 @@ async fn v2(
     } else {
         fix(&error)
     };
-    checks.failed(EXPORT_V2, error.failure.message, &fix);
+    checks.failed(EXPORT_V2, said(&error), &fix);
     ExportApi::V2
 }
 
@@ -259,6 +259,7 @@ impl Tasks<'_> {
             downloaded = exported(async |sink| probe.download(&task, patience, sink).await) => Some(downloaded),
             () = stop.cancelled() => None,
         };
+        let unfinished = matches!(&downloaded, Some(Err(ProbeError { cause: Cause::Unfinished, .. })) | None);
         match downloaded {
             Some(Ok(detail)) => checks.ok(DOWNLOAD, detail),
             Some(Err(error)) => self.tell(DOWNLOAD, &error, checks),
@@ -266,6 +267,10 @@ impl Tasks<'_> {
         }
         match probe.delete_task(&task).await {
             Ok(()) => checks.ok(DELETE, "the task is deleted"),
+            Err(error) if unfinished && error.failure.kind == FailureKind::Rejected => {
+                let fix = format!("delete task {task} in the export centre when it is done");
+                checks.note(DELETE, said(&error), &fix);
+            }
             Err(mut error) => {
                 error.failure.message += &format!("; task {task} is left in the export centre");
                 self.tell(DELETE, &error, checks);
@@ -280,7 +285,7 @@ impl Tasks<'_> {
 
 /// What became of a row of the v3 export, for a source whose exports wait for a task for so long, and go this way or not yet.
 fn tell(check: &'static str, error: &ProbeError, (limit, in_use): (Duration, bool), checks: &mut Checks) {
-    let (detail, fix) = (error.failure.message.clone(), fix(error));
+    let (detail, fix) = (said(error), fix(error));
     match error.cause {
         // Whatever else is asked for meets them as well.
         Cause::Clock | Cause::Credentials => checks.failed(check, detail, &fix),
@@ -326,6 +331,15 @@ impl ByteSink for TempSink {
     }
 }
 
+/// What was said of it, with the request id that the provider's support asks for.
+fn said(error: &ProbeError) -> String {
+    let Failure { message, request_ids, .. } = &error.failure;
+    match request_ids.last() {
+        Some(id) => format!("{message} (request {id})"),
+        None => message.clone(),
+    }
+}
+
 /// What helps against it.
 fn fix(error: &ProbeError) -> String {
     let fix = match error.cause {
@@ -336,6 +350,9 @@ fn fix(error: &ProbeError) -> String {
         Cause::Credentials => CHANGE_THE_KEYS,
         Cause::Task => "run check again; where it goes on, ask the provider's support why",
         Cause::Unfinished => "raise task_timeout, and run check again later",
+        Cause::Provider => {
+            "run check again later; where it goes on, ask the provider's support, with the request's id"
+        }
         Cause::Kind => match error.failure.kind {
             FailureKind::Transient => SEE_TO_THE_NETWORK,
             FailureKind::Throttled => {
