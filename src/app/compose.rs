@@ -129,6 +129,7 @@ fn project(source: &Source, injected: &Injected) -> Result<Project, String> {
             first_byte: source.first_byte_timeout,
             stall: source.stall_timeout,
         },
+        list_lag: source.list_lag,
         max_body: source.max_body.bytes(),
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };

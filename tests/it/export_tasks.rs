@@ -17,10 +17,13 @@ use jiff::SignedDuration;
 
 use crate::support::vault::{self, Audit, Vault, WINDOWS, text};
 
+/// The v3 API, and a list that shows everything soon.
+const TASKS: &str = "api = \"v3\"\nlist_lag = \"3s\"\n";
+
 /// A vault whose source is asked through the v3 API, with more lines in its section.
 pub async fn by_tasks(more: &str) -> Vault {
     let vault = Vault::in_directory().await;
-    vault.configure_with(&format!("api = \"v3\"\n{more}"), "");
+    vault.configure_with(&format!("{TASKS}{more}"), "");
     vault
 }
 
@@ -102,7 +105,7 @@ async fn an_answer_that_was_lost_leaves_no_task_behind() {
 async fn a_wish_that_made_no_task_costs_no_other_task() {
     let slow = |sim: Builder| sim.task_polls(3);
     let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), slow).await;
-    vault.configure_with("api = \"v3\"\n", "");
+    vault.configure_with(TASKS, "");
     let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
     let two_at_once = config.replace("[daemon]\n", "[daemon]\nconcurrency = 2\n");
     std::fs::write(vault.path("config.toml"), two_at_once).unwrap();
@@ -189,7 +192,7 @@ async fn an_orphan_that_cannot_be_deleted_keeps_no_other_one() {
 async fn a_task_that_is_not_in_the_list_yet_is_waited_for() {
     let late = |sim: Builder| sim.task_lag(2);
     let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), late).await;
-    vault.configure_with("api = \"v3\"\n", "");
+    vault.configure_with(TASKS, "");
     vault.once().await;
     everything_is_archived_and_nothing_left(&vault, "once").await;
     assert_eq!(vault.sim.tasks().created(), WINDOWS as u64);
@@ -198,6 +201,7 @@ async fn a_task_that_is_not_in_the_list_yet_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_is_refused_for_one_task_deletes_the_others() {
     let vault = by_tasks("").await;
+    one_at_once(&vault);
     vault.sim.tasks().delete_strictly();
     // What was deleted last is not known to be deleted.
     vault.once_killed_at(Step::TaskDeleted, 1).await;
@@ -285,7 +289,7 @@ pub fn one_at_once(vault: &Vault) {
 /// known what files of ours are called.
 async fn with_an_orphan(sim: impl FnOnce(Builder) -> Builder) -> Vault {
     let vault = Vault::with(|dir| vault::Place::Directory(dir.join("archive")), sim).await;
-    vault.configure_with("api = \"v3\"\n", "");
+    vault.configure_with(TASKS, "");
     one_at_once(&vault);
     vault.once_killed_at(Step::TaskCreated, 2).await;
     vault

@@ -35,6 +35,8 @@ pub(super) enum Subject {
     DeprecatedApi,
     /// One export task. It was there a moment ago, so whatever is said against it, another one may do.
     Task,
+    /// Export tasks that are wanted no more.
+    Leftovers,
 }
 
 /// An answer that is no success.
@@ -104,6 +106,11 @@ impl Refusal<'_> {
                 (Transient, Scope::Source, "it says when to come again, and is left alone until then".to_owned())
             }
             408 | 500..=599 => (Transient, Scope::Window, "it is tried again".to_owned()),
+            400..=499 if self.operation.subject == Subject::Leftovers => (
+                Rejected,
+                Scope::Window,
+                "one that is still being made may not be deleted yet; it is tried again later".to_owned(),
+            ),
             400..=499 => (Rejected, Scope::Window, "check the stream's filters and the window".to_owned()),
             _ => (Corrupt, Scope::Window, "only 200 brings an export".to_owned()),
         }
@@ -113,7 +120,7 @@ impl Refusal<'_> {
         let advice = "the API is not there (any more); check region and endpoint";
         match self.operation.subject {
             Subject::DeprecatedApi => format!("{advice}; {GO_ON}"),
-            Subject::Project | Subject::Task => advice.to_owned(),
+            Subject::Project | Subject::Task | Subject::Leftovers => advice.to_owned(),
         }
     }
 

@@ -4,7 +4,6 @@
 //! both ways before it counts as gone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::{Method, Response};
@@ -38,16 +37,13 @@ pub(super) const DOWNLOAD: Operation = Operation {
 pub(super) const DELETE: Operation = Operation {
     name: "deletion of export tasks",
     permission: "to delete export tasks (DeleteExportTasks)",
-    subject: Subject::Project,
+    subject: Subject::Leftovers,
 };
 
 /// The most that one page of the list holds, and the most that are deleted at once.
 pub(super) const PAGE: usize = 100;
 /// A centre with more tasks than this is not read to its end.
 const LONGEST_LIST: usize = 50 * PAGE;
-
-/// A task that was created just now may not be in the list yet: so long, at the most.
-pub(super) const LIST_LAG: Duration = Duration::from_secs(30);
 
 /// How a task is getting on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::body::receive;
 use super::client::{Client, Pass, Project, Reached, Trail};
 use super::count;
-use super::export_centre::{ExportCentre, LIST_LAG, Progress};
+use super::export_centre::{ExportCentre, Progress};
 use crate::domain::export::ExportApi;
 use crate::domain::export_task::{ExportTask, Pull, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -190,7 +190,7 @@ impl WorkspaceV3 {
         let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
         let began = Instant::now();
         let age = || age.saturating_add(began.elapsed());
-        let (mut pause, mut listed) = (FIRST_LOOK, false);
+        let (mut pause, mut listed, lag) = (FIRST_LOOK, false, self.client.list_lag());
         loop {
             // Of many looks at a task, none is worth a line in the log; one that fails is.
             let mut look = Trail::default();
@@ -205,12 +205,12 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed || age() > LIST_LAG => return Err(Unready::Ended(MISSING.to_owned())),
+                None if listed || age() > lag => return Err(Unready::Ended(MISSING.to_owned())),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
             // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
-            if age().saturating_add(pause) > if listed { timeout } else { timeout.max(LIST_LAG + pause) } {
+            if age().saturating_add(pause) > if listed { timeout } else { timeout.max(lag + pause) } {
                 return Err(Unready::Ended(format!("it was not done within {timeout:?} (task_timeout)")));
             }
             sleep(pause).await;

@@ -13,7 +13,7 @@ use super::body::receive;
 use super::client::{Client, Project, Reached, Trail};
 use super::count::{self, QUERY};
 use super::errors::{Operation, Subject};
-use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, LIST_LAG, Progress};
+use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, Progress};
 use super::export_v2::{EXPORT, WorkspaceV2};
 use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -155,7 +155,7 @@ impl SourceProbe {
             match self.tried(&LIST, async |trail| self.centre.progress(task, trail).await).await? {
                 Some(Progress::Ready(_)) => break,
                 Some(Progress::Failed(why)) => return ended(Cause::Task, why),
-                None if listed || began.elapsed() > LIST_LAG => {
+                None if listed || began.elapsed() > self.client.list_lag() => {
                     return ended(Cause::Task, "the task is not in the list".to_owned());
                 }
                 progress => listed |= progress.is_some(),

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use super::client::{Reached, Trail};
-use super::export_centre::{LIST_LAG, PAGE};
+use super::export_centre::PAGE;
 use super::export_v3::{V3Parts, WorkspaceV3, not_remembered};
 use crate::domain::export_task::{Birth, ExportTask, Sought, TaskId, TaskState, orphans};
 use crate::domain::failure::{Failure, FailureKind};
@@ -159,9 +159,9 @@ impl WorkspaceV3 {
         let names = memory.names(source).await.map_err(not_remembered)?;
         let patience =
             if names.is_empty() { GIVE_UP_BLIND } else { GIVE_UP.max(signed(self.parts.task_timeout)) };
-        let ahead = self.client.clock_ahead().unwrap_or_default();
+        let (ahead, lag) = (self.client.clock_ahead().unwrap_or_default(), self.client.list_lag());
         let births: Vec<_> = self.lost(&known).map(|(task, at)| self.birth(task, at, ahead)).collect();
-        let listed = asked.saturating_add(ahead).and_then(|now| now.saturating_sub(LIST_LAG));
+        let listed = asked.saturating_add(ahead).and_then(|now| now.saturating_sub(signed(lag)));
         let listed = listed.unwrap_or(Timestamp::MIN);
         let wait = self.lost(&known).filter_map(|(task, at)| self.too_soon(task, at, asked)).max();
         let sought = orphans(&standing, &names, &births, listed);
@@ -233,7 +233,7 @@ impl WorkspaceV3 {
     /// How long it is, at `now`, until the list must show what the wish may have made: by our clock, since it does not matter how
     /// far the other one is ahead of both.
     fn too_soon(&self, task: &ExportTask, lost_at: Timestamp, now: Timestamp) -> Option<Duration> {
-        until_listed(self.birth(task, lost_at, SignedDuration::ZERO), now)
+        until_listed(self.birth(task, lost_at, SignedDuration::ZERO), self.client.list_lag(), now)
     }
 
     /// How long a task is left that cannot be deleted now.
@@ -258,11 +258,11 @@ struct Finding {
     wait: Duration,
 }
 
-/// How long it is until the list must show what was born when `birth` says, both by one clock. No longer than that can be of a
+/// How long it is until a list that lags by `lag` must show what was born when `birth` says, both by one clock. No longer than that can be of a
 /// birth that lies before: a clock that was set back may say that it lies ahead.
-fn until_listed(birth: Birth, now: Timestamp) -> Option<Duration> {
-    let wait = Duration::try_from(birth.to.duration_since(now).saturating_add(signed(LIST_LAG))).ok()?;
-    (!wait.is_zero()).then(|| wait.min(LIST_LAG + SLACK.unsigned_abs() * 2))
+fn until_listed(birth: Birth, lag: Duration, now: Timestamp) -> Option<Duration> {
+    let wait = Duration::try_from(birth.to.duration_since(now).saturating_add(signed(lag))).ok()?;
+    (!wait.is_zero()).then(|| wait.min(lag + SLACK.unsigned_abs() * 2))
 }
 
 /// Whether a task was refused for itself, and not as whatever else would be.
@@ -291,7 +291,8 @@ mod tests {
         let asked_at: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
         let seconds = SignedDuration::from_secs;
         let birth = Birth::of((asked_at, asked_at + seconds(10)), seconds(120), seconds(0), SLACK);
-        let when = |after| until_listed(birth, asked_at + seconds(after)).map(|wait| wait.as_secs());
+        let lag = Duration::from_secs(30);
+        let when = |after| until_listed(birth, lag, asked_at + seconds(after)).map(|wait| wait.as_secs());
         assert_eq!(when(10), Some(35));
         assert_eq!((when(44), when(45), when(4500)), (Some(1), None, None));
         assert_eq!(when(-3600), Some(40));

@@ -38,6 +38,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     horizon = "30d"
     iam_endpoint = "https://iam.ap-southeast-3.myhuaweicloud.com"
     kind = "huaweicloud-workspace"
+    list_lag = "30s"
     max_body = "5GiB"
     past_horizon = "try"
     project_id = "0123"
