@@ -124,8 +124,15 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
             export
         }
         None => {
-            let terms = Terms::of_pull(stream, lease.window, services.clock.now());
-            pull(services, stream, &request(stream, lease.window), terms).await?
+            let (request, now) = (request(stream, lease.window), services.clock.now());
+            let is_expired = request.expires_at <= now;
+            let remains = stream.source.remains(&request).await.map_err(of_source)?;
+            let terms = if is_expired && remains.is_in_time(&request) {
+                Terms::of_export_in_time(stream)
+            } else {
+                Terms::of_pull(stream, lease.window, now)
+            };
+            pull(services, stream, &request, terms).await?
         }
     };
     commit(services, stream, lease, &export, None).await
@@ -139,7 +146,7 @@ pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
         definition: stream.definition_digest,
         bounds: Bounds::around(window, stream.rules.margin),
         filters: stream.definition.filters.clone(),
-        standing_only: false,
+        expires_at: stream.rules.expires_at(window),
     }
 }
 
@@ -156,8 +163,7 @@ pub(super) async fn pull(
     let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
     let pulled = Pulled { bytes: writer.finish_bytes().await.map_err(of_spool)?, receipt, before };
     let taken = take_in(services, stream, request, terms, pulled).await;
-    let is_corrupt = taken.as_ref().is_err_and(|failure| failure.kind == FailureKind::Corrupt);
-    if is_corrupt && !request.standing_only {
+    if taken.as_ref().is_err_and(|failure| failure.kind == FailureKind::Corrupt) {
         stream.source.discard(request).await.map_err(of_source)?;
     }
     taken
@@ -195,7 +201,7 @@ async fn take_in(
         )
     })?;
     let what = format!("window {window} of stream {}: the export", stream.name());
-    let past_horizon = stream.rules.expires_at(window) <= receipt.asked_at;
+    let past_horizon = request.expires_at <= receipt.made_at;
     if past_horizon && inspection.rows == 0 {
         // An old window without records is what a provider shows that has forgotten it.
         let message = format!(

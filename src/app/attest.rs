@@ -13,7 +13,6 @@ use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptOutcome, Lease};
-use crate::ports::record_source::ExportRequest;
 
 use super::archive_window::{commit, of_spool, pull, request};
 use super::counting::Terms;
@@ -86,7 +85,7 @@ const LAST_CHANCE: SignedDuration = SignedDuration::from_hours(1);
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let (rules, now, request) = (&stream.rules, services.clock.now(), request(stream, window));
     let remains = stream.source.remains(&request).await.map_err(of_source)?;
-    let in_time = remains.asked_at.is_some_and(|at| at < rules.expires_at(window));
+    let in_time = remains.is_in_time(&request);
     let may_answer = remains.may_answer && rules.past_horizon == PastHorizon::Try;
     if !in_time && !may_answer {
         return Ok(Tried::Not);
@@ -95,11 +94,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
     if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
         return Ok(Tried::InVain(hold.failure.message.clone()));
     }
-    let (request, terms) = if in_time {
-        (ExportRequest { standing_only: true, ..request }, Terms::of_export_in_time(stream))
-    } else {
-        (request, Terms::of_pull(stream, window, now))
-    };
+    let terms = if in_time { Terms::of_export_in_time(stream) } else { Terms::of_pull(stream, window, now) };
     match pull(services, stream, &request, terms).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
         Err(failure) if shared(rules, &failure).is_some() => Err(failure),

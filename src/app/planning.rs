@@ -194,14 +194,15 @@ impl Look {
         self.memory(|memory| memory.pauses_until)
     }
 
-    /// Ends the holds on what a window of `stream` has just shown to work; says which. A hold that has not run out
+    /// Ends the holds on what a window of `stream` has just `shown` to work; says which. A hold that has not run out
     /// stays: the window was in flight before it, and a pause that the other side asked for is a promise.
-    pub async fn lift_holds(&self, stream: &StreamName) -> Vec<Resource> {
+    pub async fn lift_holds(&self, stream: &StreamName, shown: fn(&Resource) -> bool) -> Vec<Resource> {
         let Some(stream) = self.services.roster.stream(stream) else { return Vec::new() };
         let now = self.services.clock.now();
         let held = self.memory(|memory| memory.held.clone());
         let mut lifted = Vec::new();
-        for resource in stream.rules.needs().filter(|resource| held.contains(resource)) {
+        let lifted_now = |resource: &Resource| held.contains(resource) && shown(resource);
+        for resource in stream.rules.needs().filter(lifted_now) {
             match self.services.ledger.lift(&resource, now).await {
                 Ok(true) => lifted.push(resource),
                 Ok(false) => {}

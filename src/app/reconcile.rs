@@ -200,7 +200,11 @@ impl Run<'_> {
         let handle = self.tasks.spawn(async move {
             let ending = work(&look.services, &stream, window, task).await;
             let lifted = match ending {
-                Ending::Archived { .. } | Ending::Lost { .. } => look.lift_holds(&worked).await,
+                Ending::Archived { .. } | Ending::Unchanged => look.lift_holds(&worked, |_| true).await,
+                // Whatever the source was asked, it need not have answered.
+                Ending::Lost { .. } => {
+                    look.lift_holds(&worked, |resource| !matches!(resource, Resource::Source(_))).await
+                }
                 _ => Vec::new(),
             };
             Done::Worked(worked, window, ending, lifted)

@@ -27,8 +27,9 @@ pub struct ExportRequest {
     pub bounds: Bounds,
     /// Which records.
     pub filters: Filters,
-    /// Nothing new is made at the provider's for it: it goes on with what stands there already, and throws none of it away.
-    pub standing_only: bool,
+    /// When the provider may begin to answer short. What was asked for before then can be had afterwards, and nothing in its
+    /// place: it is not thrown away, whatever comes of it.
+    pub expires_at: Timestamp,
 }
 
 /// What is known of an export once its last byte was handed to the sink.
@@ -38,8 +39,8 @@ pub struct ExportReceipt {
     pub api: ExportApi,
     /// The provider's request ids, in the order of the requests.
     pub request_ids: Vec<String>,
-    /// When the provider was asked for it, at the latest: it holds what there was then.
-    pub asked_at: Timestamp,
+    /// When it was made, at the latest, by this machine's clock: it holds what there was then.
+    pub made_at: Timestamp,
     /// When the last byte had arrived.
     pub pulled_at: Timestamp,
 }
@@ -106,6 +107,13 @@ pub struct Remains {
     pub asked_at: Option<Timestamp>,
     /// Whether it may answer, with all, some or none of them.
     pub may_answer: bool,
+}
+
+impl Remains {
+    /// Whether what is asked for was asked for before its window expired.
+    pub fn is_in_time(&self, request: &ExportRequest) -> bool {
+        self.asked_at.is_some_and(|asked_at| asked_at < request.expires_at)
+    }
 }
 
 /// What is left of the tasks that were to be cleared away.

@@ -288,7 +288,7 @@ async fn a_project_that_is_refused_keeps_no_other_source_of_its_user_from_its_ow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_shown_in_one_region_only() {
+async fn a_wrong_password_that_one_endpoint_refused_is_not_shown_to_another() {
     let vault = with(user, TOKEN, false).await;
     with_a_branch(&vault);
     let elsewhere = user(Simulator::builder()).start().await.unwrap();

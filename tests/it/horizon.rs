@@ -1,13 +1,14 @@
 //! Past the provider's horizon: what can still be had is had and marked, the rest is attested as lost.
 
 use connvault::app::observer::Ending;
+use connvault::app::selection::{Redo, Selection, Stretch};
 use connvault::domain::window::Window;
 use connvault::ports::clock::Clock;
 use connvault_sim::{Endpoint, Fate, Fault, RetryAfter, Rule, Simulator, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::clock::TestClock;
-use crate::support::inside::{Ran, begin, reconcile};
+use crate::support::inside::{Ran, begin, reconcile, reconcile_selected};
 use crate::support::place::Place;
 use crate::support::world::World;
 
@@ -147,15 +148,17 @@ async fn what_held_up_the_source_is_no_try_of_a_window_past_the_horizon() {
     assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (30, 10, 4));
 }
 
-/// One window, whose export task was made in time, as `prepared`, and whose file could not be fetched before it expired.
-async fn a_task_in_time(source: &str, prepare: impl FnOnce(&Simulator)) -> (World, TestClock) {
+/// One window, whose export task was made in time, and whose file could not be fetched before it expired: each request to
+/// `away` failed.
+async fn a_task_in_time(away: Endpoint, prepare: impl FnOnce(&Simulator)) -> (World, TestClock) {
     let clock = TestClock::at(NOW);
     let days = SignedDuration::from_hours(48);
-    let sim = Simulator::builder().horizon(days.unsigned_abs()).task_polls(0);
+    let polls = if away == Endpoint::ListTasks { 1 } else { 0 };
+    let sim = Simulator::builder().horizon(days.unsigned_abs()).task_polls(polls);
     let mut world = World::built(Place::directory(), &clock, 1, sim).await;
-    world.settings.source = format!("api = \"v3\"\nhorizon = \"48h\"\n{source}");
+    world.settings.source = "api = \"v3\"\nhorizon = \"48h\"\n".to_owned();
     prepare(&world.sim);
-    world.sim.faults().add(Rule::new(Fault::status(502)).on(Endpoint::Download));
+    world.sim.faults().add(Rule::new(Fault::status(502)).on(away));
     let session = begin(&world.config(), &clock).await.unwrap();
     let ran = reconcile(&session, &clock, 1, started(NOW)).await;
     session.end().await;
@@ -166,9 +169,10 @@ async fn a_task_in_time(source: &str, prepare: impl FnOnce(&Simulator)) -> (Worl
     (world, clock)
 }
 
-async fn gone_on(world: &World, clock: &TestClock) -> Ran {
+async fn gone_on(world: &World, clock: &TestClock, selection: Selection) -> Ran {
     let session = begin(&world.config(), clock).await.unwrap();
-    let ran = reconcile(&session, clock, 1, clock.now() + SignedDuration::from_mins(1)).await;
+    let until = clock.now() + SignedDuration::from_mins(1);
+    let ran = reconcile_selected(&session, clock, 1, until, selection).await;
     session.end().await;
     assert_eq!((world.sim.tasks().created(), world.sim.tasks().all()), (1, Vec::new()), "{:?}", ran.endings);
     // Neither the window itself nor how many records there are by now.
@@ -179,15 +183,22 @@ async fn gone_on(world: &World, clock: &TestClock) -> Ran {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_was_made_in_time_is_gone_on_with_after_its_window_expired() {
-    // Whatever is chosen since.
-    for source in ["api = \"v3\"\n", "api = \"auto\"\n", "past_horizon = \"lose\"\n"] {
-        let (mut world, clock) = a_task_in_time("", |_| {}).await;
+    // Whatever is chosen since, and whoever asks for it.
+    let (v3, auto, lose) = ("api = \"v3\"\n", "api = \"auto\"\n", "past_horizon = \"lose\"\n");
+    let redo = || {
+        let stretch = Stretch::new("logins".parse().unwrap(), Timestamp::MIN, Timestamp::MAX, Redo::Failed);
+        Selection::Stretch(stretch)
+    };
+    for (source, selection) in
+        [(v3, Selection::All), (auto, Selection::All), (lose, Selection::All), (auto, redo())]
+    {
+        let (mut world, clock) = a_task_in_time(Endpoint::Download, |_| {}).await;
         world.settings.source = format!("horizon = \"48h\"\n{source}");
         // What says nothing of the file is no answer, and costs no task that cannot be had again.
         for fault in [Fault::HtmlBody, Fault::status(409), Fault::DropConnection] {
             world.sim.faults().add(Rule::new(fault).on(Endpoint::Download).times(1));
         }
-        let ran = gone_on(&world, &clock).await;
+        let ran = gone_on(&world, &clock, selection).await;
         assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (1, 0, 3), "{:?}", ran.endings);
         let archive = world.archive().await;
         let export = &archive.of_kind("archived")[0]["export"];
@@ -197,18 +208,28 @@ async fn a_task_that_was_made_in_time_is_gone_on_with_after_its_window_expired()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_export_that_was_asked_for_in_time_proves_that_there_was_nothing() {
-    let none = Rule::new(Fault::OmitRecords { records: u64::MAX }).on(Endpoint::CreateTask);
-    let (world, clock) = a_task_in_time("", |sim| sim.faults().add(none)).await;
-    let ran = gone_on(&world, &clock).await;
+async fn an_empty_export_proves_that_there_was_nothing_where_it_was_made_in_time_and_only_then() {
+    let none = || Rule::new(Fault::OmitRecords { records: u64::MAX }).on(Endpoint::CreateTask);
+    for (away, archived) in [(Endpoint::Download, 1), (Endpoint::ListTasks, 0)] {
+        let (world, clock) = a_task_in_time(away, |sim| sim.faults().add(none())).await;
+        let ran = gone_on(&world, &clock, Selection::All).await;
+        assert_eq!((ran.tally.archived, ran.tally.lost), (archived, 1 - archived), "{:?}", ran.endings);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_was_asked_for_in_time_and_made_later_may_lack_records_and_says_so() {
+    let (world, clock) = a_task_in_time(Endpoint::ListTasks, |_| {}).await;
+    let ran = gone_on(&world, &clock, Selection::All).await;
     assert_eq!((ran.tally.archived, ran.tally.lost), (1, 0), "{:?}", ran.endings);
-    assert_eq!(world.archive().await.of_kind("archived")[0]["object"]["rows"], 0);
+    assert_eq!(world.archive().await.of_kind("archived")[0]["export"]["past_horizon"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_was_made_in_time_and_comes_to_nothing_is_asked_for_no_more() {
-    let (world, clock) = a_task_in_time("", |sim| sim.tasks().fate(Fate::ExpiresOnDownload)).await;
-    let ran = gone_on(&world, &clock).await;
+    let expires = |sim: &Simulator| sim.tasks().fate(Fate::ExpiresOnDownload);
+    let (world, clock) = a_task_in_time(Endpoint::Download, expires).await;
+    let ran = gone_on(&world, &clock, Selection::All).await;
     assert_eq!((ran.tally.archived, ran.tally.lost), (0, 1), "{:?}", ran.endings);
     let reason = world.archive().await.of_kind("lost")[0]["reason"].to_string();
     assert!(reason.contains("came to nothing"), "{reason}");

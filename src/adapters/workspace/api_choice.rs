@@ -150,8 +150,11 @@ impl RecordSource for Workspace {
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
         self.is_over(request)?;
-        // What stands there stands among the tasks, whatever was chosen since.
-        if request.standing_only || self.in_use().await? == ExportApi::V3 {
+        // What was asked for in time stands among the tasks, whatever was chosen since.
+        let is_expired = request.expires_at <= self.client.now();
+        if self.in_use().await? == ExportApi::V3
+            || is_expired && self.v3.remains(request).await?.is_in_time(request)
+        {
             return self.v3.export(request, sink).await;
         }
         let exported = self.v2.export(request, sink).await;

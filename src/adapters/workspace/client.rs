@@ -131,16 +131,17 @@ impl Reached {
 }
 
 impl Trail {
-    /// The receipt of an export that was asked for then, and whose last byte arrived just now, where it did.
+    /// The receipt of an export whose last byte arrived just now, where it did, and which was made then, where that is known.
     pub(super) fn receipt(
         self,
-        pulled: Result<Timestamp, Failure>,
+        pulled: Result<Option<Timestamp>, Failure>,
         api: ExportApi,
         now: Timestamp,
     ) -> Result<ExportReceipt, SourceError> {
         match pulled {
-            Ok(asked_at) => {
-                Ok(ExportReceipt { api, request_ids: self.request_ids, asked_at, pulled_at: now })
+            Ok(made_at) => {
+                let made_at = made_at.unwrap_or(now);
+                Ok(ExportReceipt { api, request_ids: self.request_ids, made_at, pulled_at: now })
             }
             Err(failure) => Err(self.blame(failure)),
         }

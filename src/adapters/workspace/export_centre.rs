@@ -50,8 +50,13 @@ const LONGEST_LIST: usize = 50 * PAGE;
 pub(super) enum Progress {
     /// The provider makes the file.
     Making,
-    /// The file is there, and is called so.
-    Ready(NameShape),
+    /// The file is there.
+    Ready {
+        /// What it is called.
+        name: NameShape,
+        /// Since when, by the provider's clock, where it says so.
+        since: Option<Timestamp>,
+    },
     /// It comes to nothing, for this reason.
     Failed(String),
 }
@@ -83,6 +88,8 @@ struct Item {
     error_code: Option<String>,
     #[serde(default)]
     create_time: Option<String>,
+    #[serde(default)]
+    end_time: Option<String>,
 }
 
 impl ExportCentre {
@@ -180,7 +187,10 @@ impl ExportCentre {
 impl Item {
     fn progress(self) -> Progress {
         match self.status.as_deref() {
-            Some("SUCCESS") => Progress::Ready(NameShape::of(&self.file_name.unwrap_or_default())),
+            Some("SUCCESS") => Progress::Ready {
+                name: NameShape::of(&self.file_name.unwrap_or_default()),
+                since: self.end_time.as_deref().and_then(instant),
+            },
             Some("FAIL") => {
                 let reason = self.fail_reason.map(|text| clean(&text)).filter(|text| !text.is_empty());
                 let code = self.error_code.map(|text| clean(&text)).filter(|text| !text.is_empty());

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 
 use super::body::receive;
 use super::client::{Ask, Client, Project, Trail, project_path};
@@ -36,18 +35,17 @@ impl WorkspaceV2 {
         Self { client: project.client() }
     }
 
-    /// As [`RecordSource::export`], leaving its trail to the caller; says when it was asked for, at the latest.
+    /// As [`RecordSource::export`], leaving its trail to the caller.
     pub(super) async fn pull(
         &self,
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
         trail: &mut Trail,
-    ) -> Result<Timestamp, Failure> {
+    ) -> Result<(), Failure> {
         let path = project_path("v2", self.client.project_id(), "connections/desktops/export");
         let pairs = query::export_v2(request);
         let answer = self.client.ask(&Ask::get(&EXPORT, &path, &query::borrowed(&pairs)), trail).await?;
-        let asked_at = self.client.now();
-        receive(&self.client, answer, sink).await.map(|()| asked_at)
+        receive(&self.client, answer, sink).await
     }
 }
 
@@ -59,7 +57,8 @@ impl RecordSource for WorkspaceV2 {
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
-        let pulled = self.pull(request, sink, &mut trail).await;
+        // The file is made while it is sent.
+        let pulled = self.pull(request, sink, &mut trail).await.map(|()| None);
         trail.receipt(pulled, ExportApi::V2, self.client.now())
     }
 

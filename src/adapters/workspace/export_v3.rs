@@ -62,6 +62,8 @@ pub struct WorkspaceV3 {
 enum Unready {
     /// The task came to nothing, in words; it may stand there still.
     Ended(String),
+    /// It is not there, or not done, though it was waited for: in words.
+    Late(String),
     /// It is not known; the task may still be good.
     Unknown(Failure),
 }
@@ -78,70 +80,78 @@ impl WorkspaceV3 {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
         trail: &mut Trail,
-    ) -> Result<Timestamp, Failure> {
-        let task = self.ready_task(request, trail).await?;
+    ) -> Result<Option<Timestamp>, Failure> {
+        let (task, made_at) = self.ready_task(request, trail).await?;
         self.parts.checkpoint.reached(Step::TaskReady);
         let answer = self.centre.download(&task.id, trail).await;
         // Whatever is said against the task itself, it is not asked again for its file.
         let is_of_task = |failure: &Failure| failure.scope == Scope::Window && trail.last.is_refusal();
-        if answer.as_ref().is_err_and(is_of_task) && !request.standing_only {
+        if answer.as_ref().is_err_and(is_of_task) && !self.is_last(&task, request) {
             self.finish(&task).await?;
         }
-        receive(&self.client, answer?, sink).await.map(|()| task.asked_at)
+        receive(&self.client, answer?, sink).await.map(|()| made_at)
     }
 
-    /// A task for this very export whose file is there: one that stands already, or a new one.
-    async fn ready_task(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
+    /// A task for this very export whose file is there: one that stands already, or a new one; and since when it is there, by
+    /// this machine's clock, where that is known.
+    async fn ready_task(
+        &self,
+        request: &ExportRequest,
+        trail: &mut Trail,
+    ) -> Result<(Wanted, Option<Timestamp>), Failure> {
         let standing = self.parts.memory.standing(&self.pull_of(request)).await.map_err(not_remembered)?;
-        if request.standing_only {
-            return self.standing_task(standing, trail).await;
-        }
         if let Some(task) = standing {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
-                Ok(()) => return Ok(task),
+                Ok(made_at) => return Ok((task, made_at)),
                 Err(unready) => {
-                    let why = self.give_up(&task, unready).await?;
+                    let why = self.give_up(&task, request, unready).await?;
                     tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, why, "another one is asked for");
                 }
             }
         }
         let task = self.create(request, trail).await?;
         match self.wait_for(&task, trail).await {
-            Ok(()) => Ok(task),
+            Ok(made_at) => Ok((task, made_at)),
             Err(unready) => {
-                let why = self.give_up(&task, unready).await?;
-                let message = format!(
-                    "the export task {} of {} came to nothing: {why}; another one is asked for later",
-                    task.id,
-                    self.client.host()
-                );
-                Err(Failure::new(FailureKind::Transient, Scope::Window, message))
+                let why = self.give_up(&task, request, unready).await?;
+                Err(self.unready(
+                    FailureKind::Transient,
+                    &task,
+                    &format!("{why}; another one is asked for later"),
+                ))
             }
         }
     }
 
-    /// The task that stands already, once its file is there: no other one can be had.
-    async fn standing_task(&self, standing: Option<Wanted>, trail: &mut Trail) -> Result<Wanted, Failure> {
-        let came_to_nothing = |why: &str| {
-            let message = format!("the export task of {} came to nothing: {why}", self.client.host());
-            Failure::new(FailureKind::Rejected, Scope::Window, message)
-        };
-        let task = standing.ok_or_else(|| came_to_nothing(MISSING))?;
-        match self.wait_for(&task, trail).await {
-            Ok(()) => Ok(task),
-            Err(Unready::Unknown(failure)) => Err(failure),
-            Err(Unready::Ended(why)) => Err(came_to_nothing(&why)),
+    /// Wants the task no more, if it came to nothing; says why it did.
+    ///
+    /// # Errors
+    /// When it may still be good, or no other one can be had: that one is not thrown away.
+    async fn give_up(
+        &self,
+        task: &Wanted,
+        request: &ExportRequest,
+        unready: Unready,
+    ) -> Result<String, Failure> {
+        let is_last = self.is_last(task, request);
+        match unready {
+            Unready::Unknown(failure) => Err(failure),
+            Unready::Ended(why) if is_last => Err(self.unready(FailureKind::Rejected, task, &why)),
+            Unready::Late(why) if is_last => Err(self.unready(FailureKind::Transient, task, &why)),
+            // One that is not listed as well: a list may lack what is there, and what is not there is forgotten at its deletion.
+            Unready::Ended(why) | Unready::Late(why) => self.finish(task).await.map(|()| why),
         }
     }
 
-    /// Wants the task no more, if it came to nothing; says why it did.
-    async fn give_up(&self, task: &Wanted, unready: Unready) -> Result<String, Failure> {
-        match unready {
-            Unready::Unknown(failure) => Err(failure),
-            // One that is not listed as well: a list may lack what is there, and what is not there is forgotten at its deletion.
-            Unready::Ended(why) => self.finish(task).await.map(|()| why),
-        }
+    fn unready(&self, kind: FailureKind, task: &Wanted, why: &str) -> Failure {
+        let message = format!("the export task {} of {} came to nothing: {why}", task.id, self.client.host());
+        Failure::new(kind, Scope::Window, message)
+    }
+
+    /// Whether the task was asked for before its window expired, and is all that can be had since.
+    fn is_last(&self, task: &Wanted, request: &ExportRequest) -> bool {
+        task.asked_at < request.expires_at && request.expires_at <= self.client.now()
     }
 
     /// A new task. Whoever is let in only at the second try has made none at the first.
@@ -185,8 +195,8 @@ impl WorkspaceV3 {
         }
     }
 
-    /// Waits until the task's file is there. Whoever asked for it, its time runs from then.
-    async fn wait_for(&self, task: &Wanted, trail: &mut Trail) -> Result<(), Unready> {
+    /// Waits until the task's file is there; says since when it is. Whoever asked for it, its time runs from then.
+    async fn wait_for(&self, task: &Wanted, trail: &mut Trail) -> Result<Option<Timestamp>, Unready> {
         let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
         let began = Instant::now();
         let age = || age.saturating_add(began.elapsed());
@@ -199,19 +209,21 @@ impl WorkspaceV3 {
                 Unready::Unknown(failure)
             });
             match progress? {
-                Some(Progress::Ready(name)) => {
+                Some(Progress::Ready { name, since }) => {
                     let called = self.parts.memory.called(&self.parts.source, &name).await;
-                    return called.map_err(|error| Unready::Unknown(not_remembered(error)));
+                    called.map_err(|error| Unready::Unknown(not_remembered(error)))?;
+                    let ahead = self.client.clock_ahead().unwrap_or_default();
+                    return Ok(since.and_then(|theirs| theirs.checked_sub(ahead).ok()));
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed || age() > lag => return Err(Unready::Ended(MISSING.to_owned())),
+                None if listed || age() > lag => return Err(Unready::Late(MISSING.to_owned())),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
             // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
             if age().saturating_add(pause) > if listed { timeout } else { timeout.max(lag + pause) } {
-                return Err(Unready::Ended(format!("it was not done within {timeout:?} (task_timeout)")));
+                return Err(Unready::Late(format!("it was not done within {timeout:?} (task_timeout)")));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_LOOK);
@@ -255,7 +267,13 @@ impl RecordSource for WorkspaceV3 {
     }
 
     async fn discard(&self, request: &ExportRequest) -> Result<(), SourceError> {
-        let discarded = self.parts.memory.discard(&self.pull_of(request)).await;
+        let pull = self.pull_of(request);
+        let standing = self.parts.memory.standing(&pull).await;
+        let standing = standing.map_err(|error| SourceError(not_remembered(error)))?;
+        if standing.is_some_and(|task| self.is_last(&task, request)) {
+            return Ok(());
+        }
+        let discarded = self.parts.memory.discard(&pull).await;
         discarded.map_err(|error| SourceError(not_remembered(error)))
     }
 

@@ -3,8 +3,9 @@
 //! A user whose password is wrong too often is locked, by default after five times in a quarter of an hour, and wherever he is
 //! known: users are not a region's. So a login that was refused is not tried again for ten minutes, unless the password
 //! changes. The service says in the same way that a project is not the user's: what is refused for one project alone is no
-//! reason to keep others from being asked for, and what is refused for two of them, while none lets in, is the password. Two
-//! in ten minutes are four in a quarter of an hour.
+//! reason to keep others from being asked for. While none lets in, a project that was never tried is, unless three were refused in
+//! a quarter of an hour; and one that was refused is tried again only when none was for ten minutes. So with a password that is
+//! wrong for all of them there are four refusals in a quarter of an hour at the most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
@@ -20,8 +21,10 @@ use super::pacer::Gate;
 
 /// A login that was refused is not tried again for so long.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
-/// A password that was refused for so many projects, and for none accepted, is wrong.
-const PROJECTS: usize = 2;
+/// For so long the service counts refusals.
+const COUNTED: SignedDuration = SignedDuration::from_mins(15);
+/// A password that was refused for so many projects, and for none accepted, is tried for no other one.
+const PROJECTS: usize = 3;
 
 /// By user and by service; clones are one memory.
 #[derive(Clone, Default)]
@@ -41,7 +44,7 @@ pub(super) struct Logins(Vec<Login>);
 struct Login {
     password: SecretString,
     scope: TokenScope,
-    /// Why and until when it is not tried again; `None` where it was let in.
+    /// Why and when it was refused; `None` where it was let in.
     refused: Option<(CredentialsError, Timestamp)>,
 }
 
@@ -70,13 +73,15 @@ impl Logins {
         scope: &TokenScope,
         now: Timestamp,
     ) -> Option<CredentialsError> {
-        let refused: Vec<_> =
-            self.with(password).filter_map(|login| Some((login, login.error_at(now)?))).collect();
-        if let Some((_, error)) = refused.iter().find(|(login, _)| login.scope == *scope) {
-            return Some((*error).clone());
+        let own = self.with(password).find(|login| login.scope == *scope);
+        if let Some(error) = own.and_then(|login| login.refused_within(REFUSED_FOR, now)) {
+            return Some(error.clone());
         }
         let is_right = self.with(password).any(|login| login.refused.is_none());
-        let (_, error) = refused.last().filter(|_| !is_right && refused.len() >= PROJECTS)?;
+        let (time, most) = if own.is_some() { (REFUSED_FOR, 1) } else { (COUNTED, PROJECTS) };
+        let refused: Vec<_> =
+            self.with(password).filter_map(|login| login.refused_within(time, now)).collect();
+        let error = refused.last().filter(|_| !is_right && refused.len() >= most)?;
         let message =
             format!("no token is asked for {scope}, as the password is refused for others: {error}");
         Some(CredentialsError::Refused(message))
@@ -102,11 +107,14 @@ impl Logins {
                 if self.0.iter().any(|login| is_same(login) && login.refused.is_none()) {
                     self.0.retain(|login| !login.is_of(&password) || login.refused.is_some());
                 }
-                Some((error.clone(), now.saturating_add(REFUSED_FOR).unwrap_or(now)))
+                Some((error.clone(), now))
             }
             Some(_) => return,
         };
-        self.0.retain(|login| !is_same(login) && (login.refused.is_none() || login.error_at(now).is_some()));
+        let is_of_use = |login: &Login| {
+            login.is_of(&password) || login.refused.is_none() || login.refused_within(COUNTED, now).is_some()
+        };
+        self.0.retain(|login| !is_same(login) && is_of_use(login));
         self.0.push(Login { password, scope, refused });
     }
 
@@ -120,12 +128,12 @@ impl Login {
         self.password.expose_secret() == password.expose_secret()
     }
 
-    /// Why it is not tried again at `now`.
-    fn error_at(&self, now: Timestamp) -> Option<&CredentialsError> {
-        let (error, until) = self.refused.as_ref()?;
-        // More is left than was set only if the clock was set back.
-        let left = until.duration_since(now);
-        (left.is_positive() && left <= REFUSED_FOR).then_some(error)
+    /// Why it was refused, where that is not so long ago.
+    fn refused_within(&self, time: SignedDuration, now: Timestamp) -> Option<&CredentialsError> {
+        let (error, at) = self.refused.as_ref()?;
+        // It lies ahead only if the clock was set back.
+        let ago = now.duration_since(*at);
+        (!ago.is_negative() && ago < time).then_some(error)
     }
 }
 
@@ -186,12 +194,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_two_projects_is_tried_for_no_other() {
+    fn what_is_refused_for_three_projects_is_tried_for_no_other() {
+        let mut user = Tried::new();
+        assert!(["a", "b", "c"].into_iter().all(|project| user.is_refused("p", project)));
+        let told = user.foreseen("p", "d").unwrap();
+        assert!(told.contains("project d") && told.contains("p for c"), "{told}");
+        assert!(user.is_let_in("q", "d"), "another password is another matter");
+    }
+
+    #[test]
+    fn a_project_that_was_never_tried_goes_before_those_that_were_refused() {
         let mut user = Tried::new();
         assert!(user.is_refused("p", "a") && user.is_refused("p", "b"));
-        let told = user.foreseen("p", "c").unwrap();
-        assert!(told.contains("project c") && told.contains("p for b"), "{told}");
-        assert!(user.is_let_in("q", "c"), "another password is another matter");
+        user.now += SignedDuration::from_mins(10);
+        assert!(user.is_refused("p", "a"), "nothing was refused for ten minutes");
+        assert!(!user.is_refused("p", "b"), "one after the other");
+        assert!(user.is_let_in("p", "c"));
+        assert!(user.is_refused("p", "b"), "the password is right");
+    }
+
+    #[test]
+    fn however_many_sources_ask_how_often_a_user_is_not_locked() {
+        let (mut user, mut refused) = (Tried::new(), Vec::new());
+        for _minute in 0..180 {
+            for project in ["a", "b", "c", "d", "e"] {
+                if user.is_refused("p", project) {
+                    refused.push(user.now);
+                }
+            }
+            user.now += SignedDuration::from_mins(1);
+        }
+        let within = |from: &Timestamp| {
+            let until = *from + SignedDuration::from_mins(15);
+            refused.iter().filter(|at| (*from..until).contains(*at)).count()
+        };
+        assert_eq!(refused.iter().map(within).max(), Some(4), "the fifth locks it");
     }
 
     #[test]
@@ -206,22 +243,24 @@ mod tests {
     #[test]
     fn a_password_that_lets_in_no_longer_is_taken_for_a_wrong_one() {
         let mut user = Tried::new();
-        assert!(["a", "b", "c"].into_iter().all(|project| user.is_let_in("p", project)));
-        assert!(user.is_refused("p", "a") && user.is_refused("p", "b"));
-        assert!(!user.is_refused("p", "c"));
+        assert!(["a", "b", "c", "d"].into_iter().all(|project| user.is_let_in("p", project)));
+        assert!(["a", "b", "c"].into_iter().all(|project| user.is_refused("p", project)));
+        assert!(!user.is_refused("p", "d"));
     }
 
     #[test]
     fn ten_minutes_later_it_is_tried_again_and_so_it_is_when_the_clock_was_set_back() {
         let mut user = Tried::new();
-        assert!(user.is_refused("p", "a") && user.is_refused("p", "b"));
+        assert!(["a", "b", "c"].into_iter().all(|project| user.is_refused("p", project)));
         let began = user.now;
-        user.now = began + SignedDuration::from_mins(9);
-        assert!(!user.is_refused("p", "a") && !user.is_refused("p", "c"));
-        for minutes in [10, -1] {
+        let foreseen = |user: &mut Tried, minutes| {
             user.now = began + SignedDuration::from_mins(minutes);
-            assert_eq!((user.foreseen("p", "a"), user.foreseen("p", "c")), (None, None), "{minutes}");
-        }
+            ["a", "d"].map(|project| user.foreseen("p", project).is_some())
+        };
+        assert_eq!(foreseen(&mut user, 9), [true, true]);
+        assert_eq!(foreseen(&mut user, 10), [false, true]);
+        assert_eq!(foreseen(&mut user, 15), [false, false]);
+        assert_eq!(foreseen(&mut user, -1), [false, false]);
     }
 
     #[test]

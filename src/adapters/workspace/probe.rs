@@ -99,7 +99,7 @@ impl SourceProbe {
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
     ) -> Result<(), ProbeError> {
-        self.tried(&EXPORT, async |trail| self.v2.pull(request, sink, trail).await.map(|_| ())).await
+        self.tried(&EXPORT, async |trail| self.v2.pull(request, sink, trail).await).await
     }
 
     /// Lists tasks.
@@ -153,7 +153,7 @@ impl SourceProbe {
         };
         loop {
             match self.tried(&LIST, async |trail| self.centre.progress(task, trail).await).await? {
-                Some(Progress::Ready(_)) => break,
+                Some(Progress::Ready { .. }) => break,
                 Some(Progress::Failed(why)) => return ended(Cause::Task, why),
                 None if listed || began.elapsed() > self.client.list_lag() => {
                     return ended(Cause::Task, "the task is not in the list".to_owned());

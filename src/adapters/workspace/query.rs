@@ -76,7 +76,7 @@ mod tests {
             definition: Sha256::of(b""),
             bounds: Bounds { start: start.parse().unwrap(), end: end.parse().unwrap() },
             filters,
-            standing_only: false,
+            expires_at: Timestamp::MAX,
         }
     }
 

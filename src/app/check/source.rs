@@ -148,7 +148,7 @@ fn one_minute(injected: &Injected) -> ExportRequest {
         window: Window::new(bounds.start, bounds.end).expect("a minute that begins on a minute is a window"),
         definition: Sha256::of(b"check"),
         bounds,
-        standing_only: false,
+        expires_at: Timestamp::MAX,
         filters: Filters::default(),
     }
 }

@@ -95,9 +95,20 @@ impl Observer for Tell {
 /// Runs the reconciler, moving `clock` to whatever it waits for whenever it is idle, until nothing is to be done
 /// up to `until`.
 pub async fn reconcile(session: &Session, clock: &TestClock, concurrency: usize, until: Timestamp) -> Ran {
+    reconcile_selected(session, clock, concurrency, until, Selection::All).await
+}
+
+/// As [`reconcile`], of what `selection` chooses.
+pub async fn reconcile_selected(
+    session: &Session,
+    clock: &TestClock,
+    concurrency: usize,
+    until: Timestamp,
+    selection: Selection,
+) -> Ran {
     let (tell, mut events) = mpsc::unbounded_channel();
     let controls = Controls::default();
-    let look = Look::new(Arc::clone(&session.services), Selection::All);
+    let look = Look::new(Arc::clone(&session.services), selection);
     let reconciler = Reconciler {
         look: Arc::new(look),
         concurrency: NonZeroUsize::new(concurrency).unwrap(),
