@@ -254,6 +254,11 @@ impl Tasks {
         self.state().named_late = true;
     }
 
+    /// In so many more lists, what stands now is not there.
+    pub fn unlist(&self, lists: u32) {
+        self.state().entries.iter_mut().for_each(|entry| entry.lag_left = lists);
+    }
+
     /// From now on, a deletion that names this task deletes nothing and is refused.
     pub fn refuse_to_delete(&self, id: &str) {
         self.state().kept.push(id.to_owned());

@@ -153,7 +153,7 @@ async fn what_held_up_the_source_is_no_try_of_a_window_past_the_horizon() {
 async fn a_task_in_time(away: Endpoint, prepare: impl FnOnce(&Simulator)) -> (World, TestClock) {
     let clock = TestClock::at(NOW);
     let days = SignedDuration::from_hours(48);
-    let polls = if away == Endpoint::ListTasks { 1 } else { 0 };
+    let polls = if away == Endpoint::ListTasks { 2 } else { 0 };
     let sim = Simulator::builder().horizon(days.unsigned_abs()).task_polls(polls);
     let mut world = World::built(Place::directory(), &clock, 1, sim).await;
     world.settings.source = "api = \"v3\"\nhorizon = \"48h\"\n".to_owned();
@@ -221,8 +221,17 @@ async fn an_empty_export_proves_that_there_was_nothing_where_it_was_made_in_time
 async fn an_export_that_was_asked_for_in_time_and_made_later_may_lack_records_and_says_so() {
     let (world, clock) = a_task_in_time(Endpoint::ListTasks, |_| {}).await;
     let ran = gone_on(&world, &clock, Selection::All).await;
-    assert_eq!((ran.tally.archived, ran.tally.lost), (1, 0), "{:?}", ran.endings);
+    // It is old, and still being made when it is looked at: that is no end of it.
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (1, 0, 1), "{:?}", ran.endings);
     assert_eq!(world.archive().await.of_kind("archived")[0]["export"]["past_horizon"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_lacks_a_task_for_once_loses_no_window() {
+    let (world, clock) = a_task_in_time(Endpoint::Download, |_| {}).await;
+    world.sim.tasks().unlist(2);
+    let ran = gone_on(&world, &clock, Selection::All).await;
+    assert_eq!((ran.tally.archived, ran.tally.lost, ran.tally.failed), (1, 0, 2), "{:?}", ran.endings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
