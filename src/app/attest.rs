@@ -81,7 +81,7 @@ const LAST_CHANCE: SignedDuration = SignedDuration::from_hours(1);
 /// Asks once for a window past the horizon, where that is wanted and the source may answer, or was asked in time already: then
 /// whatever came of that is all that can be had. What fails for others as well is no answer, nor is what may pass: it is tried
 /// again when that is over. But a source that never comes back must not keep the log from saying what is lost: not for more
-/// than a day, nor with one window for more than an hour or so.
+/// than a day (of a daemon, or of runs that come each day), nor with one window for more than an hour or so.
 async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> Result<Tried, Failure> {
     let (rules, now, request) = (&stream.rules, services.clock.now(), request(stream, window));
     let remains = stream.source.remains(&request).await.map_err(of_source)?;

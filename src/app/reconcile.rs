@@ -107,6 +107,7 @@ struct Run<'r> {
     not_before: Option<Instant>,
     local_failures: u32,
     waits: u32,
+    waits_to_tidy: u32,
     /// Whether to wait was decided since the last look.
     waiting: bool,
     tally: Tally,
@@ -131,6 +132,7 @@ impl Reconciler {
             not_before: None,
             local_failures: 0,
             waits: 0,
+            waits_to_tidy: 0,
             waiting: false,
             tally: Tally::default(),
             report: Report::default(),
@@ -263,8 +265,12 @@ impl Run<'_> {
         self.next_wake = planned.plan.next_wake.into_iter().chain(later.into_iter().map(|(_, at)| at)).min();
         due.into_iter().for_each(|(source, _)| self.look_up(source));
         self.tidying.found(&planned.untidy);
+        let rules = self.reconciler.look.services.roster.rules();
         for (source, tasks) in planned.untidy {
             let hold = planned.holds.get(&Resource::Source(source.clone()));
+            let rules = rules.iter().find(|rules| rules.source == source);
+            // Other keys or settings end it, for windows as well.
+            let hold = hold.filter(|hold| rules.is_none_or(|is| is.fingerprints.source == hold.fingerprint));
             let held = hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
             self.tidying.held_up(&source, held.and_then(|held| Instant::now().checked_add(held)));
             self.tidy(source, tasks);
@@ -399,9 +405,11 @@ impl Run<'_> {
         let held = self.not_before.is_some_and(|instant| instant > Instant::now());
         let tidying = self.tidying.wait(Instant::now()).is_some_and(|wait| wait <= LONGEST_WAIT);
         let pauses_until = self.reconciler.look.pauses_until();
-        let pausing = held || tidying || pauses_until.is_some_and(|until| left(until) <= LONGEST_WAIT);
-        self.waits += 1;
-        self.waiting = pausing && self.waits <= PATIENCE;
+        let pausing = held || pauses_until.is_some_and(|until| left(until) <= LONGEST_WAIT);
+        // What is only to be cleared away uses up no patience with windows.
+        let waits = if pausing { &mut self.waits } else { &mut self.waits_to_tidy };
+        *waits += 1;
+        self.waiting = (pausing || tidying) && *waits <= PATIENCE;
         self.waiting
     }
 
