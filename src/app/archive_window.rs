@@ -125,14 +125,9 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
         }
         None => {
             let (request, now) = (request(stream, lease.window), services.clock.now());
-            let is_expired = request.expires_at <= now;
-            let remains = stream.source.remains(&request).await.map_err(of_source)?;
-            let terms = if is_expired && remains.is_in_time(&request) {
-                Terms::of_export_in_time(stream)
-            } else {
-                Terms::of_pull(stream, lease.window, now)
-            };
-            pull(services, stream, &request, terms).await?
+            let in_time = request.expires_at <= now
+                && stream.source.remains(&request).await.map_err(of_source)?.is_in_time(&request);
+            pull(services, stream, &request, Terms::of_pull(stream, &request, in_time, now)).await?
         }
     };
     commit(services, stream, lease, &export, None).await

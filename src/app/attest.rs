@@ -94,8 +94,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
     if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
         return Ok(Tried::InVain(hold.failure.message.clone()));
     }
-    let terms = if in_time { Terms::of_export_in_time(stream) } else { Terms::of_pull(stream, window, now) };
-    match pull(services, stream, &request, terms).await {
+    match pull(services, stream, &request, Terms::of_pull(stream, &request, in_time, now)).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
         Err(failure) if shared(rules, &failure).is_some() => Err(failure),
         // Nobody is waited for, however it failed: it is not parked.

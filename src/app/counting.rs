@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::count::{CountVerdict, Counted, OnCountMismatch};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::window::Window;
 use crate::ports::record_source::ExportRequest;
 
 use super::failure_policy::of_source;
@@ -31,10 +30,14 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Of a first pull of `window` at `now`.
-    pub(super) fn of_pull(stream: &Stream, window: Window, now: Timestamp) -> Self {
+    /// Of a first pull at `now`. Where the window has expired since its export was asked for `in_time`, what is counted now is no
+    /// longer what there was then.
+    pub(super) fn of_pull(stream: &Stream, request: &ExportRequest, in_time: bool, now: Timestamp) -> Self {
+        if in_time {
+            return Self { required: false, counts: false, ..Self::of_revisit(stream) };
+        }
         let next_day = now.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
-        let is_last = stream.rules.expires_at(window) <= next_day;
+        let is_last = request.expires_at <= next_day;
         match (Self::of_revisit(stream), is_last) {
             (terms @ Self { on_mismatch: OnCountMismatch::Park, .. }, true) => {
                 Self { on_mismatch: OnCountMismatch::Flag, required: false, ..terms }
@@ -47,11 +50,6 @@ impl Terms {
     pub(super) fn of_revisit(stream: &Stream) -> Self {
         let on_mismatch = stream.on_count_mismatch;
         Self { on_mismatch, required: on_mismatch != OnCountMismatch::Ignore, counts: true }
-    }
-
-    /// Of a window that has expired since its export was asked for: what is counted now is no longer what there was then.
-    pub(super) fn of_export_in_time(stream: &Stream) -> Self {
-        Self { required: false, counts: false, ..Self::of_revisit(stream) }
     }
 }
 

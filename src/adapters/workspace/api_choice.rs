@@ -151,10 +151,7 @@ impl RecordSource for Workspace {
     ) -> Result<ExportReceipt, SourceError> {
         self.is_over(request)?;
         // What was asked for in time stands among the tasks, whatever was chosen since.
-        let is_expired = request.expires_at <= self.client.now();
-        if self.in_use().await? == ExportApi::V3
-            || is_expired && self.v3.remains(request).await?.is_in_time(request)
-        {
+        if self.in_use().await? == ExportApi::V3 || self.v3.has_last(request).await? {
             return self.v3.export(request, sink).await;
         }
         let exported = self.v2.export(request, sink).await;

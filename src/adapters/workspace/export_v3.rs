@@ -149,6 +149,12 @@ impl WorkspaceV3 {
         Failure::new(kind, Scope::Window, message)
     }
 
+    /// Whether such a task as [`Self::is_last`] tells stands for this very export.
+    pub(super) async fn has_last(&self, request: &ExportRequest) -> Result<bool, SourceError> {
+        let is_expired = request.expires_at <= self.client.now();
+        Ok(is_expired && self.remains(request).await?.is_in_time(request))
+    }
+
     /// Whether the task was asked for before its window expired, and is all that can be had since.
     fn is_last(&self, task: &Wanted, request: &ExportRequest) -> bool {
         task.asked_at < request.expires_at && request.expires_at <= self.client.now()
@@ -267,13 +273,10 @@ impl RecordSource for WorkspaceV3 {
     }
 
     async fn discard(&self, request: &ExportRequest) -> Result<(), SourceError> {
-        let pull = self.pull_of(request);
-        let standing = self.parts.memory.standing(&pull).await;
-        let standing = standing.map_err(|error| SourceError(not_remembered(error)))?;
-        if standing.is_some_and(|task| self.is_last(&task, request)) {
+        if self.has_last(request).await? {
             return Ok(());
         }
-        let discarded = self.parts.memory.discard(&pull).await;
+        let discarded = self.parts.memory.discard(&self.pull_of(request)).await;
         discarded.map_err(|error| SourceError(not_remembered(error)))
     }
 
