@@ -41,6 +41,7 @@ pub use self::survey::{BucketSurvey, Deleting, Property, Untold};
 use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
+use crate::domain::text::ForeignText;
 use crate::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
@@ -187,7 +188,7 @@ impl S3Store {
             Ok(head) => Ok(Some(ObjectMeta {
                 bytes: size(head.content_length()),
                 md5: md5(head.e_tag(), head.server_side_encryption()),
-                version_id: head.version_id().map(str::to_owned),
+                version_id: head.version_id().map(ForeignText::new),
                 lock: Some(lock::said(
                     head.version_id(),
                     head.object_lock_mode(),
@@ -249,7 +250,7 @@ impl ObjectStore for S3Store {
         let meta = ObjectMeta {
             bytes: size(answer.content_length()),
             md5: md5(answer.e_tag(), answer.server_side_encryption()),
-            version_id: answer.version_id().map(str::to_owned),
+            version_id: answer.version_id().map(ForeignText::new),
             lock: Some(lock::said(
                 answer.version_id(),
                 answer.object_lock_mode(),

@@ -209,19 +209,17 @@ async fn take_in(
         .map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
     let facts = SpoolFacts {
         export: ExportFacts {
-            api: receipt.api,
-            requested: bounds,
             counted: compared.counted,
             uncounted: compared.uncounted,
             count_mismatch: compared.mismatch,
             past_horizon,
             request_ids: receipt.request_ids,
-            pulled_at: receipt.pulled_at,
+            ..ExportFacts::new(receipt.api, bounds, receipt.pulled_at)
         },
         definition: stream.definition_digest,
         format: inspection.format,
-        rows: inspection.rows,
-        content_digest: inspection.content_digest,
+        rows: Some(inspection.rows),
+        content_digest: Some(inspection.content_digest),
     };
     let export = downloaded.commit(facts).await.map_err(of_spool)?;
     services.checkpoint.reached(Step::Spooled);

@@ -44,14 +44,14 @@ pub(super) async fn attest_lost(
         let at = attempt.ended_at?;
         let outcome = attempt.outcome?.as_str();
         let message = attempt.message.as_deref().unwrap_or_default();
-        Some(LastAttempt { at, outcome: format!("{outcome}: {message}") })
+        Some(LastAttempt { at, outcome: format!("{outcome}: {message}").into() })
     });
     let days = stream.rules.horizon.as_hours() / 24;
     let since = stream.rules.expires_at(window);
     let reason = format!(
         "the provider keeps records for {days} days, and the window was not archived before {since}{tried}"
     );
-    let body = EntryBody::Lost(Lost { window, reason, last_attempt });
+    let body = EntryBody::Lost(Lost { window, reason: reason.into(), last_attempt });
     match stream.log.append(body, Some((lease, AttemptOutcome::Lost))).await? {
         Appended::Committed(head) => Ok(Ending::Lost { head }),
         // What the others wrote may have been this window: the next plan knows.
@@ -92,7 +92,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
     }
     let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
     if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
-        return Ok(Tried::InVain(hold.failure.message.clone()));
+        return Ok(Tried::InVain(hold.failure.message.clone().into()));
     }
     match pull(services, stream, &request, Terms::of_pull(stream, &request, in_time, now)).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
@@ -101,7 +101,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
         Err(failure) if may_pass(failure.kind) && is_worth_another_try(services, stream, window).await? => {
             Err(Failure { kind: FailureKind::Transient, ..failure })
         }
-        Err(failure) => Ok(Tried::InVain(failure.message)),
+        Err(failure) => Ok(Tried::InVain(failure.message.into())),
     }
 }
 

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::count::{CountVerdict, Counted, OnCountMismatch};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::Line;
 use crate::ports::record_source::ExportRequest;
 
 use super::failure_policy::of_source;
 use super::stream::Stream;
 
 /// What was counted, or why nothing was.
-pub(super) type Count = Result<u64, String>;
+pub(super) type Count = Result<u64, Line>;
 
 /// What a pull asks of the count.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ impl Terms {
 pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms) -> Result<Count, Failure> {
     if !terms.counts {
         return Ok(Err(
-            "its export was asked for in time, and the provider may count fewer records by now".to_owned()
+            "its export was asked for in time, and the provider may count fewer records by now".into()
         ));
     }
     match stream.source.count(request).await.map_err(of_source) {
@@ -73,7 +74,7 @@ pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms
 /// What is said of the counts in the log entry.
 pub(super) struct Compared {
     pub(super) counted: Option<Counted>,
-    pub(super) uncounted: Option<String>,
+    pub(super) uncounted: Option<Line>,
     pub(super) mismatch: bool,
 }
 
@@ -92,7 +93,7 @@ pub(super) fn compare(
         (Ok(before), Ok(after)) => (Some(Counted { before, after }), None),
         (Err(reason), _) | (_, Err(reason)) => (None, Some(reason)),
     };
-    let mismatched = CountVerdict::of(counted, rows) == CountVerdict::Mismatched;
+    let mismatched = CountVerdict::of(counted, Some(rows)) == CountVerdict::Mismatched;
     match (counted, terms.on_mismatch) {
         (Some(Counted { before, after }), OnCountMismatch::Park) if mismatched => {
             let message = format!(

@@ -12,6 +12,7 @@ use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
 use crate::domain::name::SourceName;
+use crate::domain::text::Line;
 
 use super::compose::{self, Injected};
 use super::heartbeat::Beats;
@@ -111,9 +112,9 @@ struct Seen {
     in_flight: usize,
     archived: u64,
     /// What went wrong since the last success.
-    trouble: Option<String>,
+    trouble: Option<Line>,
     /// Why projects are not found.
-    unfound: BTreeMap<SourceName, String>,
+    unfound: BTreeMap<SourceName, Line>,
     status: String,
 }
 

@@ -236,9 +236,10 @@ async fn look_into(
     }
     Ok(match services.scratch.inspect(file.path()).await? {
         Ok(Inspection { format, rows, content_digest })
-            if (content_digest, rows) == (ours.content_digest, ours.rows) && format == key.format() =>
+            if (Some(content_digest), Some(rows)) == (ours.content_digest, ours.rows)
+                && format == key.format() =>
         {
-            Orphaned::SameRows(found(format, rows, content_digest), lock)
+            Orphaned::SameRows(found(format, Some(rows), Some(content_digest)), lock)
         }
         _ => Orphaned::OtherRows(Orphan { key: key.clone(), bytes, sha256 }),
     })

@@ -59,7 +59,7 @@ pub enum Ending {
         /// The object's key below the store's prefix.
         key: String,
         /// Records in it.
-        rows: u64,
+        rows: Option<u64>,
         /// Its size.
         bytes: u64,
         /// Of its bytes.

@@ -9,6 +9,7 @@ use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::Supersedes;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
+use crate::domain::text::Line;
 use crate::domain::window::Window;
 use crate::ports::record_source::Left;
 
@@ -24,9 +25,9 @@ pub struct Report {
     /// Streams of which it was said that nobody counts.
     uncounted: BTreeSet<StreamName>,
     /// Sources at which export tasks could not be cleared away, and why.
-    untidy: BTreeMap<SourceName, String>,
+    untidy: BTreeMap<SourceName, Line>,
     /// Sources that refused the deletion of single tasks, and why.
-    kept: BTreeMap<SourceName, String>,
+    kept: BTreeMap<SourceName, Line>,
     /// Sources that are not configured any more, and at which export tasks are left.
     untidiable: BTreeSet<SourceName>,
 }
@@ -34,7 +35,7 @@ pub struct Report {
 /// What was said last of a resource: which words, and at which failure of which row.
 #[derive(Debug)]
 struct Said {
-    message: String,
+    message: Line,
     since: Timestamp,
     failures: u32,
 }

@@ -26,7 +26,7 @@ pub(super) async fn revisit(services: &Services, stream: &Stream, lease: &Lease)
         return archived_elsewhere(services, lease).await;
     };
     let export = pull(services, stream, &request(stream, lease.window), Terms::of_revisit(stream)).await?;
-    if newest.content_digest == Some(export.facts.content_digest) {
+    if newest.content_digest.is_some() && newest.content_digest == export.facts.content_digest {
         let (pulled_at, now) = (export.facts.export.pulled_at, services.clock.now());
         services.ledger.revisited(lease, pulled_at, now).await.map_err(of_ledger)?;
         clear_spool(services, lease).await;

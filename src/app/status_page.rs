@@ -107,7 +107,7 @@ fn html(status: &Status) -> String {
     page += &table("sources", SourceStatus::COLUMNS, status.sources.iter().map(SourceStatus::cells));
     if !status.holds.is_empty() {
         let holds = status.holds.iter().map(|hold| {
-            [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.clone()]
+            [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.to_string()]
         });
         page += &table("held up", HeldUp::COLUMNS, holds);
     }

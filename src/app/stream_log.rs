@@ -237,6 +237,7 @@ impl StreamLog {
             Some(WindowState::Archived { seq, .. }) => match body {
                 EntryBody::Archived(archived) => archived.supersedes.is_none_or(|follows| follows.seq != seq),
                 EntryBody::Stream(_) | EntryBody::Lost(_) | EntryBody::Parked(_) => true,
+                EntryBody::Inspected(_) | EntryBody::Acknowledged(_) => false,
             },
             // A lost window that was pulled all the same is archived after all.
             Some(WindowState::Lost { .. }) => matches!(body, EntryBody::Lost(_)),

@@ -13,6 +13,7 @@ use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::log_entry::Head;
 use crate::domain::snapshot::Resource;
+use crate::domain::text::Line;
 use crate::domain::verdict::{Verdict, Waiting};
 use crate::exit_code::Exit;
 
@@ -63,10 +64,10 @@ fn holds(holds: &[HeldUp]) -> String {
 }
 
 /// What is held up, until when, and why: each once, however many windows wait for it.
-fn held_up(holds: &BTreeMap<Resource, (Timestamp, String)>) -> String {
+fn held_up(holds: &BTreeMap<Resource, (Timestamp, Line)>) -> String {
     let mut table = output::table(HeldUp::COLUMNS);
     for (resource, (until, why)) in holds {
-        table.add_row([resource.to_string(), format!("{until:.0}"), why.clone()]);
+        table.add_row([resource.to_string(), format!("{until:.0}"), why.to_string()]);
     }
     output::lines(&table) + "when mended: connvault retry\n"
 }

@@ -22,6 +22,7 @@ use super::lock::Lock;
 use super::log_entry::{Definition, Head};
 use super::name::StreamName;
 use super::object_key::{DataKey, Seq};
+use super::text::ForeignText;
 use super::window::Window;
 
 pub use finding::{Finding, Note};
@@ -107,7 +108,7 @@ pub struct Claimed {
     /// Relative to the stream's folder.
     pub key: DataKey,
     /// Where the bucket keeps versions.
-    pub version_id: Option<String>,
+    pub version_id: Option<ForeignText>,
     /// Its size.
     pub bytes: u64,
     /// Of its bytes.

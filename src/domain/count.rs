@@ -43,11 +43,11 @@ impl CountVerdict {
         }
     }
 
-    /// Of an export of so many rows.
-    pub fn of(counted: Option<Counted>, rows: u64) -> Self {
-        match counted {
+    /// Of an export of so many rows; `None` for one whose rows nobody could read.
+    pub fn of(counted: Option<Counted>, rows: Option<u64>) -> Self {
+        match counted.zip(rows) {
             None => Self::Uncounted,
-            Some(counted) if counted.covers(rows) => Self::Matched,
+            Some((counted, rows)) if counted.covers(rows) => Self::Matched,
             Some(_) => Self::Mismatched,
         }
     }
@@ -83,7 +83,7 @@ mod tests {
             (counted(5, 8), 9, CountVerdict::Mismatched),
             (None, 5, CountVerdict::Uncounted),
         ] {
-            assert_eq!(CountVerdict::of(counted, rows), verdict);
+            assert_eq!(CountVerdict::of(counted, Some(rows)), verdict);
         }
     }
 }

@@ -44,6 +44,18 @@ fn ceil_minute(instant: Timestamp) -> Timestamp {
     }
 }
 
+/// When the first and the last of an export's records start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordTimes {
+    /// The earliest start time.
+    pub first: Timestamp,
+    /// The latest start time.
+    pub last: Timestamp,
+    /// Whether the file writes the offset from UTC beside each time. Times without one are taken as UTC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zoned: bool,
+}
+
 /// Which records are asked for; an empty text asks for all. Fixed when a stream is opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filters {
@@ -170,11 +182,14 @@ pub enum Format {
     /// Delimited text inside gzip.
     #[serde(rename = "csv.gz")]
     CsvGz,
+    /// Bytes that came whole and that the version which archived them could not read.
+    #[serde(rename = "bin")]
+    Bin,
 }
 
 impl Format {
     /// Every format there is.
-    pub const ALL: [Self; 4] = [Self::Xlsx, Self::Csv, Self::XlsxGz, Self::CsvGz];
+    pub const ALL: [Self; 5] = [Self::Xlsx, Self::Csv, Self::XlsxGz, Self::CsvGz, Self::Bin];
 
     /// The extension of the object's key, without the leading dot.
     pub fn extension(self) -> &'static str {
@@ -183,6 +198,7 @@ impl Format {
             Self::Csv => "csv",
             Self::XlsxGz => "xlsx.gz",
             Self::CsvGz => "csv.gz",
+            Self::Bin => "bin",
         }
     }
 }

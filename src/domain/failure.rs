@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::text::{ForeignText, Line};
+
 /// What kind of failure it was, and so what is done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,16 +76,16 @@ pub struct Failure {
     /// What it holds up.
     pub scope: Scope,
     /// One line: what, where, and what to do next. Never a secret.
-    pub message: String,
+    pub message: Line,
     /// The provider's request ids, for its support.
-    pub request_ids: Vec<String>,
+    pub request_ids: Vec<ForeignText>,
     /// How long the other side asked us to stay away.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure without request ids or an asked-for pause.
-    pub fn new(kind: FailureKind, scope: Scope, message: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, scope: Scope, message: impl Into<Line>) -> Self {
         Self { kind, scope, message: message.into(), request_ids: Vec::new(), retry_after: None }
     }
 }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::count::Counted;
 use super::digest::{ContentDigest, Md5, Sha256};
-use super::export::{Bounds, ExportApi, Filters, Format};
+use super::export::{Bounds, ExportApi, Filters, Format, RecordTimes};
 use super::failure::FailureKind;
 use super::lock::Lock;
 use super::name::StreamName;
 use super::object_key::{DataKey, Revision, Seq};
+use super::text::{ForeignText, Line};
 use super::window::Window;
 
 /// The version of the format that this program writes, and the only one that it reads.
@@ -68,6 +69,10 @@ pub enum EntryBody {
     Lost(Lost),
     /// A window cannot be had until an operator looks.
     Parked(Parked),
+    /// An object that was archived unread has been read by a later version of this program.
+    Inspected(Box<Inspected>),
+    /// A person has taken note of a window that is lost or unread.
+    Acknowledged(Acknowledged),
 }
 
 impl EntryBody {
@@ -78,6 +83,8 @@ impl EntryBody {
             Self::Archived(archived) => Some(archived.window),
             Self::Lost(lost) => Some(lost.window),
             Self::Parked(parked) => Some(parked.window),
+            Self::Inspected(inspected) => Some(inspected.window),
+            Self::Acknowledged(acknowledged) => Some(acknowledged.window),
         }
     }
 }
@@ -132,7 +139,7 @@ pub struct StoredObject {
     pub key: DataKey,
     /// Where the bucket keeps versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
+    pub version_id: Option<ForeignText>,
     /// Its size.
     pub bytes: u64,
     /// Of its bytes.
@@ -142,10 +149,12 @@ pub struct StoredObject {
     pub md5: Option<Md5>,
     /// What the bytes are.
     pub format: Format,
-    /// Records in it; header rows do not count.
-    pub rows: u64,
-    /// Of its rows.
-    pub content_digest: ContentDigest,
+    /// Records in it; header rows do not count. Absent where the object was archived unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Of its rows. Absent where the object was archived unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_digest: Option<ContentDigest>,
 }
 
 /// How an export was pulled.
@@ -160,17 +169,57 @@ pub struct ExportFacts {
     pub counted: Option<Counted>,
     /// Why nothing was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uncounted: Option<String>,
+    pub uncounted: Option<Line>,
     /// Marks an export that was archived although the count is another one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub count_mismatch: bool,
     /// Marks an export that was pulled when the provider need not have had all of it any more: it may be short.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub past_horizon: bool,
+    /// Why this version could not read the bytes, which came whole and are archived as they came. Absent where they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Line>,
+    /// Records whose session had not ended when they were exported; absent where no column of the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_records: Option<u64>,
+    /// The first and the last start time of the records; absent without records, and where no column of the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordTimes>,
+    /// Marks an export some of whose records start outside of the bounds that were asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_bounds: bool,
+    /// The entry of another window of the stream whose records are the very same ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_content_as: Option<Seq>,
+    /// What the reader left out of the records or could not read, such as a footer or a sheet of notes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Line>,
     /// The provider's request ids.
-    pub request_ids: Vec<String>,
+    pub request_ids: Vec<ForeignText>,
     /// When the last byte had arrived.
     pub pulled_at: Timestamp,
+}
+
+impl ExportFacts {
+    /// The facts of an export of which nothing else is known.
+    pub fn new(api: ExportApi, requested: Bounds, pulled_at: Timestamp) -> Self {
+        Self {
+            api,
+            requested,
+            counted: None,
+            uncounted: None,
+            count_mismatch: false,
+            past_horizon: false,
+            unread: None,
+            open_records: None,
+            records: None,
+            out_of_bounds: false,
+            same_content_as: None,
+            notes: Vec::new(),
+            request_ids: Vec::new(),
+            pulled_at,
+        }
+    }
 }
 
 /// What a revision follows, and how its rows differ.
@@ -203,7 +252,7 @@ pub struct Lost {
     /// Which window.
     pub window: Window,
     /// Why it can no longer be had.
-    pub reason: String,
+    pub reason: Line,
     /// The last try, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<LastAttempt>,
@@ -215,7 +264,7 @@ pub struct LastAttempt {
     /// When it ended.
     pub at: Timestamp,
     /// How.
-    pub outcome: String,
+    pub outcome: Line,
 }
 
 /// The body of a `parked` entry: not the last word on its window, which is tried again.
@@ -226,9 +275,54 @@ pub struct Parked {
     /// How the last try failed.
     pub failure: FailureKind,
     /// In one line.
-    pub reason: String,
+    pub reason: Line,
     /// When.
     pub since: Timestamp,
+}
+
+/// The body of an `inspected` entry: the content of an object that was archived with [`ExportFacts::unread`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// The window of the object.
+    pub window: Window,
+    /// The revision of the object.
+    pub revision: Revision,
+    /// The SHA-256 of the bytes that were read.
+    pub sha256: Sha256,
+    /// The format that the bytes were found to have.
+    pub format: Format,
+    /// Records in the object; header rows do not count.
+    pub rows: u64,
+    /// Of the rows.
+    pub content_digest: ContentDigest,
+    /// The provider's own count, as it stands in the entry of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+    /// Marks content whose number of records is not the counted one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub count_mismatch: bool,
+    /// As [`ExportFacts::open_records`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_records: Option<u64>,
+    /// As [`ExportFacts::records`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordTimes>,
+    /// As [`ExportFacts::notes`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Line>,
+}
+
+/// The body of an `acknowledged` entry: the window stays lost or unread, and is a known gap from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Which window.
+    pub window: Window,
+    /// The entry that is acknowledged: the one that records the window as lost, or archives its object unread.
+    pub entry: Seq,
+    /// The person, as given on the command line.
+    pub by: Line,
+    /// The reason, as given on the command line.
+    pub reason: Line,
 }
 
 /// An entry with the very bytes that are (to be) stored, and their digest.

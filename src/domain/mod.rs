@@ -18,6 +18,7 @@ pub mod name;
 pub mod object_key;
 pub mod planner;
 pub mod snapshot;
+pub mod text;
 pub mod verdict;
 pub mod window;
 pub mod window_length;

@@ -11,6 +11,7 @@ use super::failure::FailureKind;
 use super::log_entry::{Definition, Head};
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
+use super::text::Line;
 use super::window::Window;
 
 /// What the ledger knows of a window; windows that it knows nothing of are not in it.
@@ -74,7 +75,7 @@ pub struct FailureNote {
     /// What kind.
     pub kind: FailureKind,
     /// One line for a person.
-    pub message: String,
+    pub message: Line,
     /// When.
     pub at: Timestamp,
 }
@@ -141,7 +142,7 @@ pub struct Withdrawal {
     /// Since when this machine knows.
     pub at: Timestamp,
     /// How the provider said so.
-    pub reason: String,
+    pub reason: Line,
 }
 
 impl fmt::Display for Resource {

@@ -18,6 +18,7 @@ use crate::domain::log_entry::{Definition, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 
 /// The right to work on one window, until it runs out.
@@ -113,7 +114,7 @@ pub struct Attempt {
     /// One line for a person.
     pub message: Option<String>,
     /// The provider's request ids.
-    pub request_ids: Vec<String>,
+    pub request_ids: Vec<ForeignText>,
 }
 
 /// What becomes of a window after a failed attempt.

@@ -15,6 +15,7 @@ use crate::domain::digest::{Md5, Sha256};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
+use crate::domain::text::{ForeignText, Line};
 
 /// What is put: bytes in memory (log entries) or a file (exports), with the digests taken before.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ pub enum PutOutcome {
     /// The object is new, and ours.
     Created {
         /// Where the bucket keeps versions.
-        version_id: Option<String>,
+        version_id: Option<ForeignText>,
     },
     /// The key was taken; what stands there was not touched.
     AlreadyExists,
@@ -54,7 +55,7 @@ pub struct ObjectMeta {
     /// The MD5 of its bytes, where the store is known to say it (an ETag that is one).
     pub md5: Option<Md5>,
     /// Where the bucket keeps versions.
-    pub version_id: Option<String>,
+    pub version_id: Option<ForeignText>,
     /// What keeps it from being deleted, as the store says; `None` where the store has no notion of locks (a folder).
     pub lock: Option<Lock>,
 }
@@ -163,7 +164,7 @@ pub struct StoreError(pub Failure);
 
 impl StoreError {
     /// An error that holds up all streams of the store.
-    pub fn of_store(kind: FailureKind, message: impl Into<String>) -> Self {
+    pub fn of_store(kind: FailureKind, message: impl Into<Line>) -> Self {
         Self(Failure::new(kind, Scope::Store, message))
     }
 

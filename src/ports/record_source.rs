@@ -12,6 +12,7 @@ use crate::domain::export::{Bounds, ExportApi, Filters};
 use crate::domain::export_task::{ExportTask, TaskNumber};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::StreamName;
+use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 
 /// What one export is asked for.
@@ -38,7 +39,7 @@ pub struct ExportReceipt {
     /// Which API answered.
     pub api: ExportApi,
     /// The provider's request ids, in the order of the requests.
-    pub request_ids: Vec<String>,
+    pub request_ids: Vec<ForeignText>,
     /// When it was made, at the latest, by this machine's clock: it holds what there was then.
     pub made_at: Timestamp,
     /// When the last byte had arrived.

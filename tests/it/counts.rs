@@ -10,7 +10,7 @@ fn exports(audit: &Audit) -> Vec<(u64, ExportFacts)> {
     let bodies = audit.entries.iter().map(|entry| entry.entry().body.clone());
     bodies
         .filter_map(|body| match body {
-            EntryBody::Archived(archived) => Some((archived.object.rows, archived.export)),
+            EntryBody::Archived(archived) => Some((archived.object.rows.unwrap(), archived.export)),
             _ => None,
         })
         .collect()

@@ -62,7 +62,7 @@ async fn rows_that_came_late_become_a_revision_that_says_what_it_follows_and_how
     let followed = &audit.entries[usize::try_from(follows.seq.get()).unwrap() - 1];
     let EntryBody::Archived(followed) = &followed.entry().body else { panic!("it follows no revision") };
     assert_eq!((followed.window, followed.revision.get() + 1), (revision.window, revision.revision.get()));
-    assert_eq!(revision.object.rows, followed.object.rows + 2);
+    assert_eq!(revision.object.rows.unwrap(), followed.object.rows.unwrap() + 2);
     // The revision before stays as it was, and nothing else is new.
     assert_eq!(audit.objects.len(), first.objects.len() + 1);
     assert!(first.objects.iter().all(|(key, sha256)| audit.objects.get(key) == Some(sha256)));

@@ -69,14 +69,14 @@ async fn a_version_under_a_lock_is_neither_deleted_nor_its_retention_shortened(s
 
         let whole = bucket.whole(name.as_str());
         let delete = bucket.client.delete_object().bucket(&bucket.settings.bucket).key(&whole);
-        let refused = delete.version_id(&version).send().await.unwrap_err();
+        let refused = delete.version_id(version.as_str()).send().await.unwrap_err();
         assert_eq!(refused.raw_response().unwrap().status().as_u16(), 403, "{name}: {refused:?}");
         if lock.retention.is_some_and(|retention| retention.mode == RetentionMode::Compliance) {
             let shorter = ObjectLockRetention::builder()
                 .mode(ObjectLockRetentionMode::Compliance)
                 .retain_until_date(DateTime::from_secs(days_ago(-1).as_second()));
             let shorten = bucket.client.put_object_retention().bucket(&bucket.settings.bucket).key(&whole);
-            let shorten = shorten.version_id(&version).retention(shorter.build());
+            let shorten = shorten.version_id(version.as_str()).retention(shorter.build());
             let refused = shorten.send().await.unwrap_err();
             assert_eq!(refused.raw_response().unwrap().status().as_u16(), 403, "{name}: {refused:?}");
         }

@@ -48,7 +48,7 @@ impl Copy {
         (entry.seq, entry.previous) = (last.entry().seq.next(), last.hash());
         entry.body = EntryBody::Lost(Lost {
             window: last.entry().body.window().unwrap(),
-            reason: "forged".to_owned(),
+            reason: "forged".into(),
             last_attempt: None,
         });
         change(&mut entry);

@@ -11,6 +11,7 @@ use super::S3Settings;
 use super::keys::Keyless;
 use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::ForeignText;
 use crate::ports::object_store::StoreError;
 
 /// Which bucket, where: named in every error.
@@ -256,7 +257,7 @@ impl Place {
                     if answer.message.is_empty() { String::new() } else { format!(" ({})", answer.message) };
                 let why = format!("HTTP {}{code}{said}; {}", answer.status, meaning.next);
                 let mut error = failed(meaning.kind, meaning.scope, &why);
-                error.0.request_ids = answer.request_id.into_iter().collect();
+                error.0.request_ids = answer.request_id.iter().map(ForeignText::new).collect();
                 error.0.retry_after = answer.retry_after;
                 error
             }

@@ -63,7 +63,8 @@ pub(super) fn refused(place: &Place, key: &ObjectKey, lock: &Lock, trouble: Trou
             "{}; it was asked for {lock}: enable Object Lock on the bucket, or remove object_lock and legal_hold \
              from the store",
             error.0.message
-        );
+        )
+        .into();
     }
     error
 }

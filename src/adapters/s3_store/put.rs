@@ -16,6 +16,7 @@ use crate::adapters::local_content;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
+use crate::domain::text::ForeignText;
 use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
 
 /// The most that one put may carry, with every store; there is no multipart here, as conditions and locks are not
@@ -78,7 +79,7 @@ impl S3Store {
             });
         match request.send().await.map_err(Trouble::of) {
             Ok(answer) => {
-                let version_id = answer.version_id().map(str::to_owned);
+                let version_id = answer.version_id().map(ForeignText::new);
                 Ok(Ok(PutOutcome::Created { version_id }))
             }
             Err(trouble) => self.read_refusal(key, mode, trouble).await,

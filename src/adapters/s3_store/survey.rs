@@ -106,7 +106,7 @@ impl S3Store {
         };
         // Of a bucket with versions, the version: whoever may only hide it behind a marker destroys nothing.
         let request = self.client.delete_object().bucket(&self.settings.bucket).key(self.full_key(&key));
-        match request.set_version_id(version).send().await.map_err(Trouble::of) {
+        match request.set_version_id(version.map(String::from)).send().await.map_err(Trouble::of) {
             // An earlier version may still stand there, of a time when these keys might not delete.
             Ok(_) if self.head(&key).await?.is_some() => Ok(Deleting::Left),
             Ok(_) => Ok(Deleting::Allowed),

@@ -24,10 +24,10 @@ pub struct SpoolFacts {
     pub definition: Sha256,
     /// What the bytes are.
     pub format: Format,
-    /// Records in it; header rows do not count.
-    pub rows: u64,
-    /// Of its rows.
-    pub content_digest: ContentDigest,
+    /// Records in it; header rows do not count. Absent where the bytes could not be read.
+    pub rows: Option<u64>,
+    /// Of its rows. Absent where the bytes could not be read.
+    pub content_digest: Option<ContentDigest>,
 }
 
 /// An export that waits to be archived. Nobody writes to its file any more.

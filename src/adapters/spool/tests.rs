@@ -10,6 +10,7 @@ use super::*;
 use crate::domain::digest::ContentDigest;
 use crate::domain::export::{Bounds, ExportApi, Filters, Format};
 use crate::domain::log_entry::{Definition, ExportFacts};
+use crate::domain::text::ForeignText;
 use crate::ports::record_source::ByteSink;
 
 const WINDOW: &str = "20261122T000000Z_20261123T000000Z";
@@ -41,19 +42,17 @@ fn facts() -> SpoolFacts {
     let window = window();
     SpoolFacts {
         export: ExportFacts {
-            api: ExportApi::V2,
-            requested: Bounds { start: window.start(), end: window.end() },
-            counted: None,
-            uncounted: None,
-            count_mismatch: false,
-            past_horizon: false,
-            request_ids: vec!["r-1".into()],
-            pulled_at: "2026-11-23T02:00:05Z".parse().unwrap(),
+            request_ids: vec![ForeignText::new("r-1")],
+            ..ExportFacts::new(
+                ExportApi::V2,
+                Bounds { start: window.start(), end: window.end() },
+                "2026-11-23T02:00:05Z".parse().unwrap(),
+            )
         },
         definition: digest(),
         format: Format::Csv,
-        rows: 1,
-        content_digest: ContentDigest::EMPTY,
+        rows: Some(1),
+        content_digest: Some(ContentDigest::EMPTY),
     }
 }
 

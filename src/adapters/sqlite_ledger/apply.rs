@@ -56,6 +56,7 @@ async fn take_over(
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
+        EntryBody::Inspected(_) | EntryBody::Acknowledged(_) => {}
     }
     sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
         .bind(number(entry.seq.get(), "a sequence number")?)
@@ -118,20 +119,22 @@ async fn put_archived(
         key: &object.key,
         bytes: object.bytes,
         sha256: object.sha256.to_string(),
-        content: Some((object.rows, object.content_digest.to_string())),
+        role: "archived",
+        content: object.rows.zip(object.content_digest.map(|digest| digest.to_string())),
     };
     put_object(connection, stream, window, seq, &facts).await?;
     for orphan in &archived.orphans {
         let sha256 = orphan.sha256.to_string();
-        let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, content: None };
+        let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, role: "orphan", content: None };
         put_object(connection, stream, window, seq, &facts).await?;
     }
     Ok(())
 }
 
-/// What is kept of an object; `content` (rows and their digest) is not known of an orphan.
+/// What is kept of an object; `content` (rows and their digest) is not known of an orphan, nor of an unread object.
 struct Facts<'a> {
     key: &'a DataKey,
+    role: &'static str,
     bytes: u64,
     sha256: String,
     content: Option<(u64, String)>,
@@ -155,7 +158,7 @@ async fn put_object(
     .bind(ms(window.start()))
     .bind(ms(window.end()))
     .bind(number(seq.get(), "a sequence number")?)
-    .bind(if facts.content.is_some() { "archived" } else { "orphan" })
+    .bind(facts.role)
     .bind(number(facts.bytes, "a size")?)
     .bind(&facts.sha256)
     .bind(rows)
@@ -212,7 +215,7 @@ async fn put_parked(
     .bind(ms(parked.window.start()))
     .bind(ms(parked.window.end()))
     .bind(parked.failure.as_str())
-    .bind(&parked.reason)
+    .bind(parked.reason.as_str())
     .bind(ms(parked.since))
     .bind(number(seq.get(), "a sequence number")?)
     .execute(connection)

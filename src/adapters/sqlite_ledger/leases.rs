@@ -171,7 +171,7 @@ pub(super) async fn dispose(
     .bind(revisit_at)
     .bind(retry_at)
     .bind(failure.kind.as_str())
-    .bind(&failure.message)
+    .bind(failure.message.as_str())
     .bind(ms(now))
     .bind(fingerprint)
     .bind(lease.stream.as_str())

@@ -102,7 +102,7 @@ pub(super) fn failure_note(row: &SqliteRow) -> Result<Option<FailureNote>, Ledge
     };
     Ok(Some(FailureNote {
         kind: failure_kind(kind)?,
-        message: get(row, "failure_message")?,
+        message: get::<String, _>(row, "failure_message")?.into(),
         at: instant(row, "failed_at_ms")?,
     }))
 }

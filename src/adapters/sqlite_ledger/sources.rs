@@ -121,7 +121,7 @@ impl SourceMemory for SqliteLedger {
     async fn withdrawn(&self, source: &SourceName, withdrawal: &Withdrawal) -> Result<bool, LedgerError> {
         let query = sqlx::query("INSERT OR IGNORE INTO withdrawals (source, at_ms, reason) VALUES (?, ?, ?)");
         let query = query.bind(source.as_str().to_owned()).bind(ms(withdrawal.at));
-        self.write(query.bind(withdrawal.reason.clone())).await.map(|rows| rows > 0)
+        self.write(query.bind(withdrawal.reason.to_string())).await.map(|rows| rows > 0)
     }
 
     async fn restored(&self, source: &SourceName) -> Result<bool, LedgerError> {
@@ -144,8 +144,9 @@ pub(super) async fn withdrawals(
 ) -> Result<BTreeMap<SourceName, Withdrawal>, LedgerError> {
     let rows = sqlx::query("SELECT source, at_ms, reason FROM withdrawals");
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
-    let withdrawal =
-        |row: &SqliteRow| Ok(Withdrawal { at: instant(row, "at_ms")?, reason: get(row, "reason")? });
+    let withdrawal = |row: &SqliteRow| {
+        Ok(Withdrawal { at: instant(row, "at_ms")?, reason: get::<String, _>(row, "reason")?.into() })
+    };
     rows.iter().map(|row| Ok((parsed(row, "source")?, withdrawal(row)?))).collect()
 }
 

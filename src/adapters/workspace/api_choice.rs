@@ -129,7 +129,7 @@ impl Workspace {
         if self.memory.withdrawn(&self.source, &withdrawal).await.map_err(of_memory)? {
             tracing::error!(
                 source = %self.source,
-                reason = withdrawal.reason,
+                reason = %withdrawal.reason,
                 "the provider has withdrawn the v2 export: from now on exports are asked for through v3 tasks; nothing needs to be done"
             );
         }

@@ -32,6 +32,7 @@ use super::skew::{Skew, Skewed};
 use crate::domain::digest::Sha256;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::ForeignText;
 use crate::ports::clock::Clock;
 use crate::ports::record_source::{ExportReceipt, SourceError};
 
@@ -67,7 +68,7 @@ pub(super) struct Pass(Authority);
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     /// The provider's request ids, in the order of the requests.
-    pub request_ids: Vec<String>,
+    pub request_ids: Vec<ForeignText>,
     /// How far the last request came.
     pub last: Reached,
 }

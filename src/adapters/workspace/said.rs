@@ -1,6 +1,7 @@
 //! What an answer says of itself: error code and message in its body, times in its headers. Read with distrust.
 
 use crate::adapters::remote_text::clean;
+use crate::domain::text::ForeignText;
 use std::fmt;
 use std::time::Duration;
 
@@ -100,10 +101,10 @@ fn without_secrets(text: &str, authority: &Authority) -> String {
 }
 
 /// The provider's name for a request, for its support.
-pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn request_id(headers: &HeaderMap) -> Option<ForeignText> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let id: String = id.chars().filter(|c| c.is_ascii_graphic()).take(REQUEST_ID_LIMIT).collect();
-    (!id.is_empty()).then_some(id)
+    (!id.is_empty()).then(|| ForeignText::new(id))
 }
 
 /// How long `Retry-After` asks us to stay away: seconds, or until a date, which is reckoned by the clock of whoever wrote it

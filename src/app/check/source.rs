@@ -336,7 +336,7 @@ fn said(error: &ProbeError) -> String {
     let Failure { message, request_ids, .. } = &error.failure;
     match request_ids.last() {
         Some(id) => format!("{message} (request {id})"),
-        None => message.clone(),
+        None => message.to_string(),
     }
 }
 

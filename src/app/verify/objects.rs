@@ -12,6 +12,7 @@ use crate::domain::audit::{Claimed, Finding, Note};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{DataKey, ObjectKey, data_prefix};
+use crate::domain::text::ForeignText;
 use crate::ports::object_store::{ObjectMeta, ObjectStore, StoreError};
 
 /// Objects that a store is asked about at the same time.
@@ -83,7 +84,7 @@ fn compare(claimed: &Claimed, meta: &ObjectMeta) -> Option<Finding> {
     if meta.bytes != claimed.bytes {
         return Some(Finding::ObjectSize { key, seq, bytes: meta.bytes, expected: claimed.bytes });
     }
-    let differ = |(there, expected): &(&String, &String)| there != expected;
+    let differ = |(there, expected): &(&ForeignText, &ForeignText)| there != expected;
     if let Some((there, expected)) = meta.version_id.as_ref().zip(claimed.version_id.as_ref()).filter(differ)
     {
         let (version_id, expected) = (there.clone(), expected.clone());

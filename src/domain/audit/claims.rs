@@ -41,6 +41,8 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
                 windows.of_calendar(*seq, parked.window, audit);
                 windows.parked.insert(parked.window);
             }
+            EntryBody::Inspected(inspected) => windows.of_calendar(*seq, inspected.window, audit),
+            EntryBody::Acknowledged(acknowledged) => windows.of_calendar(*seq, acknowledged.window, audit),
         }
     }
     windows.due(terms, &entries, audit);

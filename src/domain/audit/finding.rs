@@ -9,6 +9,7 @@ use crate::domain::digest::{Md5, Sha256};
 use crate::domain::lock::Lock;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, HashPrefix, Revision, Seq};
+use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 
 /// Something is wrong with an archive.
@@ -75,7 +76,7 @@ pub enum Finding {
     /// It has another size.
     ObjectSize { key: DataKey, seq: Seq, bytes: u64, expected: u64 },
     /// Another version of it stands in front.
-    ObjectReplaced { key: DataKey, seq: Seq, version_id: String, expected: String },
+    ObjectReplaced { key: DataKey, seq: Seq, version_id: ForeignText, expected: ForeignText },
     /// The store says another MD5 of it.
     ObjectMd5 { key: DataKey, seq: Seq, md5: Md5, expected: Md5 },
     /// Somebody shortened or took off what keeps it from being deleted.

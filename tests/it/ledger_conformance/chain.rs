@@ -87,19 +87,14 @@ impl Chain {
                 sha256: Sha256::of(b"an export"),
                 md5: None,
                 format: Format::Csv,
-                rows: 3,
-                content_digest: "0".repeat(64).parse().unwrap(),
+                rows: Some(3),
+                content_digest: Some("0".repeat(64).parse().unwrap()),
             },
-            export: ExportFacts {
-                api: ExportApi::V2,
-                requested: Bounds { start: window.start(), end: window.end() },
-                counted: None,
-                uncounted: None,
-                count_mismatch: false,
-                past_horizon: false,
-                request_ids: Vec::new(),
-                pulled_at: minute(pulled_at),
-            },
+            export: ExportFacts::new(
+                ExportApi::V2,
+                Bounds { start: window.start(), end: window.end() },
+                minute(pulled_at),
+            ),
             supersedes: None,
             orphans: orphans.iter().map(orphan).collect(),
         })))
@@ -107,12 +102,12 @@ impl Chain {
 
     /// Parked since a minute.
     pub fn parks(&mut self, window: Window, since: i64) -> SealedEntry {
-        let (failure, reason) = (FailureKind::Rejected, "no such user".to_owned());
+        let (failure, reason) = (FailureKind::Rejected, "no such user".into());
         self.next(EntryBody::Parked(Parked { window, failure, reason, since: minute(since) }))
     }
 
     pub fn loses(&mut self, window: Window) -> SealedEntry {
-        self.next(EntryBody::Lost(Lost { window, reason: "too old".to_owned(), last_attempt: None }))
+        self.next(EntryBody::Lost(Lost { window, reason: "too old".into(), last_attempt: None }))
     }
 }
 

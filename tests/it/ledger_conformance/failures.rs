@@ -2,6 +2,7 @@
 
 use connvault::domain::failure::{Failure, FailureKind, Scope};
 use connvault::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowState};
+use connvault::domain::text::ForeignText;
 use connvault::domain::window::Window;
 use connvault::ports::ledger::{AttemptOutcome, Disposition, Ledger};
 
@@ -10,13 +11,13 @@ use super::{Adapter, day, leased, minute, state_of, stream};
 
 pub fn failure() -> Failure {
     Failure {
-        request_ids: vec!["request-1".to_owned(), "request-2".to_owned()],
+        request_ids: ["request-1", "request-2"].map(ForeignText::new).to_vec(),
         ..Failure::new(FailureKind::Transient, Scope::Window, "it did not answer")
     }
 }
 
 fn note(at: i64) -> FailureNote {
-    FailureNote { kind: FailureKind::Transient, message: "it did not answer".to_owned(), at: minute(at) }
+    FailureNote { kind: FailureKind::Transient, message: "it did not answer".into(), at: minute(at) }
 }
 
 fn fingerprint() -> Fingerprint {

@@ -14,7 +14,7 @@ use super::{Adapter, day, leased, minute, state_of, stream};
 /// As [`Chain::parks`] says it.
 fn parked(since: i64, fingerprint: Option<&str>, seq: Option<u64>) -> Option<WindowState> {
     let failure =
-        FailureNote { kind: FailureKind::Rejected, message: "no such user".to_owned(), at: minute(since) };
+        FailureNote { kind: FailureKind::Rejected, message: "no such user".into(), at: minute(since) };
     let fingerprint = fingerprint.map(|text| Fingerprint(text.to_owned()));
     Some(WindowState::Parked { since: minute(since), failure, fingerprint, seq: seq.and_then(Seq::new) })
 }

@@ -81,7 +81,7 @@ async fn hold_up(session: &Session, source: &SourceName, fingerprint: &Fingerpri
         until: now + SignedDuration::from_mins(10),
         since: now,
         failures: 1,
-        failure: FailureNote { kind: FailureKind::Throttled, message: "a pause".to_owned(), at: now },
+        failure: FailureNote { kind: FailureKind::Throttled, message: "a pause".into(), at: now },
         fingerprint: fingerprint.clone(),
     };
     let resource = Resource::Source(source.clone());

@@ -328,7 +328,7 @@ impl Audit {
             let signer = signers.verify(Some("connvault"), entry.bytes(), &signature, at).unwrap();
             assert_eq!(entry.entry().writer.key_fingerprint.as_deref(), Some(signer.as_str()));
             match &entry.entry().body {
-                EntryBody::Stream(_) => {}
+                EntryBody::Stream(_) | EntryBody::Inspected(_) | EntryBody::Acknowledged(_) => {}
                 EntryBody::Parked(parked) => assert!(!audit.windows.contains(&parked.window)),
                 EntryBody::Lost(lost) => {
                     assert!(audit.lost.insert(lost.window), "{} lost twice", lost.window)
