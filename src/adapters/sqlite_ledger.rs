@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 
 use crate::domain::failure::Failure;
-use crate::domain::log_entry::{Definition, SealedEntry};
+use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
@@ -62,6 +62,23 @@ impl Ledger for SqliteLedger {
         for entry in entries {
             apply::accept(&mut transaction, stream, definition, entry).await?;
         }
+        transaction.commit().await
+    }
+
+    async fn pass_over(
+        &self,
+        stream: &StreamName,
+        definition: &Definition,
+        head: Head,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        apply::pass_over(&mut transaction, stream, definition, head).await?;
+        transaction.commit().await
+    }
+
+    async fn must_be_signed(&self, stream: &StreamName) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        apply::sign(&mut transaction, stream).await?;
         transaction.commit().await
     }
 

@@ -32,7 +32,7 @@ use super::observer::Ending;
 use super::revisit::revisit;
 use super::services::Services;
 use super::stream::Stream;
-use super::stream_log::Appended;
+use super::stream_log::{Appended, ROUNDS};
 
 /// How long a lease lasts when nobody renews it: only a process that died lets it run out.
 const LEASE: SignedDuration = SignedDuration::from_mins(30);
@@ -235,7 +235,7 @@ pub(super) async fn commit(
     supersedes: Option<Supersedes>,
 ) -> Result<Ending, Failure> {
     let follows = supersedes.map(|supersedes| supersedes.seq);
-    loop {
+    for _ in 0..ROUNDS {
         // In this order: what is archived after its names were read is found unnamed, and looked into.
         let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
         if is_overtaken(services, stream, lease.window, follows).await? {
@@ -272,6 +272,11 @@ pub(super) async fn commit(
             Appended::Overtaken => {}
         }
     }
+    let (stream, window) = (stream.name(), lease.window);
+    let message = format!(
+        "window {window} of stream {stream}: others keep taking the next place of the log; it is tried again"
+    );
+    Err(Failure::new(FailureKind::Transient, Scope::Window, message))
 }
 
 /// Whether the log has an entry for the window that this work does not follow: for a first pull any, for a revision a

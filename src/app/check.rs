@@ -7,6 +7,7 @@
 mod machine;
 mod source;
 mod store;
+mod stream;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +147,9 @@ pub async fn check(
         let streams = config.streams.iter().filter(|(_, stream)| stream.store == *name);
         let streams: Vec<_> = streams.map(|(stream, _)| stream).collect();
         checks.extend(store::check(name, store, &streams).await);
+    }
+    if !stop.is_cancelled() {
+        checks.extend(stream::check(&config, &snapshot).await);
     }
     checks
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store, StoreKeys};
-use crate::adapters::signature::SigningKey;
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::agency::AgencyKeys;
 use crate::adapters::workspace::api_choice::Workspace;
@@ -34,6 +33,7 @@ use crate::ports::record_source::RecordSource;
 use crate::ports::source_memory::SourceMemory;
 
 use super::object_locks::ObjectLocks;
+use super::signing::Signing;
 use super::start_error::StartError;
 use super::status::ApiChoices;
 use super::stream::Stream;
@@ -274,8 +274,8 @@ fn store_keys(keys: AccessKeys) -> StoreKeys {
 pub struct Parts {
     /// From [`stores`].
     pub stores: BTreeMap<StoreName, OpenStore>,
-    /// From [`signing_key`](super::signing::signing_key).
-    pub signing_key: Option<Arc<SigningKey>>,
+    /// From [`signing`](super::signing::signing).
+    pub signing: Option<Arc<Signing>>,
     /// What this machine knows.
     pub ledger: Arc<dyn Ledger>,
     /// What sources remember.
@@ -326,9 +326,9 @@ impl Parts {
             Writer {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: host(),
-                key_fingerprint: self.signing_key.as_ref().map(|key| key.fingerprint()),
+                key_fingerprint: self.signing.as_ref().map(|signing| signing.key.fingerprint()),
             },
-            self.signing_key.clone(),
+            self.signing.clone(),
         );
         Some(Stream {
             definition_digest: definition_digest(&definition),

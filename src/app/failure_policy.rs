@@ -9,7 +9,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::snapshot::{FailureNote, Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
-use crate::ports::ledger::{Disposition, LedgerError};
+use crate::ports::ledger::{Disposition, Ledger, LedgerError};
 use crate::ports::object_store::StoreError;
 use crate::ports::record_source::SourceError;
 
@@ -88,6 +88,27 @@ pub fn hold_on(
         failure: note(failure, now),
         fingerprint: rules.fingerprint_of(resource).clone(),
     }
+}
+
+/// Places the hold for a log that could not be read or opened: on its store where that failed, else on its stream. Returns
+/// what is on hold now.
+///
+/// # Errors
+/// When the ledger fails.
+pub async fn hold_log(
+    rules: &StreamRules,
+    failure: &Failure,
+    ledger: &dyn Ledger,
+    now: Timestamp,
+) -> Result<(Resource, Hold), Failure> {
+    let resource = match failure.scope {
+        Scope::Store => Resource::Store(rules.store.clone()),
+        _ => Resource::Stream(rules.name.clone()),
+    };
+    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let hold = hold_on(rules, &resource, failure, &snapshot, now);
+    ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+    Ok((resource, hold))
 }
 
 fn of_window(

@@ -1,7 +1,7 @@
 //! The heartbeat: while no window is past its deadline, somebody else is told so after each look, with the head of every log.
 //!
 //! Silence is the alarm, so nothing is sent that is not known at that moment: no look, a ledger that cannot be read, a late
-//! window, and there is no heartbeat. Heads that are kept elsewhere show later whether a log's end was cut off.
+//! window, a stream on hold until an operator looks (its log is damaged, or not signed as it must be), and there is no heartbeat. Heads that are kept elsewhere show later whether a log's end was cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,10 @@ impl Beats {
         let Services { ledger, clock, roster, .. } = &*self.services;
         let now = clock.now();
         let snapshot = ledger.snapshot().await.map_err(|error| error.to_string())?;
-        let streams = summarize(&roster.rules(), &snapshot, now);
-        if streams.iter().any(|stream| stream.late > 0) {
+        let rules = roster.rules();
+        let streams = summarize(&rules, &snapshot, now);
+        let on_hold = rules.iter().any(|rules| rules.needs_operator(&snapshot).is_some());
+        if on_hold || streams.iter().any(|stream| stream.late > 0) {
             return Ok(false);
         }
         let head = |StreamSummary { stream, head, .. }| StreamHead { stream, head };

@@ -10,6 +10,8 @@ pub mod data_object;
 pub mod export_tasks;
 pub mod failure_policy;
 pub mod heartbeat;
+pub mod log_reader;
+pub mod log_walk;
 pub mod object_locks;
 pub mod observer;
 pub mod planning;

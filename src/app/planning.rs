@@ -13,7 +13,7 @@ use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until};
 
 use super::export_tasks::{Untidy, untidy};
-use super::failure_policy::{hold_on, of_ledger};
+use super::failure_policy::{hold_log, of_ledger};
 use super::selection::Selection;
 use super::services::Services;
 use super::stream::Stream;
@@ -50,6 +50,8 @@ pub struct Planned {
     pub unknown: BTreeMap<SourceName, Timestamp>,
     /// What is held up.
     pub holds: BTreeMap<Resource, Hold>,
+    /// Streams whose log can be read again, so that they are on hold no longer.
+    pub lifted: Vec<Resource>,
     /// What is to be cleared away, at sources that are held up as well.
     pub untidy: Untidy,
 }
@@ -75,11 +77,17 @@ impl Look {
         // All at the same time: a store that does not answer keeps no other stream waiting.
         let read = futures_util::future::join_all(looks.map(|stream| self.read_log(stream))).await;
         let looked = !read.is_empty();
+        let mut lifted = Vec::new();
         for (stream, outcome) in read {
             match outcome {
-                Ok(()) => self.memory(|memory| _ = memory.opened.insert(stream.name().clone())),
+                Ok(()) => {
+                    self.memory(|memory| _ = memory.opened.insert(stream.name().clone()));
+                    lifted.extend(self.lift_idle(stream, &wanted, &snapshot).await?);
+                }
                 Err(failure) if failure.scope == Scope::Daemon => return Err(failure),
-                Err(failure) => self.hold_up(&stream.rules, &failure, &mut snapshot).await?,
+                Err(failure) => {
+                    hold_log(&stream.rules, &failure, &*services.ledger, services.clock.now()).await?;
+                }
             }
         }
         if looked {
@@ -92,15 +100,31 @@ impl Look {
         let now = services.clock.now();
         let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
-        Ok(Planned { plan, unknown, holds: snapshot.holds, untidy })
+        Ok(Planned { plan, unknown, holds: snapshot.holds, lifted, untidy })
     }
 
-    /// Whether a stream's log is to be read before its windows are worked on.
+    /// Ends the hold on a stream whose log was just read and that has no work: no window will show that it works again.
+    async fn lift_idle(
+        &self,
+        stream: &Stream,
+        wanted: &Plan,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Resource>, Failure> {
+        let resource = Resource::Stream(stream.name().clone());
+        if !snapshot.holds.contains_key(&resource) || has_work(stream, wanted) {
+            return Ok(None);
+        }
+        let now = self.services.clock.now();
+        let lifted = self.services.ledger.lift(&resource, now).await.map_err(of_ledger)?;
+        Ok(lifted.then_some(resource))
+    }
+
+    /// Whether a stream's log is to be read: before its windows are worked on, and to see whether what held it is over.
     fn is_to_be_read(&self, stream: &Stream, wanted: &Plan, snapshot: &Snapshot) -> bool {
         let opened = self.memory(|memory| memory.opened.contains(stream.name()));
-        let has_work = wanted.actions.iter().any(|action| action.stream == *stream.name());
+        let was_held = snapshot.holds.contains_key(&Resource::Stream(stream.name().clone()));
         let held = stream.rules.held_by(snapshot, self.services.clock.now()).is_some();
-        !held && (has_work || !opened)
+        !held && (has_work(stream, wanted) || !opened || was_held)
     }
 
     async fn read_log<'s>(&self, stream: &'s Arc<Stream>) -> (&'s Arc<Stream>, Result<(), Failure>) {
@@ -146,23 +170,6 @@ impl Look {
     fn choose(&self, rules: &[StreamRules], snapshot: &Snapshot) -> Plan {
         let now = self.services.clock.now();
         self.selection.choose(plan(rules, snapshot, now), rules, snapshot, now)
-    }
-
-    /// A stream whose log cannot be read waits, with all that shares the cause.
-    async fn hold_up(
-        &self,
-        rules: &StreamRules,
-        failure: &Failure,
-        snapshot: &mut Snapshot,
-    ) -> Result<(), Failure> {
-        let resource = match failure.scope {
-            Scope::Store => Resource::Store(rules.store.clone()),
-            _ => Resource::Stream(rules.name.clone()),
-        };
-        let hold = hold_on(rules, &resource, failure, snapshot, self.services.clock.now());
-        self.services.ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
-        snapshot.holds.insert(resource, hold);
-        Ok(())
     }
 
     fn remember(&self, rules: &[StreamRules], snapshot: &Snapshot) {
@@ -218,6 +225,10 @@ impl Look {
         // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn has_work(stream: &Stream, wanted: &Plan) -> bool {
+    wanted.actions.iter().any(|action| action.stream == *stream.name())
 }
 
 /// A log that was not read in time. Whole logs are long: only one that was `opened` before, and has little to add, shows that

@@ -6,6 +6,8 @@
 //! - The logs are verified before anything is believed, and a log that does not verify is refused. Where the old ledger
 //!   can still be read, the last entry that it knows must be in the log: a store that was cut back, emptied or mistaken for
 //!   another is found out here. What is merely not there yet (windows that are due) is no reason to refuse.
+//! - A damaged entry of a log that is gone on with all the same (`--accept-unverified`) keeps its place: the next entry names
+//!   the hash of its bytes as they lie there, so that the chain holds from then on.
 //! - The new ledger is made beside the old one and takes its place when it is whole. Until then the old one is as it was.
 //!
 //! What only the old ledger knew is gone with it: pauses after failures, what is held up, and the list of attempts. Pulls
@@ -24,24 +26,28 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::audit::{ExpectedHead, Finding};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::{Definition, EntryBody, Head, SealedEntry, after};
+use crate::domain::log_entry::{Definition, Head, SealedEntry, after};
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{LogObject, log_key, log_prefix, read_log_key};
+use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_prefix, read_log_key};
 use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::Ledger;
 
 use super::compose::{self, Injected};
 use super::failure_policy::{of_ledger, of_store};
+use super::log_reader::{LogReader, READ_LIMIT, Reading};
+use super::log_walk::Walk;
 use super::projects;
 use super::signing;
 use super::start_error::StartError;
-use super::verify::{self, Level, Meter, Target, fetch, targets};
+use super::verify::{self, Level, Meter, Target, targets};
 
 /// Entries read at the same time.
 const READ_AHEAD: usize = 32;
 /// Entries taken over in one transaction.
 const BATCH: usize = 200;
+/// So many entries may be missing in front of another one. What stands beyond was put there to fill the log up.
+const MOST_MISSING: u64 = 10_000;
 
 /// Whether a log that does not verify is gone on with all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +93,10 @@ pub async fn rebuild(
     meter: &Meter,
 ) -> Result<Vec<Rebuilt>, StartError> {
     let state_dir = StateDir::lock(&config.daemon.state_dir)?;
-    let signers = signing::allowed_signers(config)?.map(Arc::new);
+    // As the daemon does: without a file of allowed signers its own key's signatures count.
+    let signing = signing::signing(config, injected.clock.now())?;
+    let signers = signing.as_ref().map(|signing| Arc::new(signing.signers().clone()));
+    let may_be_unsigned = signing.as_ref().is_none_or(|signing| !signing.has_file());
     let targets = targets::of_config(config)?;
     let definitions = definitions(&targets).await;
     let mut config = projects::known(config, |stream| definitions.get(stream));
@@ -112,7 +121,7 @@ pub async fn rebuild(
             now: injected.clock.now(),
             signers: signers.clone(),
         };
-        let findings = verified(target, &asked, meter).await;
+        let findings = verified(target, &asked, may_be_unsigned, meter).await;
         let findings =
             findings.map_err(|failure| StartError::from_failure(target.stream.as_str(), &failure))?;
         rebuilt.push(Rebuilt { stream: target.stream.clone(), findings, known: None });
@@ -141,13 +150,9 @@ pub async fn rebuild(
 async fn definitions(targets: &[Target]) -> BTreeMap<StreamName, Definition> {
     let mut definitions = BTreeMap::new();
     for target in targets {
-        let (first, _) = after(None);
-        let bytes = fetch(&*target.store, &log_key(&target.stream, first)).await;
-        let Ok(Some(bytes)) = bytes else { continue };
-        if let Ok(entry) = SealedEntry::open_unchained(bytes, &target.stream, first)
-            && let EntryBody::Stream(opened) = &entry.entry().body
-        {
-            definitions.insert(target.stream.clone(), opened.definition.clone());
+        let reader = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
+        if let Ok(Some(definition)) = reader.opened_as().await {
+            definitions.insert(target.stream.clone(), definition);
         }
     }
     definitions
@@ -162,13 +167,24 @@ async fn old_head(state_dir: &StateDir, stream: &StreamName) -> Option<Head> {
 }
 
 /// What is wrong with the log itself.
-async fn verified(target: &Target, asked: &verify::Asked, meter: &Meter) -> Result<Vec<Finding>, Failure> {
+async fn verified(
+    target: &Target,
+    asked: &verify::Asked,
+    may_be_unsigned: bool,
+    meter: &Meter,
+) -> Result<Vec<Finding>, Failure> {
     let report = verify::verify(target, asked, meter).await?;
     // Nothing at all is a stream that was never begun, or whose store has been emptied: either way there is nothing to
     // take over. And windows without a verdict are what the daemon is there for.
+    // That the configuration says something else is no damage of the log: the daemon's start says it, of that stream.
     let of_log = |finding: &Finding| {
-        !matches!(finding, Finding::NoEntries | Finding::NotSigned | Finding::WindowsWithoutVerdict { .. })
-            || (matches!(finding, Finding::NotSigned) && report.head.is_some())
+        !matches!(
+            finding,
+            Finding::NoEntries
+                | Finding::NotSigned
+                | Finding::NotAsConfigured { .. }
+                | Finding::WindowsWithoutVerdict { .. }
+        ) || (matches!(finding, Finding::NotSigned) && report.head.is_some() && !may_be_unsigned)
     };
     Ok(report.findings.iter().filter(|finding| of_log(finding)).cloned().collect())
 }
@@ -181,45 +197,116 @@ async fn restore(
     definition: &Definition,
     trust: Trust,
 ) -> Result<Known, Failure> {
-    let stream = &target.stream;
-    let prefix = log_prefix(stream);
-    let entries = target.store.list(&prefix, None).map_err(of_store).try_filter_map(|key| {
-        ready(Ok(match read_log_key(stream, &key) {
-            LogObject::Entry(seq) => Some((seq, key)),
-            LogObject::Signature { .. } | LogObject::Other => None,
-        }))
-    });
-    let fetched = entries
-        .map_ok(|(seq, key)| async move {
-            let bytes = fetch(&*target.store, &key).await.map_err(of_store)?;
-            Ok::<_, Failure>((seq, key, bytes.unwrap_or_default()))
-        })
-        .try_buffered(READ_AHEAD);
-    let mut fetched = std::pin::pin!(fetched);
-    let (mut last, mut last_written, mut batch) = (None, Timestamp::MIN, Vec::new());
-    while let Some((seq, key, bytes)) = fetched.try_next().await? {
-        let (next, previous) = after(last);
-        let opened = match trust {
-            Trust::Verified if seq == next => SealedEntry::open(bytes, stream, seq, previous),
-            Trust::Verified => return Err(changed(&format!("entry {next} is missing"))),
-            Trust::Unverified => SealedEntry::open_unchained(bytes, stream, seq),
-        };
-        match (opened, trust) {
-            (Ok(entry), _) => {
-                last = Some(entry.head());
-                last_written = last_written.max(entry.entry().recorded_at);
-                batch.push(entry);
+    let mut taking =
+        Taking { target, ledger, definition, last: None, last_written: Timestamp::MIN, batch: Vec::new() };
+    let reader = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
+    match trust {
+        Trust::Verified => taking.verified(&reader).await?,
+        Trust::Unverified => taking.unverified(&reader).await?,
+    }
+    ledger
+        .rebuilt(&target.stream, taking.last_written, &rules.fingerprints.stream)
+        .await
+        .map_err(of_ledger)?;
+    known(ledger, &target.stream, taking.last).await
+}
+
+/// A log on its way into a ledger.
+struct Taking<'t> {
+    target: &'t Target,
+    ledger: &'t dyn Ledger,
+    /// What the stream is where the log does not say.
+    definition: &'t Definition,
+    last: Option<Head>,
+    last_written: Timestamp,
+    batch: Vec<SealedEntry>,
+}
+
+impl Taking<'_> {
+    /// Takes over a log that was verified a moment ago.
+    async fn verified(&mut self, reader: &LogReader) -> Result<(), Failure> {
+        let mut walk = Walk::new(reader, None, None);
+        loop {
+            match walk.next().await {
+                Ok(Some(proven)) => self.entry(proven.entry, Trust::Verified).await?,
+                Ok(None) => return self.flush(Trust::Verified).await,
+                Err(failure) if failure.kind == FailureKind::Damaged => {
+                    return Err(changed(&failure.message));
+                }
+                Err(failure) => return Err(failure),
             }
-            (Err(error), Trust::Verified) => return Err(changed(&format!("{key}: {error}"))),
-            (Err(error), Trust::Unverified) => tracing::warn!(%stream, %key, "entry passed over: {error}"),
-        }
-        if batch.len() == BATCH {
-            take_over(ledger, stream, definition, &mut batch, trust).await?;
         }
     }
-    take_over(ledger, stream, definition, &mut batch, trust).await?;
-    ledger.rebuilt(stream, last_written, &rules.fingerprints.stream).await.map_err(of_ledger)?;
-    known(ledger, stream, last).await
+
+    /// Takes over what can be read of a damaged log. The place of a damaged entry is taken, so that the next entry
+    /// follows its bytes as they lie there; nothing that it says is believed.
+    async fn unverified(&mut self, reader: &LogReader) -> Result<(), Failure> {
+        let stream = &self.target.stream;
+        let keys = self.target.store.list(&log_prefix(stream), None).map_err(of_store);
+        let entries = keys.try_filter_map(|key| {
+            ready(Ok(match read_log_key(stream, &key) {
+                LogObject::Entry(seq) => Some((seq, key)),
+                LogObject::Signature { .. } | LogObject::Other => None,
+            }))
+        });
+        let read = |(seq, key): (Seq, ObjectKey)| async move {
+            let reading = reader.agreed(&key, None, None).await.map_err(of_store)?;
+            Ok::<_, Failure>((seq, key, reading))
+        };
+        let mut found = std::pin::pin!(entries.map_ok(read).try_buffered(READ_AHEAD));
+        while let Some((seq, key, reading)) = found.try_next().await? {
+            let Some(reading) = reading else { continue };
+            let next = after(self.last).0;
+            if seq.get() > next.get().saturating_add(MOST_MISSING) {
+                tracing::warn!(%stream, %key, "entry passed over: more than {MOST_MISSING} entries are missing before it");
+                continue;
+            }
+            let opened = match reading.is_too_large() {
+                true => Err(format!("it has more than {READ_LIMIT} bytes")),
+                false => SealedEntry::open_unchained(reading.bytes().to_vec(), stream, seq)
+                    .map_err(|error| error.to_string()),
+            };
+            match opened {
+                Ok(entry) => self.entry(entry, Trust::Unverified).await?,
+                Err(error) => {
+                    tracing::warn!(%stream, %key, "damaged entry: its place is taken, and nothing in it is believed: {error}");
+                    self.damaged(reader, seq, &key, &reading).await?;
+                }
+            }
+        }
+        self.flush(Trust::Unverified).await
+    }
+
+    async fn damaged(
+        &mut self,
+        reader: &LogReader,
+        seq: Seq,
+        key: &ObjectKey,
+        reading: &Reading,
+    ) -> Result<(), Failure> {
+        let hash = match reading.is_too_large() {
+            true => reader.whole_hash(key).await.map_err(of_store)?,
+            false => Some(reading.hash()),
+        };
+        let Some(hash) = hash else { return Ok(()) };
+        self.flush(Trust::Unverified).await?;
+        let head = Head { seq, hash };
+        let taken = self.ledger.pass_over(&self.target.stream, self.definition, head).await;
+        taken.map_err(of_ledger)?;
+        self.last = Some(head);
+        Ok(())
+    }
+
+    async fn entry(&mut self, entry: SealedEntry, trust: Trust) -> Result<(), Failure> {
+        self.last = Some(entry.head());
+        self.last_written = self.last_written.max(entry.entry().recorded_at);
+        self.batch.push(entry);
+        if self.batch.len() == BATCH { self.flush(trust).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, trust: Trust) -> Result<(), Failure> {
+        take_over(self.ledger, &self.target.stream, self.definition, &mut self.batch, trust).await
+    }
 }
 
 async fn take_over(

@@ -256,6 +256,7 @@ impl Run<'_> {
 
     fn planned(&mut self, planned: Planned) {
         let now = self.reconciler.look.services.clock.now();
+        self.report.works_again(planned.lifted);
         self.report.shared_failures(&planned.holds, now);
         let working: BTreeSet<_> = self.working.values().cloned().collect();
         let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));

@@ -13,14 +13,15 @@ use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
-use crate::domain::failure::{FailureKind, Scope};
+use crate::domain::failure::{Failure, Scope};
 use crate::domain::snapshot::{Hold, WindowState};
+use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
 use super::compose::{self, Injected, OpenStore, Parts, Streams};
-use super::failure_policy::of_ledger;
+use super::failure_policy::{hold_log, of_ledger};
 use super::projects;
 use super::roster::Roster;
 use super::scratch::Scratch;
@@ -49,7 +50,7 @@ impl Session {
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        let signing_key = signing::signing_key(config, injected.clock.now())?.map(Arc::new);
+        let signing = signing::signing(config, injected.clock.now())?.map(Arc::new);
         let stores = compose::stores(config)?;
         for (name, store) in &stores {
             prove(name.as_str(), store).await?;
@@ -57,14 +58,14 @@ impl Session {
         let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
         let parts = Parts {
             stores,
-            signing_key,
+            signing,
             ledger: Arc::clone(&ledger),
             memory: Arc::clone(&memory),
             injected: injected.clone(),
         };
         let roster = Roster::new(projects::known_to(&snapshot, config), parts)?;
         let streams = roster.streams();
-        open_logs(&streams).await?;
+        open_logs(&streams, &*ledger, &*injected.clock).await?;
         let abandon = CancellationToken::new();
         let services = Services {
             spool: open_spool(&state_dir, &streams, &ledger).await?,
@@ -123,13 +124,18 @@ async fn prove(name: &str, store: &OpenStore) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn open_logs(streams: &Streams) -> Result<(), StartError> {
+/// Opens every log. A stream whose log cannot be opened is on hold with all that shares the cause; the others go on. Only
+/// this machine's own failure ends the start.
+async fn open_logs(streams: &Streams, ledger: &dyn Ledger, clock: &dyn Clock) -> Result<(), StartError> {
     for (name, stream) in streams {
+        let of_stream = |failure: &Failure| StartError::from_failure(&format!("stream {name}"), failure);
         match stream.log.open(&stream.definition).await {
             Ok(()) => {}
-            // One stream's damage is no reason to leave the others alone: the reconciler holds it up and says so.
-            Err(failure) if failure.scope == Scope::Stream && failure.kind == FailureKind::Damaged => {}
-            Err(failure) => return Err(StartError::from_failure(&format!("stream {name}"), &failure)),
+            Err(failure) if failure.scope == Scope::Daemon => return Err(of_stream(&failure)),
+            Err(failure) => {
+                let held = hold_log(&stream.rules, &failure, ledger, clock.now()).await;
+                held.map_err(|failure| of_stream(&failure))?;
+            }
         }
     }
     Ok(())

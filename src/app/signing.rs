@@ -1,10 +1,79 @@
 //! The key that signs, and whose signatures count: both read from the files that the configuration names.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use super::start_error::StartError;
-use crate::adapters::signature::{AllowedSigners, PRINCIPAL, SigningKey};
+use crate::adapters::signature::{AllowedSigners, PRINCIPAL, SignatureError, SignerFingerprint, SigningKey};
 use crate::config::Config;
+
+/// What a daemon with a signing key goes by: the key, and whose signatures count on the log that it follows.
+#[derive(Debug)]
+pub struct Signing {
+    /// The key that entries are signed with.
+    pub key: SigningKey,
+    /// Whose signatures count: the allowed signers, else this key alone.
+    signers: AllowedSigners,
+    /// The file of the allowed signers, where the configuration names one.
+    file: Option<PathBuf>,
+}
+
+impl Signing {
+    /// `key`, and the keys in `file` (its path and its content); without a file only the signatures of `key` count.
+    ///
+    /// # Errors
+    /// Never for a key that was parsed: its public line is a line of an `allowed_signers` file.
+    pub fn new(key: SigningKey, file: Option<(PathBuf, AllowedSigners)>) -> Result<Self, StartError> {
+        let (file, signers) = match file {
+            Some((path, signers)) => (Some(path), signers),
+            None => {
+                let own = AllowedSigners::parse(&format!("{PRINCIPAL} {}", key.public_key_line()));
+                (None, own.map_err(|e| StartError::config(format!("signing.key_file: {e}")))?)
+            }
+        };
+        Ok(Self { key, signers, file })
+    }
+
+    /// Whose signatures count: the allowed signers, else the daemon's own key alone.
+    pub fn signers(&self) -> &AllowedSigners {
+        &self.signers
+    }
+
+    /// Whether the configuration names a file of allowed signers.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether a key that counts signed `message`, which says that it was written at `at`; which key.
+    ///
+    /// # Errors
+    /// In words, with the setting to change where the key is not known.
+    pub fn verify(&self, message: &[u8], armored: &[u8], at: Timestamp) -> Result<SignerFingerprint, String> {
+        self.signers.verify(Some(PRINCIPAL), message, armored, at).map_err(|error| match (&error, &self.file) {
+            (SignatureError::UnknownKey { .. }, Some(file)) => format!(
+                "{error}; if that is an earlier key of this log, add its public key to {} (signing.allowed_signers_file)",
+                file.display()
+            ),
+            (SignatureError::UnknownKey { key }, None) => format!(
+                "signed with the key {key}, and only the daemon's own key {} counts; if that is an earlier key of this log, \
+                 list both public keys in a file and name the file in signing.allowed_signers_file",
+                self.key.fingerprint()
+            ),
+            _ => error.to_string(),
+        })
+    }
+}
+
+/// The key that signs and whose signatures count, where the configuration names a key.
+///
+/// # Errors
+/// As [`signing_key`] and [`allowed_signers`].
+pub fn signing(config: &Config, now: Timestamp) -> Result<Option<Signing>, StartError> {
+    let Some(key) = signing_key(config, now)? else { return Ok(None) };
+    let file = config.signing.as_ref().and_then(|signing| signing.allowed_signers_file.clone());
+    Signing::new(key, file.zip(allowed_signers(config)?)).map(Some)
+}
 
 /// The key that log entries are signed with, where the configuration names one. Where it also says whose signatures
 /// count, those of this key must: a log that its own `verify` refuses would only be found out by the auditor.

@@ -1,7 +1,7 @@
 //! Why a run did not begin: one clear line, and the exit code that goes with it.
 
 use crate::adapters::state_dir::StateDirError;
-use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::failure::{Failure, FailureKind};
 use crate::exit_code::Exit;
 
 /// A run did not begin.
@@ -22,10 +22,8 @@ impl StartError {
 
     /// Something that the run stands on failed.
     pub fn from_failure(what: &str, failure: &Failure) -> Self {
-        let exit = match (failure.kind, failure.scope) {
-            (FailureKind::Transient | FailureKind::Throttled | FailureKind::Local, _) => Exit::Temporary,
-            // The config contradicts what the stream was opened as.
-            (FailureKind::Rejected, Scope::Stream) => Exit::Usage,
+        let exit = match failure.kind {
+            FailureKind::Transient | FailureKind::Throttled | FailureKind::Local => Exit::Temporary,
             _ => Exit::Failed,
         };
         Self { message: format!("{what}: {}", failure.message), exit }

@@ -142,7 +142,12 @@ impl Status {
             let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
             windows.extend(judged.into_iter().filter(open));
         }
-        let holds = snapshot.holds.iter().filter(|(_, hold)| hold.until > now);
+        // A stream that waits for an operator stays on hold until its log was read again.
+        let waits = |resource: &Resource| {
+            let stream = streams.iter().find(|rules| *resource == Resource::Stream(rules.name.clone()));
+            stream.is_some_and(|rules| rules.needs_operator(snapshot).is_some())
+        };
+        let holds = snapshot.holds.iter().filter(|(resource, hold)| hold.until > now || waits(resource));
         Self {
             now,
             streams: summaries,

@@ -3,61 +3,67 @@
 //! Why this is safe:
 //! - An entry is created under the next sequence number with a create-only put. Of two writers one gets the number;
 //!   the other is told that it is taken, reads on ([`StreamLog::follow`]) and decides again with what it learnt.
-//! - Where the log is signed, the signature is stored before its entry: no entry is ever without one.
+//! - Where the log is signed, the signature is stored before its entry: no entry is ever without one. A writer that lost
+//!   a race looks whether its number is taken before it signs the next time.
 //! - The entry is read back before it counts. From then on the window is archived, whatever happens to this process:
 //!   the ledger is told afterwards, and where that fails it learns it from the log the next time.
 //! - An answer may be lost after the store has taken the entry, and the repetition is then refused. So a refusal is
 //!   looked into: our very bytes under our number mean that it is ours.
+//! - Overtaken means that the ledger knows more than before. A store that says "taken" and shows nothing is a failure with
+//!   a pause, so no loop over appends runs unpaced.
+//! - No entry larger than [`LARGEST_ENTRY`] is put: every reader takes what is written.
 //! - Whether an entry is under the lock that was asked for is part of reading it back. The newest entry of a log is
 //!   held against it once more when it is first read: why, [`super::object_locks`] says.
 //! - Within one process a lock per stream keeps appends apart, so that the number is only ever contended from outside.
 
-use std::future::ready;
+mod follow;
+mod open;
+
+pub(in crate::app) use open::contradiction;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 
-use crate::adapters::signature::SigningKey;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{
-    Definition, EntryBody, FORMAT, Head, LogEntry, SealedEntry, StreamOpened, Writer, after,
+    EntryBody, FORMAT, Head, LARGEST_ENTRY, LogEntry, SealedEntry, Writer, after,
 };
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{
-    LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key, signatures_at,
-};
-use crate::domain::snapshot::WindowState;
+use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key, signatures_at};
+use crate::domain::snapshot::{StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
-use crate::ports::object_store::{Content, ObjectStore, PutOutcome};
+use crate::ports::object_store::{Content, PutOutcome};
 
 use super::failure_policy::{of_ledger, of_store};
+use super::log_reader::LogReader;
+use super::log_walk::damaged;
 use super::object_locks::ObjectLocks;
+use super::signing::Signing;
 
-/// Entries read at the same time while a ledger catches up.
-const READ_AHEAD: usize = 8;
-/// Entries taken over in one transaction.
-const BATCH: usize = 200;
-/// The largest entry that is read; ours are a few kilobytes.
-const ENTRY_LIMIT: u64 = 1 << 20;
+/// Rounds that are lost to other writers without a pause: more of them are a failure, which pauses.
+pub const ROUNDS: usize = 8;
 
 /// One stream's log in its store, with the ledger that follows it.
 pub struct StreamLog {
     stream: StreamName,
-    store: Arc<dyn ObjectStore>,
+    reader: LogReader,
     locks: Arc<ObjectLocks>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     checkpoint: Arc<dyn Checkpoint>,
     writer: Writer,
-    signing_key: Option<Arc<SigningKey>>,
+    signing: Option<Arc<Signing>>,
     appending: Mutex<()>,
+    /// Whether the last append found its number taken.
+    contended: AtomicBool,
 }
 
 /// How an append ended.
@@ -78,86 +84,21 @@ impl StreamLog {
         clock: Arc<dyn Clock>,
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
-        signing_key: Option<Arc<SigningKey>>,
+        signing: Option<Arc<Signing>>,
     ) -> Self {
-        let store = Arc::clone(locks.store());
-        let appending = Mutex::new(());
-        Self { stream, store, locks, ledger, clock, checkpoint, writer, signing_key, appending }
-    }
-
-    /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
-    ///
-    /// # Errors
-    /// When the definition contradicts the log, the log is damaged, or the store or the ledger fails.
-    pub async fn open(&self, definition: &Definition) -> Result<(), Failure> {
-        if let Some(head) = self.head().await? {
-            self.check_head(head).await?;
+        let reader = LogReader::new(stream.clone(), Arc::clone(locks.store()));
+        Self {
+            stream,
+            reader,
+            locks,
+            ledger,
+            clock,
+            checkpoint,
+            writer,
+            signing,
+            appending: Mutex::new(()),
+            contended: AtomicBool::new(false),
         }
-        loop {
-            self.follow().await?;
-            let known =
-                self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.definition);
-            if !must_be_said(&self.stream, known.as_ref(), definition)? {
-                return Ok(());
-            }
-            let body = EntryBody::Stream(StreamOpened { definition: definition.clone() });
-            if let Appended::Committed(head) = self.append(body, None).await? {
-                tracing::info!(stream = %self.stream, %head, "stream opened");
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes over every entry that the ledger does not know yet.
-    ///
-    /// # Errors
-    /// When an entry is missing or does not belong where it stands, or the store or the ledger fails.
-    pub async fn follow(&self) -> Result<(), Failure> {
-        let known = self.head().await?;
-        // Listing from before the last entry that is known also shows whether it is still there.
-        let before =
-            known.and_then(|head| Seq::new(head.seq.get() - 1)).map(|seq| log_key(&self.stream, seq));
-        let prefix = log_prefix(&self.stream);
-        let entries = self.store.list(&prefix, before.as_ref()).map_err(of_store).try_filter_map(|key| {
-            ready(Ok(match read_log_key(&self.stream, &key) {
-                LogObject::Entry(seq) => Some((seq, key)),
-                LogObject::Signature { .. } | LogObject::Other => None,
-            }))
-        });
-        let fetched = entries
-            .map_ok(|(seq, key)| async move {
-                let unknown = known.is_none_or(|head| head.seq < seq);
-                let read = if unknown { Some(self.read(&key).await?) } else { None };
-                Ok::<_, Failure>((seq, key, read))
-            })
-            .try_buffered(READ_AHEAD);
-        let mut fetched = std::pin::pin!(fetched);
-        let mut expected = known.map_or(Seq::FIRST, |head| head.seq);
-        let mut previous = known;
-        let mut batch = Vec::new();
-        let mut newest = None;
-        while let Some((seq, key, read)) = fetched.try_next().await? {
-            if seq != expected {
-                return Err(self.missing(expected));
-            }
-            expected = seq.next();
-            let Some((bytes, lock)) = read else { continue };
-            let entry = SealedEntry::open(bytes, &self.stream, seq, after(previous).1)
-                .map_err(|e| self.damaged(format!("log entry {key}: {e}")))?;
-            previous = Some(entry.head());
-            batch.extend(newest.replace((entry, key, lock)).map(|(entry, _, _)| entry));
-            if batch.len() == BATCH {
-                self.take_over(&mut batch).await?;
-            }
-        }
-        if known.is_some_and(|head| head.seq == expected) {
-            return Err(self.missing(expected));
-        }
-        self.take_over(&mut batch).await?;
-        let Some((entry, key, lock)) = newest else { return Ok(()) };
-        // Its writer may have died, or been held up, between putting it and finding it without its lock.
-        self.locks.check_entry(&key, &entry.entry().lock, &lock, self.clock.now()).await?;
-        self.take_over(&mut vec![entry]).await
     }
 
     /// Appends what `body` says; under a lease, the leased window is settled with it in the ledger.
@@ -170,18 +111,27 @@ impl StreamLog {
         settles: Option<(&Lease, AttemptOutcome)>,
     ) -> Result<Appended, Failure> {
         let _one_at_a_time = self.appending.lock().await;
-        let (seq, previous) = after(self.head().await?);
+        let state = self.state().await?;
+        self.may_append(state.as_ref())?;
+        let (seq, previous) = after(state.map(|state| state.head));
         // After the head was read: whatever settles the window from here on also takes the number.
         if let Some((lease, _)) = settles
             && self.is_settled(lease.window, &body).await?
         {
             return Ok(Appended::Overtaken);
         }
+        let key = log_key(&self.stream, seq);
+        // No signature is put for a number that may be known to be taken.
+        if self.contended.load(Ordering::Relaxed)
+            && self.reader.store().head(&key).await.map_err(of_store)?.is_some()
+        {
+            return self.overtaken(seq).await;
+        }
         let opens = matches!(body, EntryBody::Stream(_));
         let recorded_at = self.clock.now();
         let lock =
             self.locks.lock_from(body.window().map_or(recorded_at, |window| window.end()), recorded_at);
-        let sealed = SealedEntry::seal(LogEntry {
+        let sealed = self.sealed(LogEntry {
             format: FORMAT,
             stream: self.stream.clone(),
             seq,
@@ -190,42 +140,123 @@ impl StreamLog {
             writer: self.writer.clone(),
             lock,
             body,
-        });
-        if let Some(signing_key) = &self.signing_key {
-            self.sign(&sealed, signing_key).await?;
+        })?;
+        if let Some(signing) = &self.signing {
+            self.sign(&sealed, signing).await?;
         }
-        let key = log_key(&self.stream, seq);
         let content = Content::Bytes(Bytes::copy_from_slice(sealed.bytes()));
         let outcome = self.locks.put(&key, &content, &lock).await?;
-        let (stored, locked) = self.read(&key).await?;
+        let Some((stored, locked)) = self.read_back(&key, &sealed).await? else {
+            return Err(self.not_shown(&key, &outcome));
+        };
         if stored != sealed.bytes() {
             return match outcome {
-                PutOutcome::AlreadyExists => self.follow().await.map(|()| Appended::Overtaken),
-                PutOutcome::Created { .. } => Err(self.damaged(format!(
-                    "the store took log entry {key} and gives back other bytes: it is not to be trusted with the archive"
-                ))),
+                PutOutcome::AlreadyExists => self.overtaken(seq).await,
+                PutOutcome::Created { .. } => Err(damaged(
+                    &self.stream,
+                    &format!(
+                        "the store took log entry {key} and gives back other bytes: it is not to be trusted with the archive"
+                    ),
+                )),
             };
         }
         self.locks.check(&key, &lock, &locked).await?;
+        self.contended.store(false, Ordering::Relaxed);
         self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(sealed.head()))
     }
 
+    /// Whether this daemon may go on with a log that the ledger knows so.
+    fn may_append(&self, state: Option<&StreamState>) -> Result<(), Failure> {
+        if self.signing.is_some() || !state.is_some_and(|state| state.signed) {
+            return Ok(());
+        }
+        let message = format!(
+            "the log of stream {} is signed, and this configuration names no signing key: an entry without a signature would \
+             be taken for a forgery; set signing.key_file",
+            self.stream
+        );
+        Err(Failure::new(FailureKind::Rejected, Scope::Stream, message))
+    }
+
+    /// The bytes of `entry`.
+    ///
+    /// # Errors
+    /// When they are more than any reader should have to take, or the log is full.
+    fn sealed(&self, entry: LogEntry) -> Result<SealedEntry, Failure> {
+        let (window, seq) = (entry.body.window(), entry.seq);
+        let (scope, of) = match window {
+            Some(window) => (Scope::Window, format!("window {window} of stream {}", self.stream)),
+            None => (Scope::Stream, format!("stream {}", self.stream)),
+        };
+        if !seq.has_key() {
+            let message = format!("{of}: log entry {seq} has no key; give the stream a new name");
+            return Err(Failure::new(FailureKind::Rejected, Scope::Stream, message));
+        }
+        let sealed = SealedEntry::seal(entry);
+        let bytes = sealed.bytes().len();
+        if bytes <= LARGEST_ENTRY {
+            return Ok(sealed);
+        }
+        let message = format!(
+            "{of}: its log entry would have {bytes} bytes, and no entry has more than {LARGEST_ENTRY}"
+        );
+        Err(Failure::new(FailureKind::Rejected, scope, message))
+    }
+
+    /// Somebody else's entry has the number `seq`: reads on, so that the ledger knows more than before.
+    async fn overtaken(&self, seq: Seq) -> Result<Appended, Failure> {
+        self.contended.store(true, Ordering::Relaxed);
+        self.follow().await?;
+        if self.state().await?.is_some_and(|state| state.head.seq >= seq) {
+            return Ok(Appended::Overtaken);
+        }
+        Err(self.not_shown(&log_key(&self.stream, seq), &PutOutcome::AlreadyExists))
+    }
+
+    /// The failure for an object that the store has, and does not show.
+    fn not_shown(&self, key: &ObjectKey, outcome: &PutOutcome) -> Failure {
+        match outcome {
+            PutOutcome::Created { .. } => {
+                damaged(&self.stream, &format!("log entry {key} was just put and is gone from the store"))
+            }
+            PutOutcome::AlreadyExists => {
+                let message =
+                    format!("the store says that log entry {key} is there, and does not show it yet");
+                Failure::new(FailureKind::Transient, Scope::Stream, message)
+            }
+        }
+    }
+
+    /// What the store shows under `key` after `sealed` was put there, and the lock that it names; read again where it is
+    /// something else.
+    async fn read_back(
+        &self,
+        key: &ObjectKey,
+        sealed: &SealedEntry,
+    ) -> Result<Option<(Vec<u8>, Lock)>, Failure> {
+        let reading = self.reader.agreed(key, None, Some(sealed.hash())).await.map_err(of_store)?;
+        Ok(reading.map(|reading| (reading.bytes().to_vec(), *reading.lock())))
+    }
+
     /// Stores the signature of an entry that is about to be stored. Its key holds the entry's own hash, so what a crash or
     /// a lost race leaves stands in nobody's way, and belongs to no entry.
-    async fn sign(&self, sealed: &SealedEntry, signing_key: &SigningKey) -> Result<(), Failure> {
+    async fn sign(&self, sealed: &SealedEntry, signing: &Signing) -> Result<(), Failure> {
         let (seq, lock) = (sealed.entry().seq, sealed.entry().lock);
         self.locks.check_left(&signatures_at(&self.stream, seq), &lock).await?;
         let key = signature_key(&self.stream, seq, &sealed.hash());
-        let signature = signing_key.sign(sealed.bytes());
+        let signature = signing.key.sign(sealed.bytes());
         let content = Content::Bytes(Bytes::copy_from_slice(&signature));
-        self.locks.put(&key, &content, &lock).await?;
-        let (stored, locked) = self.read(&key).await?;
-        if stored != signature {
-            return Err(self.damaged(format!("signature {key} is not what was put there")));
+        let outcome = self.locks.put(&key, &content, &lock).await?;
+        let known = Some(Sha256::of(&signature));
+        let Some(stored) = self.reader.agreed(&key, None, known).await.map_err(of_store)? else {
+            return Err(self.not_shown(&key, &outcome));
+        };
+        if stored.bytes() != signature {
+            return Err(damaged(&self.stream, &format!("signature {key} is not what was put there")));
         }
-        self.locks.check(&key, &lock, &locked).await?;
+        self.locks.check(&key, &lock, stored.lock()).await?;
         self.checkpoint.reached(Step::SignaturePut);
         Ok(())
     }
@@ -263,102 +294,7 @@ impl StreamLog {
         }
     }
 
-    async fn head(&self) -> Result<Option<Head>, Failure> {
-        Ok(self.ledger.stream(&self.stream).await.map_err(of_ledger)?.map(|state| state.head))
+    async fn state(&self) -> Result<Option<StreamState>, Failure> {
+        self.ledger.stream(&self.stream).await.map_err(of_ledger)
     }
-
-    /// Whether the store still holds the very entry that the ledger knows as the last one.
-    async fn check_head(&self, head: Head) -> Result<(), Failure> {
-        let key = log_key(&self.stream, head.seq);
-        let hash = Sha256::of(&self.read(&key).await?.0);
-        if hash == head.hash {
-            return Ok(());
-        }
-        let known = head.hash;
-        Err(self
-            .damaged(format!("log entry {key} has SHA-256 {hash}, and it had {known} when it was written")))
-    }
-
-    async fn take_over(&self, batch: &mut Vec<SealedEntry>) -> Result<(), Failure> {
-        self.ledger.apply(&self.stream, batch).await.map_err(of_ledger)?;
-        for entry in batch.drain(..) {
-            if let EntryBody::Archived(archived) = &entry.entry().body {
-                tracing::info!(
-                    stream = %self.stream,
-                    window = %archived.window,
-                    seq = entry.entry().seq.get(),
-                    "window is in the log already"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes of a log entry that must be there, and the lock that the store says.
-    async fn read(&self, key: &ObjectKey) -> Result<(Vec<u8>, Lock), Failure> {
-        let Some(body) = self.store.get(key).await.map_err(of_store)? else {
-            return Err(self.damaged(format!("log entry {key} is gone from the store")));
-        };
-        if body.meta.bytes > ENTRY_LIMIT {
-            return Err(
-                self.damaged(format!("log entry {key} has {} bytes, which no entry has", body.meta.bytes))
-            );
-        }
-        let chunks: Vec<Bytes> = body.bytes.map_err(of_store).try_collect().await?;
-        Ok((chunks.concat(), body.meta.lock.unwrap_or_default()))
-    }
-
-    fn missing(&self, seq: Seq) -> Failure {
-        self.damaged(format!(
-            "log entry {} is gone from the store, or was never there",
-            log_key(&self.stream, seq)
-        ))
-    }
-
-    fn damaged(&self, what: String) -> Failure {
-        Failure::new(
-            FailureKind::Damaged,
-            Scope::Stream,
-            format!("{what}; nothing more is written to stream {} until its log is whole again", self.stream),
-        )
-    }
-}
-
-/// Whether a `stream` entry is due: the log has none, or `start` has moved back.
-fn must_be_said(
-    stream: &StreamName,
-    known: Option<&Definition>,
-    wanted: &Definition,
-) -> Result<bool, Failure> {
-    let Some(known) = known else { return Ok(true) };
-    let as_known = Definition { start: known.start, ..wanted.clone() };
-    let contradiction = if as_known != *known {
-        let (is, was) = differing_field(wanted, known);
-        format!("the config says {is}, but the stream was opened with {was}")
-    } else if wanted.start > known.start {
-        format!(
-            "the config says start {}, but windows since {} are promised already: start may only move back",
-            wanted.start, known.start
-        )
-    } else {
-        return Ok(wanted.start < known.start);
-    };
-    let message = format!("stream {stream}: {contradiction}; give the changed stream a new name");
-    Err(Failure::new(FailureKind::Rejected, Scope::Stream, message))
-}
-
-/// The first field that differs, as (wanted, known).
-fn differing_field(wanted: &Definition, known: &Definition) -> (String, String) {
-    let pairs = [
-        ("region", &wanted.region, &known.region),
-        ("project_id", &wanted.project_id, &known.project_id),
-        ("window", &wanted.window, &known.window),
-        ("timezone", &wanted.timezone, &known.timezone),
-    ];
-    for (name, wanted, known) in pairs {
-        if wanted != known {
-            return (format!("{name} {wanted:?}"), format!("{name} {known:?}"));
-        }
-    }
-    (format!("filters {:?}", wanted.filters), format!("filters {:?}", known.filters))
 }

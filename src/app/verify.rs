@@ -10,8 +10,6 @@ mod log;
 mod objects;
 pub mod targets;
 
-pub(in crate::app) use log::fetch;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,9 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::signature::AllowedSigners;
 use crate::domain::audit::{Audit, Bound, ExpectedHead, Finding, Note, Terms, audit};
+use crate::domain::definition::Difference;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
-use crate::domain::log_entry::Head;
+use crate::domain::log_entry::{Definition, Head};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::{ObjectStore, StoreError};
@@ -85,6 +84,9 @@ pub struct Target {
     pub stream: StreamName,
     /// Where it lies.
     pub store: Arc<dyn ObjectStore>,
+    /// What the configuration says that the stream is; an empty project id is one that the configuration leaves out. `None`
+    /// where there is no configuration.
+    pub configured: Option<Definition>,
     /// How long after its end a window need not have a verdict yet.
     pub tolerance: SignedDuration,
     /// How many objects have their bytes read at the same time.
@@ -96,6 +98,8 @@ pub struct Target {
 pub struct Report {
     /// The log's last entry.
     pub head: Option<Head>,
+    /// What the log says that the stream is.
+    pub definition: Option<Definition>,
     /// Entries that are there.
     pub entries: u64,
     /// Windows that are archived, in the stretch of time.
@@ -181,8 +185,20 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         expected_head: asked.expected_head.clone(),
         signers_known: asked.signers.is_some(),
     };
-    let Audit { mut findings, mut notes, head, entries, archived, lost, parked, objects, locked, .. } =
-        audit(&terms, &gathered.found);
+    let Audit {
+        mut findings,
+        mut notes,
+        head,
+        definition,
+        entries,
+        archived,
+        lost,
+        parked,
+        objects,
+        locked,
+        ..
+    } = audit(&terms, &gathered.found);
+    findings.extend(not_as_configured(target.configured.as_ref(), definition.as_ref()));
     notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
     let (mut objects_checked, mut objects_hashed, mut bytes_hashed, mut unread) = (0, 0, 0, Vec::new());
     if asked.level >= Level::Objects {
@@ -210,6 +226,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
     let (lost, parked) = (lost.len() as u64, parked.len() as u64);
     Ok(Report {
         head,
+        definition,
         entries,
         windows,
         lost,
@@ -221,6 +238,19 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         notes,
         unread,
     })
+}
+
+/// In what the log says something else of the stream than the configuration.
+fn not_as_configured(configured: Option<&Definition>, archived: Option<&Definition>) -> Vec<Finding> {
+    let Some((configured, archived)) = configured.zip(archived) else { return Vec::new() };
+    let is_said = |field: &str| field != "project_id" || !configured.project_id.is_empty();
+    let differences = configured.differences(archived).into_iter().filter(|differs| is_said(differs.field));
+    let finding = |Difference { field, here, there }| Finding::NotAsConfigured {
+        field: field.to_owned(),
+        configured: here,
+        archived: there,
+    };
+    differences.map(finding).collect()
 }
 
 #[cfg(test)]

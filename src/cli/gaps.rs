@@ -1,4 +1,5 @@
-//! `gaps`: windows that are due and not archived. Silence and 0 mean that there are none.
+//! `gaps`: windows that are due and not archived, and streams on hold until an operator looks. Silence and 0 mean that there
+//! are none.
 
 use super::ledger_view::look;
 use super::status::windows_and_holds;
@@ -20,5 +21,13 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
             output::text(&windows_and_holds(&gaps, view.now))?;
         }
     }
-    Ok(if gaps.is_empty() { Exit::Done } else { Exit::Found })
+    // A stream on hold has a gap to come: its next window cannot be archived.
+    let mut on_hold = false;
+    for rules in &view.rules {
+        if let Some(hold) = rules.needs_operator(&view.snapshot) {
+            on_hold = true;
+            output::say(&format!("stream {} is on hold: {}", rules.name, hold.failure.message));
+        }
+    }
+    Ok(if gaps.is_empty() && !on_hold { Exit::Done } else { Exit::Found })
 }

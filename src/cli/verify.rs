@@ -18,7 +18,7 @@ use crate::app::verify::{self, Meter, Report, Sample, Target, targets};
 use crate::config::Config;
 use crate::domain::audit::{Bound, ExpectedHead, Finding, Note};
 use crate::domain::failure::FailureKind;
-use crate::domain::log_entry::Head;
+use crate::domain::log_entry::{Definition, Head};
 use crate::domain::name::StreamName;
 use crate::exit_code::Exit;
 
@@ -120,6 +120,8 @@ enum StreamDocument<'a> {
     Read {
         stream: &'a StreamName,
         head: Option<Head>,
+        /// What the log says that the stream is.
+        definition: Option<&'a Definition>,
         entries: u64,
         windows: u64,
         lost: u64,
@@ -256,6 +258,7 @@ fn document(outcomes: &[Outcome], sample: Option<Sample>) -> Document<'_> {
         Ok(report) => StreamDocument::Read {
             stream,
             head: report.head,
+            definition: report.definition.as_ref(),
             entries: report.entries,
             windows: report.windows,
             lost: report.lost,
@@ -297,6 +300,9 @@ fn text(outcomes: &[Outcome]) -> String {
         }
     }
     for (stream, report) in read() {
+        if let Some(definition) = &report.definition {
+            text += &format!("{stream}: {}\n", output::printable(&definition.to_string()));
+        }
         text += &summary(stream, report);
     }
     text

@@ -91,6 +91,13 @@ digest_type! {
     Md5 of 16 bytes
 }
 
+impl Md5 {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(md5::Md5::digest(bytes).into())
+    }
+}
+
 impl From<[u8; 16]> for Md5 {
     fn from(bytes: [u8; 16]) -> Self {
         Self(bytes)

@@ -22,6 +22,9 @@ use super::window::Window;
 /// The version of the format that this program writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
 
+/// The largest entry that is written, in bytes. Readers take more: see `app::log_reader`.
+pub const LARGEST_ENTRY: usize = 64 << 10;
+
 /// One entry of a stream's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backoff;
 pub mod calendar;
 pub mod count;
+pub mod definition;
 pub mod digest;
 pub mod export;
 pub mod export_task;

@@ -118,6 +118,11 @@ impl Seq {
     /// The first entry, which says what the stream is.
     pub const FIRST: Self = Self(NonZeroU64::MIN);
 
+    /// Whether the number has a log key: at most twelve digits.
+    pub fn has_key(self) -> bool {
+        self.get() < 1_000_000_000_000
+    }
+
     /// Entry `number`; `None` for 0.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
@@ -286,9 +291,13 @@ pub fn log_prefix(stream: &StreamName) -> KeyPrefix {
     KeyPrefix(format!("{stream}/log/"))
 }
 
+/// The digits of a sequence number in a log key. A name with more or fewer is no part of any log.
+const SEQ_DIGITS: usize = 12;
+
 /// What `key` is, listed below [`log_prefix`] of `stream`.
 pub fn read_log_key(stream: &StreamName, key: &ObjectKey) -> LogObject {
     let name = key.as_str().strip_prefix(log_prefix(stream).as_str());
+    let name = name.filter(|name| name.find('.') == Some(SEQ_DIGITS));
     let entry = |name: &str| {
         let seq = Seq::new(name.strip_suffix(".json")?.parse().ok()?)?;
         (log_key(stream, seq) == *key).then_some(LogObject::Entry(seq))
@@ -336,8 +345,15 @@ mod tests {
         let key = log_key(&stream(), seq);
         assert_eq!(key.as_str(), "logins/log/000000000042.json");
         assert_eq!(read_log_key(&stream(), &key), LogObject::Entry(seq));
-        for other in ["logins/log/000000000042.abc.sig", "logins/log/42.json", "logins/log/000000000000.json"]
-        {
+        for other in [
+            "logins/log/000000000042.abc.sig",
+            "logins/log/42.json",
+            "logins/log/000000000000.json",
+            "logins/log/1000000000042.json",
+            "logins/log/0000000000042.json",
+            "logins/log/00000000042.json",
+            "logins/log/+00000000042.json",
+        ] {
             assert_eq!(read_log_key(&stream(), &ObjectKey::parse(other).unwrap()), LogObject::Other);
         }
     }
@@ -356,6 +372,7 @@ mod tests {
             "logins/log/000000000042.0123456789abcde.sig",
             "logins/log/000000000042.0123456789abcdef0.sig",
             "logins/log/000000000042.sig",
+            "logins/log/1000000000042.0123456789abcdef.sig",
             "logins/log/000000000042.0123456789abcdef.json",
             "others/log/000000000042.0123456789abcdef.sig",
             &upper,

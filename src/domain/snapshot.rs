@@ -121,6 +121,8 @@ pub struct StreamState {
     pub definition: Definition,
     /// The last entry that the ledger knows.
     pub head: Head,
+    /// Whether every later entry must be signed: an entry named a key, or a daemon with a key followed the log to its end.
+    pub signed: bool,
 }
 
 /// All that the planner needs, read in one transaction.

@@ -145,6 +145,14 @@ impl StreamRules {
         self.holds(snapshot, now).filter(silences).max_by_key(|(_, hold)| hold.until)
     }
 
+    /// The hold on the stream itself that waits for an operator. A hold whose pause is over counts until the log was read
+    /// again; one that was placed under another configuration does not.
+    pub fn needs_operator<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Hold> {
+        let hold = snapshot.holds.get(&Resource::Stream(self.name.clone()))?;
+        let unchanged = hold.fingerprint == self.fingerprints.stream;
+        (unchanged && hold.failure.kind.needs_operator()).then_some(hold)
+    }
+
     fn holds<'s>(
         &self,
         snapshot: &'s Snapshot,

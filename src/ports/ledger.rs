@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::log_entry::{Definition, SealedEntry};
+use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
@@ -198,6 +198,18 @@ pub trait Ledger: Send + Sync {
         definition: &Definition,
         entries: &[SealedEntry],
     ) -> Result<(), LedgerError>;
+
+    /// Takes the place of a damaged entry as taken: the next entry follows `head`, which is its place and the hash of its
+    /// bytes. `definition` is what the stream is until an entry says so.
+    async fn pass_over(
+        &self,
+        stream: &StreamName,
+        definition: &Definition,
+        head: Head,
+    ) -> Result<(), LedgerError>;
+
+    /// Notes that every later entry of the stream must be signed. An entry that names a key says so by itself.
+    async fn must_be_signed(&self, stream: &StreamName) -> Result<(), LedgerError>;
 
     /// Ends the taking over of a whole log into a ledger that knew nothing: pulls that were due before `as_of` count as
     /// made, and what is parked was parked under `fingerprint`. Neither stands in a log.

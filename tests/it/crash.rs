@@ -28,11 +28,19 @@ async fn in_bucket(server: &InProcess, folder: &str) -> Vault {
 }
 
 async fn killed_and_finished(vault: &Vault, step: Step, lose_state: bool) {
+    killed_and_run(vault, step, lose_state).await;
+    assert_finished(vault, step).await;
+}
+
+async fn killed_and_run(vault: &Vault, step: Step, lose_state: bool) {
     vault.once_killed_at(step, occurrence(step)).await;
     if lose_state {
         std::fs::remove_dir_all(vault.state_dir()).unwrap();
     }
     vault.once().await;
+}
+
+async fn assert_finished(vault: &Vault, step: Step) {
     let audit = vault.audit().await;
     assert_eq!(audit.windows.len(), WINDOWS, "{step}");
     assert_eq!(audit.objects.len(), WINDOWS, "{step}: one object a window");
@@ -65,6 +73,26 @@ async fn a_crash_at_any_step_is_as_harmless_in_a_bucket() {
     for (i, step) in steps().enumerate() {
         killed_and_finished(&in_bucket(&server, &format!("kept-{i}")).await, step, false).await;
         killed_and_finished(&in_bucket(&server, &format!("lost-{i}")).await, step, true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_is_as_harmless_in_a_bucket_that_answers_wrongly_now_and_then() {
+    // One read in fifty is wrong in the field; one in fifteen is wrong here, so that each run meets some.
+    let server = InProcess::start(Dialect::Aws).await;
+    for (i, step) in steps().enumerate() {
+        for lose_state in [false, true] {
+            let vault = in_bucket(&server, &format!("state-{lose_state}-{i}")).await;
+            server.server.answer_wrongly("/log/", 15);
+            killed_and_run(&vault, step, lose_state).await;
+            let verified = vault.connvault(&["verify", "--level", "log"]).await;
+            let rebuilt = vault.connvault(&["rebuild"]).await;
+            assert!(server.server.answer_rightly() > 50, "{step}: too few reads to be wrong");
+            for output in [verified, rebuilt] {
+                assert!(output.status.success(), "{step}: {}{}", text(&output.stdout), text(&output.stderr));
+            }
+            assert_finished(&vault, step).await;
+        }
     }
 }
 

@@ -82,6 +82,14 @@ fn every_archive_that_a_released_version_left_is_still_whole_to_its_last_byte() 
         let wanted = json!({
             "stream": "logins",
             "head": {"seq": fixture.head.0, "hash": fixture.head.1},
+            "definition": {
+                "region": "example-1",
+                "project_id": "00000000000000000000000000000001",
+                "window": "1d",
+                "timezone": "Asia/Shanghai",
+                "start": "2026-03-01T16:00:00Z",
+                "filters": {"language": "en_US"},
+            },
             "entries": fixture.head.0,
             "windows": fixture.windows,
             "lost": fixture.lost,

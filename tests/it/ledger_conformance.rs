@@ -73,6 +73,8 @@ conformance! { Sqlite:
     rebuilding::a_window_that_the_log_says_is_parked_is_and_what_settles_it_is_the_last_word,
     rebuilding::what_this_machine_found_out_counts_more_than_what_it_reads_of_a_parked_window,
     rebuilding::entries_that_do_not_follow_one_another_are_taken_over_where_that_is_asked_for,
+    rebuilding::a_damaged_entry_that_is_passed_over_keeps_its_place_and_says_nothing,
+    rebuilding::a_stream_is_signed_once_an_entry_names_a_key_or_a_daemon_says_so,
     rebuilding::a_rebuilt_ledger_takes_what_was_due_before_the_last_entry_as_done,
     revisits::an_archived_window_is_leased_to_be_pulled_again_and_stays_archived,
     revisits::a_revisit_that_found_nothing_new_is_remembered,

@@ -17,6 +17,7 @@ mod export_tasks_left;
 mod fixtures;
 mod horizon;
 mod ledger_conformance;
+mod log_proof;
 mod official_client;
 mod onlookers;
 mod protocol;

@@ -4,6 +4,7 @@
 mod damaged_log;
 mod definition;
 mod identity;
+mod log_answers;
 mod lost_answers;
 mod races;
 mod signals;

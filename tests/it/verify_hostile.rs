@@ -152,6 +152,7 @@ async fn what_cannot_be_read_keeps_nobody_from_hearing_of_the_rest() {
     let target = Target {
         stream: "logins".parse().unwrap(),
         store: Arc::new(store),
+        configured: None,
         tolerance: SignedDuration::from_hours(48),
         readers: 2,
     };
@@ -172,4 +173,42 @@ async fn what_cannot_be_read_keeps_nobody_from_hearing_of_the_rest() {
         let Finding::ObjectChanged { key, .. } = finding else { panic!("{:?}", report.findings) };
         assert!(damaged.contains(&&key.to_string()), "{key}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_answers_some_reads_wrongly_makes_no_findings_in_a_whole_log() {
+    let copy = Copy::new().await;
+    let store = FaultyStore::new(Arc::new(DirectoryStore::new(copy.archive(""))));
+    store.wrong_reads("/log/", 4, usize::MAX);
+    let target = Target {
+        stream: "logins".parse().unwrap(),
+        store: Arc::new(store.clone()),
+        configured: None,
+        tolerance: SignedDuration::from_hours(48),
+        readers: 2,
+    };
+    let signers = connvault::adapters::signature::AllowedSigners::parse(&allowed_signers()).unwrap();
+    for signers in [Some(Arc::new(signers)), None] {
+        let asked = Asked {
+            level: Level::Log,
+            from: None,
+            to: None,
+            sample: None,
+            expected_head: None,
+            now: days_ago(0),
+            signers,
+        };
+        for _ in 0..10 {
+            // Five readings that are nearly all wrong say nothing: whoever verifies tries again.
+            let report = loop {
+                match verify(&target, &asked, &Meter::default()).await {
+                    Err(failure) => assert_eq!(failure.kind, FailureKind::Transient, "{failure:?}"),
+                    Ok(report) => break report,
+                }
+            };
+            assert_eq!(report.findings, [], "{:?}", report.notes);
+            assert_eq!(report.entries, 6);
+        }
+    }
+    assert!(store.lies() > 20, "{}", store.lies());
 }

@@ -7,7 +7,7 @@ use super::connection::storage;
 use super::rows::{ms, number, to_json};
 use super::snapshot;
 use crate::domain::count::CountVerdict;
-use crate::domain::log_entry::{Archived, Definition, EntryBody, Lost, Parked, SealedEntry, after};
+use crate::domain::log_entry::{Archived, Definition, EntryBody, Head, Lost, Parked, SealedEntry, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::Fingerprint;
@@ -40,7 +40,7 @@ pub(super) async fn accept(
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
-        put_definition(connection, stream, definition, sealed).await?;
+        put_definition(connection, stream, definition, sealed.head()).await?;
     }
     take_over(connection, stream, sealed).await
 }
@@ -52,17 +52,53 @@ async fn take_over(
 ) -> Result<(), LedgerError> {
     let entry = sealed.entry();
     match &entry.body {
-        EntryBody::Stream(opened) => put_definition(connection, stream, &opened.definition, sealed).await?,
+        EntryBody::Stream(opened) => {
+            put_definition(connection, stream, &opened.definition, sealed.head()).await?
+        }
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
         EntryBody::Inspected(_) | EntryBody::Acknowledged(_) => {}
     }
-    sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
-        .bind(number(entry.seq.get(), "a sequence number")?)
-        .bind(sealed.hash().to_string())
+    if entry.writer.key_fingerprint.is_some() {
+        sign(connection, stream).await?;
+    }
+    put_head(connection, stream, sealed.head()).await
+}
+
+/// Every later entry of the stream must be signed.
+pub(super) async fn sign(connection: &mut SqliteConnection, stream: &StreamName) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE streams SET signed = 1 WHERE stream = ?")
         .bind(stream.as_str())
-        .execute(&mut *connection)
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+/// Takes the place of a damaged entry, whose bytes have the hash of `head`.
+pub(super) async fn pass_over(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    definition: &Definition,
+    head: Head,
+) -> Result<(), LedgerError> {
+    if snapshot::stream(&mut *connection, stream).await?.is_none() {
+        put_definition(connection, stream, definition, head).await?;
+    }
+    put_head(connection, stream, head).await
+}
+
+async fn put_head(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    head: Head,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE streams SET head_seq = ?, head_hash = ? WHERE stream = ?")
+        .bind(number(head.seq.get(), "a sequence number")?)
+        .bind(head.hash.to_string())
+        .bind(stream.as_str())
+        .execute(connection)
         .await
         .map_err(storage)?;
     Ok(())
@@ -72,7 +108,7 @@ async fn put_definition(
     connection: &mut SqliteConnection,
     stream: &StreamName,
     definition: &Definition,
-    sealed: &SealedEntry,
+    head: Head,
 ) -> Result<(), LedgerError> {
     sqlx::query(
         "INSERT INTO streams (stream, definition, head_seq, head_hash) VALUES (?, ?, ?, ?)
@@ -80,8 +116,8 @@ async fn put_definition(
     )
     .bind(stream.as_str())
     .bind(to_json(definition)?)
-    .bind(number(sealed.entry().seq.get(), "a sequence number")?)
-    .bind(sealed.hash().to_string())
+    .bind(number(head.seq.get(), "a sequence number")?)
+    .bind(head.hash.to_string())
     .execute(connection)
     .await
     .map_err(storage)?;

@@ -37,21 +37,21 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
 async fn streams(
     executor: impl SqliteExecutor<'_>,
 ) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
-    let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash FROM streams");
+    let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash, signed FROM streams");
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
     rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
 }
 
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
     let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
-    Ok(StreamState { definition: json(row, "definition")?, head })
+    Ok(StreamState { definition: json(row, "definition")?, head, signed: get(row, "signed")? })
 }
 
 pub(super) async fn stream(
     executor: impl SqliteExecutor<'_>,
     stream: &StreamName,
 ) -> Result<Option<StreamState>, LedgerError> {
-    let row = sqlx::query("SELECT definition, head_seq, head_hash FROM streams WHERE stream = ?")
+    let row = sqlx::query("SELECT definition, head_seq, head_hash, signed FROM streams WHERE stream = ?")
         .bind(stream.as_str())
         .fetch_optional(executor)
         .await

@@ -1,30 +1,28 @@
-//! Fetching a log: every entry, and the check of its signature, many at a time.
+//! Fetching a log: every entry, and the check of its signature, many at a time. What does not fit is read again before it
+//! counts as found ([`LogReader`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Meter, Target};
 use crate::adapters::signature::{AllowedSigners, PRINCIPAL, is_signature, signed_by};
+use crate::app::log_reader::{LogReader, READ_LIMIT, Reading as Answer};
 use crate::domain::audit::{Found, FoundEntry, Reading, Signature};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
 use crate::domain::log_entry::LogEntry;
-use crate::domain::name::StreamName;
 use crate::domain::object_key::{
     HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key, signature_key_of,
 };
-use crate::ports::object_store::{ObjectStore, StoreError};
+use crate::ports::object_store::StoreError;
 
 /// Entries fetched at the same time.
 const READ_AHEAD: usize = 32;
 /// Entries that a listing lacks and that are asked for by name.
 const MOST_LACKING: usize = 64;
-/// The largest entry that is read; ours are a few kilobytes.
-const ENTRY_LIMIT: u64 = 1 << 20;
 
 pub(super) struct Gathered {
     pub found: Found,
@@ -34,10 +32,15 @@ pub(super) struct Gathered {
 
 /// What entries are read with.
 struct Reader {
-    stream: StreamName,
-    store: Arc<dyn ObjectStore>,
+    log: LogReader,
     signers: Option<Arc<AllowedSigners>>,
     signatures: BTreeMap<Seq, Vec<HashPrefix>>,
+}
+
+/// An entry, and whether two things agree on its bytes.
+struct Read {
+    entry: FoundEntry,
+    answer: Answer,
 }
 
 pub(super) async fn gather(
@@ -58,16 +61,13 @@ pub(super) async fn gather(
     }
     drop(keys);
     places.sort_unstable_by_key(|(seq, _)| *seq);
-    drop_false_signatures(target, &places, &mut signatures, &mut foreign).await?;
+    let log = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
+    add_unlisted(&log, &mut places).await?;
+    drop_false_signatures(&log, &places, &mut signatures, &mut foreign).await?;
     let lacking = lacking(&places).map(|seq| (seq, log_key(&target.stream, seq)));
     places.extend(lacking.collect::<Vec<_>>());
     places.sort_unstable_by_key(|(seq, _)| *seq);
-    let reader = Arc::new(Reader {
-        stream: target.stream.clone(),
-        store: Arc::clone(&target.store),
-        signers: signers.map(Arc::clone),
-        signatures,
-    });
+    let reader = Arc::new(Reader { log, signers: signers.map(Arc::clone), signatures });
     let done = meter.begin(format!("{}: log entries", target.stream), places.len() as u64);
     let mut fetched = stream::iter(places)
         .map(|(seq, key)| {
@@ -81,12 +81,29 @@ pub(super) async fn gather(
         entries.extend(entry.map_err(broken_off)??);
         done.fetch_add(1, Ordering::Relaxed);
     }
+    reader.settle_links(&mut entries).await?;
+    let entries = entries.into_iter().map(|read: Read| read.entry).collect();
     Ok(Gathered { found: Found { entries, signatures: reader.signatures.clone() }, foreign })
+}
+
+/// Entries after the last one that is listed: a list may be older than they are.
+async fn add_unlisted(log: &LogReader, places: &mut Vec<(Seq, ObjectKey)>) -> Result<(), StoreError> {
+    let Some((last, _)) = places.last() else { return Ok(()) };
+    let mut seq = last.next();
+    for _ in 0..MOST_LACKING {
+        let key = log_key(log.stream(), seq);
+        if log.read(&key).await?.is_none() {
+            break;
+        }
+        places.push((seq, key));
+        seq = seq.next();
+    }
+    Ok(())
 }
 
 /// Signatures beyond the last entry say that the log went on: files that only have such a name must not.
 async fn drop_false_signatures(
-    target: &Target,
+    log: &LogReader,
     places: &[(Seq, ObjectKey)],
     signatures: &mut BTreeMap<Seq, Vec<HashPrefix>>,
     foreign: &mut Vec<String>,
@@ -99,9 +116,13 @@ async fn drop_false_signatures(
         }
         let seq = *seq;
         let keys: Vec<_> =
-            prefixes.iter().map(|prefix| signature_key_of(&target.stream, seq, *prefix)).collect();
+            prefixes.iter().map(|prefix| signature_key_of(log.stream(), seq, *prefix)).collect();
         for key in &keys {
-            if fetch(&*target.store, key).await?.is_some_and(|bytes| is_signature(&bytes)) {
+            let first = log.read(key).await?;
+            let is_true = |answer: &Answer| is_signature(answer.bytes());
+            if first.as_ref().is_some_and(is_true)
+                || log.agreed(key, first, None).await?.as_ref().is_some_and(is_true)
+            {
                 return Ok(());
             }
         }
@@ -121,19 +142,76 @@ fn lacking(places: &[(Seq, ObjectKey)]) -> impl Iterator<Item = Seq> {
 
 impl Reader {
     /// What stands in one place; `None` when it has gone since it was listed.
-    async fn read(&self, place: Seq, key: ObjectKey) -> Result<Option<FoundEntry>, StoreError> {
-        let Some(bytes) = fetch(&*self.store, &key).await? else { return Ok(None) };
-        let hash = Sha256::of(&bytes);
-        let reading = if bytes.len() as u64 > ENTRY_LIMIT {
-            Reading::Unreadable(format!("it is larger than {ENTRY_LIMIT} bytes, which no entry is"))
-        } else {
-            Reading::of(&bytes)
+    async fn read(&self, place: Seq, key: ObjectKey) -> Result<Option<Read>, StoreError> {
+        let first = match self.log.read(&key).await? {
+            Some(first) => first,
+            None => match self.log.agreed(&key, None, None).await? {
+                Some(late) => late,
+                None => return Ok(None),
+            },
+        };
+        let entry = self.look_at(place, &first, false).await?;
+        if !self.is_suspicious(&entry) {
+            return Ok(Some(Read { entry, answer: first }));
+        }
+        self.again(place, &key, first).await
+    }
+
+    /// An agreed reading of what stands in one place.
+    async fn again(&self, place: Seq, key: &ObjectKey, first: Answer) -> Result<Option<Read>, StoreError> {
+        let agreed = match first.is_agreed() {
+            true => Some(first),
+            false => self.log.agreed(key, Some(first), None).await?,
+        };
+        let Some(answer) = agreed else { return Ok(None) };
+        let entry = self.look_at(place, &answer, true).await?;
+        Ok(Some(Read { entry, answer }))
+    }
+
+    /// What one answer says; where that is to be the last word on it, its signature is an agreed reading.
+    async fn look_at(&self, place: Seq, answer: &Answer, last_word: bool) -> Result<FoundEntry, StoreError> {
+        let reading = match answer.is_too_large() {
+            true => Reading::Unreadable(format!("it is larger than {READ_LIMIT} bytes, which no entry is")),
+            false => Reading::of(answer.bytes()),
         };
         let signature = match &reading {
-            Reading::Entry(entry) => self.signature(entry, &bytes, &hash).await?,
+            Reading::Entry(entry) => self.signature(entry, answer, last_word).await?,
             Reading::OtherFormat(_) | Reading::Unreadable(_) => Signature::Absent,
         };
-        Ok(Some(FoundEntry { place, hash, reading, signature }))
+        Ok(FoundEntry { place, hash: answer.hash(), reading, signature })
+    }
+
+    /// Whether a wrong reading may be what is wrong.
+    fn is_suspicious(&self, found: &FoundEntry) -> bool {
+        let Reading::Entry(entry) = &found.reading else { return true };
+        entry.seq != found.place
+            || entry.stream != *self.log.stream()
+            || matches!(found.signature, Signature::Refused(_))
+            || (found.signature == Signature::Absent && entry.writer.key_fingerprint.is_some())
+    }
+
+    /// Reads again, on both sides of it, what a broken link may be due to; and the last entry, whose bytes no other names.
+    async fn settle_links(&self, entries: &mut [Read]) -> Result<(), StoreError> {
+        let mut unsettled = BTreeSet::new();
+        for (index, read) in entries.iter().enumerate() {
+            let (found, next) = (&read.entry, entries.get(index + 1));
+            let vouched_for = matches!(found.signature, Signature::Valid | Signature::OfSomebody);
+            match next.filter(|next| next.entry.place == found.place.next()) {
+                Some(next) if previous(&next.entry) == Some(found.hash) => {}
+                Some(_) => unsettled.extend([index, index + 1]),
+                None if vouched_for => {}
+                None => _ = unsettled.insert(index),
+            }
+        }
+        for index in unsettled {
+            let Some(read) = entries.get(index).filter(|read| !read.answer.is_agreed()) else { continue };
+            let (place, first) = (read.entry.place, read.answer.clone());
+            let again = self.again(place, &log_key(self.log.stream(), place), first).await?;
+            if let (Some(slot), Some(again)) = (entries.get_mut(index), again) {
+                *slot = again;
+            }
+        }
+        Ok(())
     }
 
     /// What became of the signature on these very bytes: by the place that the entry says is its own, so that one that was
@@ -141,18 +219,25 @@ impl Reader {
     async fn signature(
         &self,
         entry: &LogEntry,
-        bytes: &[u8],
-        hash: &Sha256,
+        answer: &Answer,
+        last_word: bool,
     ) -> Result<Signature, StoreError> {
-        let there = self.signatures.get(&entry.seq).is_some_and(|on| on.contains(&HashPrefix::of(hash)));
+        let hash = answer.hash();
+        let there = self.signatures.get(&entry.seq).is_some_and(|on| on.contains(&HashPrefix::of(&hash)));
         if !there {
             return Ok(Signature::Absent);
         }
-        let key = signature_key(&self.stream, entry.seq, hash);
-        let Some(armored) = fetch(&*self.store, &key).await? else { return Ok(Signature::Absent) };
+        let key = signature_key(self.log.stream(), entry.seq, &hash);
+        let armored = match last_word {
+            true => self.log.agreed(&key, None, None).await?,
+            false => self.log.read(&key).await?,
+        };
+        let Some(armored) = armored else { return Ok(Signature::Absent) };
         let checked = match &self.signers {
-            Some(signers) => signers.verify(Some(PRINCIPAL), bytes, &armored, entry.recorded_at),
-            None => signed_by(bytes, &armored),
+            Some(signers) => {
+                signers.verify(Some(PRINCIPAL), answer.bytes(), armored.bytes(), entry.recorded_at)
+            }
+            None => signed_by(answer.bytes(), armored.bytes()),
         };
         Ok(match checked {
             Ok(signer) => match entry.writer.key_fingerprint.as_deref() {
@@ -167,19 +252,10 @@ impl Reader {
     }
 }
 
-/// The bytes under `key`, and no more of them than it takes to see that they are too many.
-pub(in crate::app) async fn fetch(
-    store: &dyn ObjectStore,
-    key: &ObjectKey,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(mut body) = store.get(key).await? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    while let Some(chunk) = body.bytes.next().await {
-        let chunk: Bytes = chunk?;
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > ENTRY_LIMIT {
-            break;
-        }
+/// The hash that an entry names as that of the entry before it.
+fn previous(found: &FoundEntry) -> Option<Sha256> {
+    match &found.reading {
+        Reading::Entry(entry) => Some(entry.previous),
+        Reading::OtherFormat(_) | Reading::Unreadable(_) => None,
     }
-    Ok(Some(bytes))
 }

@@ -11,6 +11,7 @@ use crate::adapters::signature::AllowedSigners;
 use crate::app::compose;
 use crate::app::start_error::StartError;
 use crate::config::{Config, Store as StoreConfig};
+use crate::domain::name::StreamName;
 
 /// How long after its end a window in a folder may lack: a folder does not say how long its stream lets windows settle.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
@@ -23,12 +24,13 @@ const CONNECTIONS: usize = 8;
 /// When a store cannot be set up.
 pub fn of_config(config: &Config) -> Result<Vec<Target>, StartError> {
     let stores = compose::stores(config)?;
-    let target = |(name, stream): (&_, &crate::config::Stream)| {
+    let target = |(name, stream): (&StreamName, &crate::config::Stream)| {
         let store = &stores.get(&stream.store)?.store;
         let is_folder = matches!(config.stores.get(&stream.store), Some(StoreConfig::Directory(_)));
         Some(Target {
             stream: Clone::clone(name),
             store: Arc::clone(store),
+            configured: compose::definition_of(config, name),
             tolerance: stream.settle.saturating_add(stream.deadline),
             readers: if is_folder { readers() } else { CONNECTIONS },
         })
@@ -43,8 +45,13 @@ pub fn of_config(config: &Config) -> Result<Vec<Target>, StartError> {
 /// When there is none.
 pub fn of_folder(folder: &Path) -> Result<Vec<Target>, StartError> {
     let streams = streams_in(folder).map_err(|error| StartError::config(format!("--dir: {error}")))?;
-    let target =
-        |(stream, store)| Target { stream, store: Arc::new(store), tolerance: TOLERANCE, readers: readers() };
+    let target = |(stream, store)| Target {
+        stream,
+        store: Arc::new(store),
+        configured: None,
+        tolerance: TOLERANCE,
+        readers: readers(),
+    };
     Ok(streams.into_iter().map(target).collect())
 }
 

@@ -165,7 +165,11 @@ fn define(entries: &[(Seq, &LogEntry)], audit: &mut Audit) {
         match &mut audit.definition {
             known @ None => *known = Some(new.clone()),
             Some(known) => {
-                if let Some(field) = contradiction(known, new) {
+                if let Some(difference) = new.contradiction(known) {
+                    let field = match difference.field {
+                        "start" => "start, to a later instant,",
+                        field => field,
+                    };
                     audit.findings.push(Finding::DefinitionChanged { seq: *seq, field: field.to_owned() });
                 }
                 known.start = known.start.min(new.start);
@@ -175,18 +179,6 @@ fn define(entries: &[(Seq, &LogEntry)], audit: &mut Audit) {
     if audit.definition.is_none() && audit.entries > 0 {
         audit.findings.push(Finding::NotDefined);
     }
-}
-
-fn contradiction(known: &Definition, new: &Definition) -> Option<&'static str> {
-    let differs = [
-        ("region", known.region != new.region),
-        ("project_id", known.project_id != new.project_id),
-        ("window", known.window != new.window),
-        ("timezone", known.timezone != new.timezone),
-        ("filters", known.filters != new.filters),
-        ("start, to a later instant,", new.start > known.start),
-    ];
-    differs.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
 }
 
 /// A stretch of time: windows that start in it.

@@ -43,6 +43,8 @@ pub enum Finding {
     NotDefined,
     /// What may never change did.
     DefinitionChanged { seq: Seq, field: String },
+    /// The configuration says something else of the stream than the log.
+    NotAsConfigured { field: String, configured: String, archived: String },
     /// What the stream is cannot be made sense of.
     DefinitionUnusable { window: String, timezone: String },
     /// Two entries for one revision.
@@ -116,6 +118,7 @@ impl fmt::Display for Finding {
             Self::NotOpened
             | Self::NotDefined
             | Self::DefinitionChanged { .. }
+            | Self::NotAsConfigured { .. }
             | Self::DefinitionUnusable { .. }
             | Self::RevisionTwice { .. }
             | Self::SupersedesWrong { .. }
@@ -190,6 +193,10 @@ impl Finding {
             Self::DefinitionChanged { seq, field } => {
                 write!(f, "entry {seq} changes the stream's {field} which is fixed when a stream is opened")
             }
+            Self::NotAsConfigured { field, configured, archived } => write!(
+                f,
+                "the configuration says {field} {configured}, and the log says {field} {archived}: this is an archive of something else than is configured"
+            ),
             Self::DefinitionUnusable { window, timezone } => write!(
                 f,
                 "the stream's windows of {window:?} in the time zone {timezone:?} cannot be cut: its definition was changed"

@@ -15,7 +15,7 @@ use super::{day, minute, stream};
 
 /// A log that grows.
 #[derive(Debug, Clone, Default)]
-pub struct Chain(Option<Head>);
+pub struct Chain(Option<Head>, Option<String>);
 
 impl Chain {
     /// A log whose first entry is made already, with that entry.
@@ -23,6 +23,11 @@ impl Chain {
         let mut chain = Self::default();
         let entry = chain.opens(day(1));
         (chain, entry)
+    }
+
+    /// Names a key in all later entries.
+    pub fn sign_with(&mut self, fingerprint: &str) {
+        self.1 = Some(fingerprint.to_owned());
     }
 
     /// The next entry, which says `body`.
@@ -37,7 +42,7 @@ impl Chain {
             writer: Writer {
                 version: "0.1.0".to_owned(),
                 host: "archive-1".to_owned(),
-                key_fingerprint: None,
+                key_fingerprint: self.1.clone(),
             },
             lock: Lock::NONE,
             body,

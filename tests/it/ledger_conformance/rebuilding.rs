@@ -84,6 +84,44 @@ pub async fn entries_that_do_not_follow_one_another_are_taken_over_where_that_is
     ledger.apply(&stream(), &[next]).await.unwrap();
 }
 
+pub async fn a_damaged_entry_that_is_passed_over_keeps_its_place_and_says_nothing<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    let EntryBody::Stream(opened) = &first.entry().body else { unreachable!("it opens the stream") };
+    // The first entry is damaged, and so is the third; the next one follows the bytes of the third as they are.
+    ledger.pass_over(&stream(), &opened.definition, first.head()).await.unwrap();
+    let known = ledger.stream(&stream()).await.unwrap().unwrap();
+    assert_eq!((known.head, &known.definition), (first.head(), &opened.definition));
+    let (second, third) = (chain.archives(day(1), 1, &[]), chain.archives(day(2), 1, &[]));
+    ledger.accept(&stream(), &opened.definition, from_ref(&second)).await.unwrap();
+    ledger.pass_over(&stream(), &opened.definition, third.head()).await.unwrap();
+    assert_eq!(state_of(&*ledger, day(2)).await, None);
+    ledger.apply(&stream(), &[chain.loses(day(3))]).await.unwrap();
+    assert!(matches!(state_of(&*ledger, day(3)).await, Some(WindowState::Lost { .. })));
+}
+
+pub async fn a_stream_is_signed_once_an_entry_names_a_key_or_a_daemon_says_so<A: Adapter>() {
+    for by_an_entry in [true, false] {
+        let adapter = A::open().await;
+        let ledger = adapter.ledger();
+        let (mut chain, first) = Chain::opened();
+        ledger.must_be_signed(&stream()).await.unwrap();
+        ledger.apply(&stream(), &[first]).await.unwrap();
+        let signed = async || ledger.stream(&stream()).await.unwrap().unwrap().signed;
+        assert!(!signed().await, "the stream was not known yet");
+        if by_an_entry {
+            chain.sign_with("SHA256:abc");
+            ledger.apply(&stream(), &[chain.archives(day(1), 1, &[])]).await.unwrap();
+        } else {
+            ledger.must_be_signed(&stream()).await.unwrap();
+        }
+        assert!(signed().await);
+        ledger.apply(&stream(), &[chain.opens(day(1))]).await.unwrap();
+        assert!(signed().await && ledger.snapshot().await.unwrap().streams[&stream()].signed);
+    }
+}
+
 pub async fn a_rebuilt_ledger_takes_what_was_due_before_the_last_entry_as_done<A: Adapter>() {
     let adapter = A::open().await;
     let ledger = adapter.ledger();

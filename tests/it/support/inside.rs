@@ -14,6 +14,7 @@ use connvault::app::rebuild::{self, Trust};
 use connvault::app::reconcile::{Reconciler, Tally, Until};
 use connvault::app::selection::Selection;
 use connvault::app::session::Session;
+use connvault::app::signing::Signing;
 use connvault::app::start_error::StartError;
 use connvault::app::stream::Stream;
 use connvault::app::stream_log::StreamLog;
@@ -46,6 +47,11 @@ pub async fn rebuild(config: &Path, clock: &TestClock) {
 
 /// Puts a store that fails when told to in front of the store of the session's only stream.
 pub fn with_faults(session: &Session) -> FaultyStore {
+    with_faults_signed(session, None)
+}
+
+/// As [`with_faults`], with entries that are signed.
+pub fn with_faults_signed(session: &Session, signing: Option<Arc<Signing>>) -> FaultyStore {
     let (name, stream) = session.services.roster.streams().pop_first().unwrap();
     let faulty = FaultyStore::new(Arc::clone(&stream.store));
     let store = Arc::new(faulty.clone());
@@ -58,8 +64,12 @@ pub fn with_faults(session: &Session) -> FaultyStore {
         Arc::clone(&services.ledger),
         Arc::clone(&services.clock),
         Arc::clone(&services.checkpoint),
-        Writer { version: "0.0.0".to_owned(), host: "test".to_owned(), key_fingerprint: None },
-        None,
+        Writer {
+            version: "0.0.0".to_owned(),
+            host: "test".to_owned(),
+            key_fingerprint: signing.as_ref().map(|signing| signing.key.fingerprint()),
+        },
+        signing,
     );
     let stream = Stream {
         rules: stream.rules.clone(),

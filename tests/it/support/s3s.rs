@@ -43,9 +43,16 @@ pub struct S3sServer {
     address: SocketAddr,
     root: PathBuf,
     /// Method and path of each request.
-    requests: Arc<Mutex<Vec<(http::Method, String)>>>,
+    requests: Requests,
+    wrong_reads: WrongReads,
     task: JoinHandle<()>,
 }
+
+/// Method and path of each request.
+type Requests = Arc<Mutex<Vec<(http::Method, String)>>>;
+
+/// Which reads are answered wrongly: a part of their paths, one in how many, and how many there were.
+type WrongReads = Arc<Mutex<Option<(String, usize, usize)>>>;
 
 impl S3sServer {
     /// Serves `root`, whose folders are the buckets.
@@ -65,8 +72,22 @@ impl S3sServer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let requests = Arc::default();
-        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), Arc::clone(&requests)));
-        Ok(Self { address, root: root.to_owned(), requests, task })
+        let wrong_reads = WrongReads::default();
+        let shared = (Arc::clone(&requests), Arc::clone(&wrong_reads));
+        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), shared));
+        Ok(Self { address, root: root.to_owned(), requests, wrong_reads, task })
+    }
+
+    /// Answers rightly again; says how many of the reads were looked at.
+    pub fn answer_rightly(&self) -> usize {
+        let wrong = self.wrong_reads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        wrong.map_or(0, |(_, _, reads)| reads)
+    }
+
+    /// Answers one GET in `every` or so of the objects whose path contains `of` wrongly from now on: with a changed byte, or with
+    /// its end cut off.
+    pub fn answer_wrongly(&self, of: &str, every: usize) {
+        *self.wrong_reads.lock().unwrap_or_else(PoisonError::into_inner) = Some((of.to_owned(), every, 0));
     }
 
     /// Makes a bucket.
@@ -97,20 +118,29 @@ async fn accept(
     service: S3Service,
     dialect: Dialect,
     root: PathBuf,
-    requests: Arc<Mutex<Vec<(http::Method, String)>>>,
+    (requests, wrong_reads): (Requests, WrongReads),
 ) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
         // Without it each answer to a put is held back for 40 ms, and the demo waits for a hundred of them.
         let _ = socket.set_nodelay(true);
         let service = service.clone();
-        let (root, requests) = (root.clone(), Arc::clone(&requests));
+        let (root, requests, wrong_reads) = (root.clone(), Arc::clone(&requests), Arc::clone(&wrong_reads));
         let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
             let asked = (request.method().clone(), request.uri().path().to_owned());
             requests.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let there = bucket_is_there(&root, &request);
+            let wrong = is_wrong(&wrong_reads, &request);
             let service = service.clone();
-            async move { if there { answer(service, dialect, request).await } else { Ok(no_bucket()) } }
+            async move {
+                match (there, wrong) {
+                    (false, _) => Ok(no_bucket()),
+                    (true, None) => answer(service, dialect, request).await,
+                    (true, Some(number)) => {
+                        Ok(changed(answer(service, dialect, request).await?, number).await)
+                    }
+                }
+            }
         });
         connections.spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -118,6 +148,38 @@ async fn accept(
             let _gone = server.serve_connection(TokioIo::new(socket), answer).await;
         });
     }
+}
+
+/// The number of this read, if it is to be answered wrongly.
+fn is_wrong(wrong_reads: &WrongReads, request: &Request<Incoming>) -> Option<usize> {
+    let mut wrong_reads = wrong_reads.lock().unwrap_or_else(PoisonError::into_inner);
+    let (of, every, reads) = wrong_reads.as_mut()?;
+    if request.method() != http::Method::GET || !request.uri().path().contains(of.as_str()) {
+        return None;
+    }
+    *reads += 1;
+    // Without a rhythm that readers could fall into.
+    let drawn = (*reads as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    drawn.is_multiple_of(*every as u64).then_some(*reads)
+}
+
+/// The answer with a byte changed, or its end cut off, each time elsewhere; its headers say what they said.
+async fn changed(answer: Response<s3s::Body>, number: usize) -> Response<s3s::Body> {
+    let (mut head, mut body) = answer.into_parts();
+    let mut bytes =
+        body.store_all_limited(64 << 20).await.map_or_else(|_| Vec::new(), |bytes| bytes.to_vec());
+    if head.status == StatusCode::OK && !bytes.is_empty() {
+        if number.is_multiple_of(3) {
+            bytes.truncate(bytes.len() / 2 + number % 7);
+        } else {
+            let at = number * 7919 % bytes.len();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1;
+            }
+        }
+        head.headers.insert(http::header::CONTENT_LENGTH, bytes.len().into());
+    }
+    Response::from_parts(head, s3s::Body::from(bytes))
 }
 
 async fn answer(

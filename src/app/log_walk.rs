@@ -1,0 +1,226 @@
+//! The entries of a log in their order, each one proven before it is handed on: for following a log and for `rebuild`.
+//!
+//! Why this is safe:
+//! - An entry is handed on when something vouches for its bytes: the entry after it names their hash, a signature that
+//!   counts is on them, the store's MD5 fits them, or they were read twice. The newest entry, which the next one is built
+//!   upon, is no exception.
+//! - What does not fit (no entry, another place, a broken link, a wrong signature) is read again first. Only what two
+//!   readings agree on is damage.
+//! - A list is a hint. A place that it leaves out is asked for by its key, and so is the place after its last one: a list
+//!   that is minutes old hides nothing.
+//! - Once a log is signed, every entry must be. A log is signed from the first entry on that names a key, and from the end
+//!   of the first walk of a daemon with a key. Before that, unsigned entries are accepted.
+//! - A `stream` entry may move `start` back and change nothing else: another one is refused before anybody believes it.
+
+mod proof;
+
+use std::future::ready;
+
+use futures_util::TryStreamExt;
+use futures_util::stream::{BoxStream, StreamExt};
+
+use self::proof::{Fitting, Known, Placed, Prover};
+use super::failure_policy::of_store;
+use super::log_reader::LogReader;
+use super::signing::Signing;
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::lock::Lock;
+use crate::domain::log_entry::{Head, LogEntry, SealedEntry, after};
+use crate::domain::name::StreamName;
+use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key};
+use crate::domain::snapshot::StreamState;
+use crate::ports::object_store::StoreError;
+
+/// Entries read at the same time, each with its signature.
+const READ_AHEAD: usize = 16;
+
+/// An entry that something vouches for.
+#[derive(Debug)]
+pub struct Proven {
+    /// The entry.
+    pub entry: SealedEntry,
+    /// Its key.
+    pub key: ObjectKey,
+    /// The lock that the store named with it.
+    pub lock: Lock,
+}
+
+type Listed<'r> = BoxStream<'r, Result<(Seq, Option<Placed>), StoreError>>;
+
+/// A walk along a log.
+pub struct Walk<'r> {
+    prover: Prover<'r>,
+    listed: Listed<'r>,
+    list_ended: bool,
+    /// Listed, and beyond the place that is expected.
+    ahead: Option<(Seq, Option<Placed>)>,
+    /// The place of the next entry.
+    expected: Seq,
+    /// The last entry that was known before the walk, until it was seen to be there.
+    unseen_head: Option<Head>,
+    /// Of the entries that were handed on, and those before the walk.
+    known: Known,
+    /// The entry after those, until something vouches for it.
+    waiting: Option<Fitting>,
+}
+
+impl<'r> Walk<'r> {
+    /// A walk from the entry after those that are `known`; with `signing`, signatures are checked.
+    pub fn new(reader: &'r LogReader, known: Option<&StreamState>, signing: Option<&'r Signing>) -> Self {
+        let prover = Prover { reader, signing };
+        let head = known.map(|state| state.head);
+        let stream = reader.stream();
+        // Listing from before the last entry that is known also shows whether it is still there.
+        let before = head.and_then(|head| Seq::new(head.seq.get() - 1)).map(|seq| log_key(stream, seq));
+        let keys = reader.store().list(&log_prefix(stream), before.as_ref());
+        let entries = keys.try_filter_map(|key| {
+            ready(Ok(match read_log_key(reader.stream(), &key) {
+                LogObject::Entry(seq) => Some((seq, key)),
+                LogObject::Signature { .. } | LogObject::Other => None,
+            }))
+        });
+        let read = move |(seq, key): (Seq, ObjectKey)| async move {
+            if head.is_some_and(|head| seq <= head.seq) {
+                return Ok((seq, None));
+            }
+            Ok((seq, prover.first_reading(seq, key).await?))
+        };
+        Self {
+            prover,
+            listed: entries.map_ok(read).try_buffered(READ_AHEAD).boxed(),
+            list_ended: false,
+            ahead: None,
+            expected: after(head).0,
+            unseen_head: head,
+            known: Known {
+                head,
+                definition: known.map(|state| state.definition.clone()),
+                signed: known.is_some_and(|state| state.signed),
+            },
+            waiting: None,
+        }
+    }
+
+    /// The next entry; `None` after the newest one.
+    ///
+    /// # Errors
+    /// When an entry is missing, damaged, or not signed as it must be, or the store fails.
+    pub async fn next(&mut self) -> Result<Option<Proven>, Failure> {
+        loop {
+            let placed = self.place().await?;
+            match (self.waiting.take(), placed) {
+                (None, None) => return Ok(None),
+                (None, Some(placed)) => self.waiting = Some(self.prover.fit(placed, &self.known).await?),
+                (Some(newest), None) => {
+                    let newest = self.prover.confirm(newest, &self.known).await?;
+                    return Ok(Some(self.hand_on(newest)));
+                }
+                (Some(before), Some(placed)) => {
+                    let (before, next) = self.prover.link(before, placed, &self.known).await?;
+                    self.waiting = Some(next);
+                    return Ok(Some(self.hand_on(before)));
+                }
+            }
+        }
+    }
+
+    fn hand_on(&mut self, Fitting { placed, entry }: Fitting) -> Proven {
+        self.known = self.known.with(&entry);
+        Proven { entry, lock: *placed.reading.lock(), key: placed.key }
+    }
+
+    /// What stands at the place that is expected; `None` after the newest entry.
+    async fn place(&mut self) -> Result<Option<Placed>, Failure> {
+        loop {
+            if self.ahead.is_none() && !self.list_ended {
+                self.ahead = self.listed.next().await.transpose().map_err(of_store)?;
+                self.list_ended = self.ahead.is_none();
+            }
+            match self.ahead.take() {
+                Some((seq, _)) if self.unseen_head.is_some_and(|head| head.seq == seq) => {
+                    self.unseen_head = None;
+                }
+                // Known before the walk, or listed twice.
+                Some((seq, _)) if seq < self.expected => {}
+                Some((seq, placed)) if seq == self.expected => {
+                    self.see_head().await?;
+                    let placed = match placed {
+                        Some(placed) => placed,
+                        None => self.prover.by_key(seq).await?.ok_or_else(|| self.prover.missing(seq))?,
+                    };
+                    self.expected = seq.next();
+                    return Ok(Some(placed));
+                }
+                further => {
+                    self.see_head().await?;
+                    let listed_beyond = further.is_some();
+                    self.ahead = further;
+                    return self.unlisted(listed_beyond).await;
+                }
+            }
+        }
+    }
+
+    /// What stands at the expected place, which the list left out: it may be the newest entry's successor, or missing.
+    async fn unlisted(&mut self, listed_beyond: bool) -> Result<Option<Placed>, Failure> {
+        let seq = self.expected;
+        let key = log_key(self.prover.reader.stream(), seq);
+        let is_taken =
+            listed_beyond || self.prover.reader.store().head(&key).await.map_err(of_store)?.is_some();
+        if !is_taken {
+            return Ok(None);
+        }
+        let placed = self.prover.by_key(seq).await?.ok_or_else(|| self.prover.missing(seq))?;
+        self.expected = seq.next();
+        Ok(Some(placed))
+    }
+
+    /// Makes sure that the last known entry is there: by the list, else by its key.
+    async fn see_head(&mut self) -> Result<(), Failure> {
+        match self.unseen_head.take() {
+            None => Ok(()),
+            Some(head) => check_head(self.prover.reader, head).await.map(|_| ()),
+        }
+    }
+}
+
+/// Makes sure that the store still holds the very entry that the ledger knows as the last one. Returns whether that entry
+/// says that it is signed.
+///
+/// # Errors
+/// When it is gone or another one, or the store fails.
+pub async fn check_head(reader: &LogReader, head: Head) -> Result<bool, Failure> {
+    let key = log_key(reader.stream(), head.seq);
+    let Some(reading) = reader.agreed(&key, None, Some(head.hash)).await.map_err(of_store)? else {
+        return Err(damaged(reader.stream(), &format!("log entry {key} is gone from the store")));
+    };
+    let hash = match reading.is_too_large() {
+        true => reader.whole_hash(&key).await.map_err(of_store)?,
+        false => Some(reading.hash()),
+    };
+    let known = head.hash;
+    match hash {
+        Some(hash) if hash == known => Ok(is_signed(reading.bytes())),
+        Some(hash) => Err(damaged(
+            reader.stream(),
+            &format!("log entry {key} has SHA-256 {hash}, and it had {known} when it was written"),
+        )),
+        None => Err(damaged(reader.stream(), &format!("log entry {key} is gone from the store"))),
+    }
+}
+
+fn is_signed(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<LogEntry>(bytes).is_ok_and(|entry| entry.writer.key_fingerprint.is_some())
+}
+
+/// The failure for a log that is not what it must be.
+pub fn damaged(stream: &StreamName, what: &str) -> Failure {
+    Failure::new(
+        FailureKind::Damaged,
+        Scope::Stream,
+        format!(
+            "{what}; nothing more is written to stream {stream} until its log is whole again: put it right from a copy, \
+             or, with the daemon stopped, go on after it with connvault rebuild --accept-unverified"
+        ),
+    )
+}

@@ -1,0 +1,115 @@
+//! How two statements of what a stream is differ: those of the configuration, of the ledger and of log entries.
+//!
+//! Every field is named in one place. A field that is added to [`Definition`] does not compile until it is compared here.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::export::Filters;
+use super::log_entry::Definition;
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The field's name, as log entries and the configuration spell it.
+    pub field: &'static str,
+    /// Its value in the first definition.
+    pub here: String,
+    /// Its value in the other definition.
+    pub there: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, here, there } = self;
+        write!(f, "{field} {here}, and not {there}")
+    }
+}
+
+/// What the stream is, in one line for people.
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { region, project_id, window, timezone, start, filters } = self;
+        let Filters { user_name, computer_name, terminal_type, language } = filters;
+        write!(
+            f,
+            "connection records of project {project_id} in region {region}, windows of {window} in time zone {timezone}, \
+             since {start}, in {}",
+            language.as_str()
+        )?;
+        let mut narrowed = false;
+        let filters =
+            [("user_name", user_name), ("computer_name", computer_name), ("terminal_type", terminal_type)];
+        for (name, value) in filters.into_iter().filter(|(_, value)| !value.is_empty()) {
+            narrowed = true;
+            write!(f, ", only {name} {value:?}")?;
+        }
+        if narrowed { Ok(()) } else { f.write_str(", of all users") }
+    }
+}
+
+impl Definition {
+    /// Every field in which `self` and `other` differ, in the order of the log's format.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let Self { region, project_id, window, timezone, start, filters } = self;
+        let quoted = |text: &String| format!("{text:?}");
+        let fields = [
+            ("region", quoted(region), quoted(&other.region)),
+            ("project_id", quoted(project_id), quoted(&other.project_id)),
+            ("window", quoted(window), quoted(&other.window)),
+            ("timezone", quoted(timezone), quoted(&other.timezone)),
+            ("start", start.to_string(), other.start.to_string()),
+            ("filters", format!("{filters:?}"), format!("{:?}", other.filters)),
+        ];
+        let differing = fields.into_iter().filter(|(_, here, there)| here != there);
+        differing.map(|(field, here, there)| Difference { field, here, there }).collect()
+    }
+
+    /// The first field in which `self` may not follow `known`: `start` may move back, and everything else is fixed when a
+    /// stream is opened.
+    pub fn contradiction(&self, known: &Self) -> Option<Difference> {
+        let moved_back = self.start <= known.start;
+        self.differences(known).into_iter().find(|difference| difference.field != "start" || !moved_back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Definition {
+        Definition {
+            region: "ap-southeast-3".into(),
+            project_id: "0123456789abcdef".into(),
+            window: "1d".into(),
+            timezone: "Asia/Shanghai".into(),
+            start: "2026-10-31T16:00:00Z".parse().unwrap(),
+            filters: Filters::default(),
+        }
+    }
+
+    #[test]
+    fn every_field_that_differs_is_named_and_only_a_start_that_moves_back_is_no_contradiction() {
+        let known = definition();
+        assert_eq!(known.contradiction(&known), None);
+        type Change = fn(&mut Definition);
+        let changes: [(&str, Change); 6] = [
+            ("region", |d| d.region.push('x')),
+            ("project_id", |d| d.project_id.push('x')),
+            ("window", |d| d.window = "60m".into()),
+            ("timezone", |d| d.timezone = "UTC".into()),
+            ("start", |d| d.start = "2026-11-01T00:00:00Z".parse().unwrap()),
+            ("filters", |d| d.filters.user_name = "li".into()),
+        ];
+        for (field, change) in changes {
+            let mut other = definition();
+            change(&mut other);
+            assert_eq!(other.contradiction(&known).unwrap().field, field);
+            assert_eq!(known.differences(&other).len(), 1, "{field}");
+        }
+        let earlier = Definition { start: "2026-01-01T00:00:00Z".parse().unwrap(), ..definition() };
+        assert_eq!(earlier.contradiction(&known), None);
+        assert_eq!(earlier.differences(&known).len(), 1);
+    }
+}
