@@ -22,6 +22,7 @@
 //! configuration has the stream go on.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -33,6 +34,10 @@ use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{Content, ObjectStore, PutOutcome};
 
 use super::failure_policy::of_store;
+
+/// The pauses between looks at an object that is not shown yet.
+const SHOWN_LATE: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
 
 /// The way to put something into one stream.
 pub struct ObjectLocks {
@@ -110,14 +115,26 @@ impl ObjectLocks {
         if said.covers(asked) {
             return Ok(());
         }
-        let meta = self.store.head(key).await.map_err(of_store)?;
-        let found = meta.and_then(|meta| meta.lock).unwrap_or_default();
+        let found = self.lock_of(key).await?;
         if found.covers(asked) {
             return Ok(());
         }
         let failure = self.does_not_hold(key, asked, &found);
         self.set_trust(Trust::Broken(failure.clone()));
         Err(failure)
+    }
+
+    /// The lock that the store says of `key` now. An object that is not shown yet is asked for a few times: it was put or
+    /// read a moment ago.
+    async fn lock_of(&self, key: &ObjectKey) -> Result<Lock, Failure> {
+        for pause in SHOWN_LATE {
+            if let Some(meta) = self.store.head(key).await.map_err(of_store)? {
+                return Ok(meta.lock.unwrap_or_default());
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let meta = self.store.head(key).await.map_err(of_store)?;
+        Ok(meta.and_then(|meta| meta.lock).unwrap_or_default())
     }
 
     /// Whether what earlier tries left below `prefix` shows that the store takes no locks, while nothing else is known.

@@ -186,6 +186,31 @@ async fn the_heartbeat_tells_every_head_and_its_url_is_in_no_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn there_is_no_heartbeat_while_a_stream_waits_for_an_operator_though_no_window_is_late() {
+    let vault = Vault::in_directory().await;
+    vault.once().await;
+    let planted = vault.path(&format!("archive/logins/log/{:012}.json", WINDOWS + 2));
+    std::fs::write(&planted, "{}").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let alerts = heartbeat_to(&vault, &listener);
+    let mut watched = Watched::start(&vault, "", &alerts);
+    let event = watched.event("held up until an operator looks");
+    assert!(event["message"].as_str().unwrap().contains("000000000007.json"), "{event}");
+    watched.daemon.wake();
+    vault.until_status_shows("000000000007.json", 1).await;
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+    std::fs::remove_file(&planted).unwrap();
+    assert!(vault.connvault(&["retry"]).await.status.success());
+    watched.daemon.wake();
+    listener.set_nonblocking(false).unwrap();
+    let (_, body) = blocking(move || take(&listener, "204 Thanks")).await;
+    assert_eq!(body["streams"][0]["head"]["seq"].as_u64().unwrap(), WINDOWS as u64 + 1, "{body}");
+    watched.daemon.kill().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_heartbeat_until_no_window_is_past_its_deadline() {
     let vault = Vault::in_directory().await;
     let broken = Fault::Status { code: 503, error_code: "WKS.0503".to_owned(), retry_after: None };
