@@ -10,6 +10,10 @@
 //!   that is minutes old hides nothing.
 //! - Once a log is signed, every entry must be. A log is signed from the first entry on that names a key, and from the end
 //!   of the first walk of a daemon with a key. Before that, unsigned entries are accepted.
+//! - A key vouches for an entry at its own date, and no earlier than a quarter of an hour before the entry that it follows: a key
+//!   that counts no more cannot go on with dates of its time.
+//! - An entry beyond a gap says that entries are missing. One that stands more than [`MOST_MISSING`] places beyond is passed
+//!   over: it was put there to use the numbers up.
 //! - A `stream` entry may move `start` back and change nothing else: another one is refused before anybody believes it.
 
 mod proof;
@@ -30,6 +34,9 @@ use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key};
 use crate::domain::snapshot::StreamState;
 use crate::ports::object_store::StoreError;
+
+/// So many entries may be missing in front of another one.
+pub const MOST_MISSING: u64 = 1_000_000;
 
 /// Entries read at the same time, each with its signature.
 const READ_AHEAD: usize = 16;
@@ -94,6 +101,7 @@ impl<'r> Walk<'r> {
             unseen_head: head,
             known: Known {
                 head,
+                recorded_at: None,
                 definition: known.map(|state| state.definition.clone()),
                 signed: known.is_some_and(|state| state.signed),
             },
@@ -108,6 +116,9 @@ impl<'r> Walk<'r> {
     pub async fn next(&mut self) -> Result<Option<Proven>, Failure> {
         loop {
             let placed = self.place().await?;
+            if placed.is_some() {
+                self.date_head().await?;
+            }
             match (self.waiting.take(), placed) {
                 (None, None) => return Ok(None),
                 (None, Some(placed)) => self.waiting = Some(self.prover.fit(placed, &self.known).await?),
@@ -122,6 +133,23 @@ impl<'r> Walk<'r> {
                 }
             }
         }
+    }
+
+    /// Finds out when the last known entry was written, where an entry after it is to be checked against that.
+    async fn date_head(&mut self) -> Result<(), Failure> {
+        let (Some(head), None, Some(signing)) =
+            (self.known.head, self.known.recorded_at, self.prover.signing)
+        else {
+            return Ok(());
+        };
+        if signing.has_file() {
+            let reader = self.prover.reader;
+            let key = log_key(reader.stream(), head.seq);
+            let reading = reader.agreed(&key, None, Some(head.hash)).await.map_err(of_store)?;
+            let entry = reading.and_then(|reading| serde_json::from_slice::<LogEntry>(reading.bytes()).ok());
+            self.known.recorded_at = entry.map(|entry| entry.recorded_at);
+        }
+        Ok(())
     }
 
     fn hand_on(&mut self, Fitting { placed, entry }: Fitting) -> Proven {
@@ -140,6 +168,10 @@ impl<'r> Walk<'r> {
                 Some((seq, _)) if self.unseen_head.is_some_and(|head| head.seq == seq) => {
                     self.unseen_head = None;
                 }
+                Some((seq, _)) if seq.get() > self.expected.get().saturating_add(MOST_MISSING) => {
+                    let stream = self.prover.reader.stream();
+                    tracing::warn!(%stream, %seq, "entry passed over: more than {MOST_MISSING} entries are missing before it");
+                }
                 // Known before the walk, or listed twice.
                 Some((seq, _)) if seq < self.expected => {}
                 Some((seq, placed)) if seq == self.expected => {
@@ -153,24 +185,27 @@ impl<'r> Walk<'r> {
                 }
                 further => {
                     self.see_head().await?;
-                    let listed_beyond = further.is_some();
+                    let beyond = further.as_ref().map(|(seq, _)| *seq);
                     self.ahead = further;
-                    return self.unlisted(listed_beyond).await;
+                    return self.unlisted(beyond).await;
                 }
             }
         }
     }
 
     /// What stands at the expected place, which the list left out: it may be the newest entry's successor, or missing.
-    async fn unlisted(&mut self, listed_beyond: bool) -> Result<Option<Placed>, Failure> {
+    async fn unlisted(&mut self, beyond: Option<Seq>) -> Result<Option<Placed>, Failure> {
         let seq = self.expected;
         let key = log_key(self.prover.reader.stream(), seq);
         let is_taken =
-            listed_beyond || self.prover.reader.store().head(&key).await.map_err(of_store)?.is_some();
+            beyond.is_some() || self.prover.reader.store().head(&key).await.map_err(of_store)?.is_some();
         if !is_taken {
             return Ok(None);
         }
-        let placed = self.prover.by_key(seq).await?.ok_or_else(|| self.prover.missing(seq))?;
+        let placed = self.prover.by_key(seq).await?.ok_or_else(|| match beyond {
+            Some(beyond) => self.prover.missing_before(seq, beyond),
+            None => self.prover.missing(seq),
+        })?;
         self.expected = seq.next();
         Ok(Some(placed))
     }

@@ -36,7 +36,7 @@ use crate::ports::ledger::Ledger;
 use super::compose::{self, Injected};
 use super::failure_policy::{of_ledger, of_store};
 use super::log_reader::{LogReader, READ_LIMIT, Reading};
-use super::log_walk::Walk;
+use super::log_walk::{MOST_MISSING, Walk};
 use super::projects;
 use super::signing;
 use super::start_error::StartError;
@@ -46,8 +46,6 @@ use super::verify::{self, Level, Meter, Target, targets};
 const READ_AHEAD: usize = 32;
 /// Entries taken over in one transaction.
 const BATCH: usize = 200;
-/// So many entries may be missing in front of another one. What stands beyond was put there to fill the log up.
-const MOST_MISSING: u64 = 10_000;
 
 /// Whether a log that does not verify is gone on with all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

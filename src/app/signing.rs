@@ -52,12 +52,13 @@ impl Signing {
     pub fn verify(&self, message: &[u8], armored: &[u8], at: Timestamp) -> Result<SignerFingerprint, String> {
         self.signers.verify(Some(PRINCIPAL), message, armored, at).map_err(|error| match (&error, &self.file) {
             (SignatureError::UnknownKey { .. }, Some(file)) => format!(
-                "{error}; if that is an earlier key of this log, add its public key to {} (signing.allowed_signers_file)",
+                "{error}; if that is an earlier key of this log, add its public key to {} (signing.allowed_signers_file) \
+                 and restart the daemon",
                 file.display()
             ),
             (SignatureError::UnknownKey { key }, None) => format!(
                 "signed with the key {key}, and only the daemon's own key {} counts; if that is an earlier key of this log, \
-                 list both public keys in a file and name the file in signing.allowed_signers_file",
+                 list both public keys in a file, name the file in signing.allowed_signers_file, and restart the daemon",
                 self.key.fingerprint()
             ),
             _ => error.to_string(),

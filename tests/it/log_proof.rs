@@ -419,3 +419,43 @@ async fn a_ledger_is_not_made_anew_from_entries_of_a_strangers_key() {
     let output = vault.connvault(&["rebuild"]).await;
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_counts_no_more_cannot_go_on_with_dates_of_its_time() {
+    let vault = but_for_the_last_window().await;
+    // A key that was in use until ten days ago, and the one that signs now.
+    let until = days_ago(10).strftime("%Y%m%dZ").to_string();
+    let lines = format!("connvault valid-before=\"{until}\" {}\n", key(7).public_key_line());
+    let allowed = vault.path("allowed");
+    fs::write(&allowed, lines + &allowed_signers()).unwrap();
+    configure(&vault, |text| {
+        text.replace("[signing]\n", &format!("[signing]\nallowed_signers_file = \"{}\"\n", allowed.display()))
+    });
+    plant(&vault, LAST - 1, 3, Some(&key(7)), |entry| {
+        of_the_last_window(entry);
+        entry.recorded_at = days_ago(11);
+    });
+    assert_on_hold(&vault, &["000000000006.json", "does not count", &key(7).fingerprint()]).await;
+    fs::remove_dir_all(vault.state_dir()).unwrap();
+    assert_on_hold(&vault, &["000000000006.json", "does not count", &key(7).fingerprint()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_beyond_a_gap_holds_its_stream_until_it_is_passed_and_the_last_number_of_all_does_not() {
+    let vault = but_for_the_last_window().await;
+    fs::write(log(&vault, "999999999999.json"), "{").unwrap();
+    vault.once().await;
+    assert_eq!(vault.connvault(&["gaps"]).await.status.code(), Some(0));
+    assert!(entry_path(&vault, LAST).exists() && !entry_path(&vault, LAST + 1).exists());
+    // One that is near shows that entries are missing.
+    fs::write(log(&vault, "000000000099.json"), "{").unwrap();
+    assert_on_hold(&vault, &["000000000007.json", "entry 99 stands beyond it"]).await;
+    let output = vault.connvault(&["rebuild", "--accept-unverified"]).await;
+    assert!(text(&output.stdout).contains("head 99:"), "{}", text(&output.stdout));
+    vault.once().await;
+    let from = vault.start.to_string();
+    vault.sim.records().push(connvault_sim::Record::at(vault.start + SignedDuration::from_hours(12), 991));
+    let output = vault.connvault(&["backfill", "logins", "--from", &from, "--redo", "all"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(read(&vault, 100).previous, Sha256::of(b"{"));
+}

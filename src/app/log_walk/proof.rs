@@ -1,5 +1,7 @@
 //! The proof of one entry: that it fits after what is known, and that something vouches for its bytes.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{damaged, is_signed};
 use crate::app::failure_policy::of_store;
 use crate::app::log_reader::{LogReader, READ_LIMIT, Reading};
@@ -8,6 +10,9 @@ use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Definition, EntryBody, Head, SealedEntry, after};
 use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key};
 use crate::ports::object_store::StoreError;
+
+/// How far the clocks of two writers may be apart, as for an audit.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// What stands at one place, as it was read.
 pub(super) struct Placed {
@@ -28,6 +33,8 @@ pub(super) struct Fitting {
 #[derive(Clone, Default)]
 pub(super) struct Known {
     pub(super) head: Option<Head>,
+    /// When that entry was written, where it is known.
+    pub(super) recorded_at: Option<Timestamp>,
     pub(super) definition: Option<Definition>,
     pub(super) signed: bool,
 }
@@ -40,7 +47,8 @@ impl Known {
             _ => self.definition.clone(),
         };
         let signed = self.signed || entry.entry().writer.key_fingerprint.is_some();
-        Self { head: Some(entry.head()), definition, signed }
+        let recorded_at = Some(entry.entry().recorded_at);
+        Self { head: Some(entry.head()), recorded_at, definition, signed }
     }
 }
 
@@ -128,7 +136,7 @@ impl Prover<'_> {
         let (stream, previous) = (self.reader.stream(), after(known.head).1);
         let entry =
             SealedEntry::open(bytes, stream, placed.seq, previous).map_err(|error| error.to_string())?;
-        let vouched_for = self.check_signature(&entry, placed.signature.as_deref(), known.signed)?;
+        let vouched_for = self.check_signature(&entry, placed.signature.as_deref(), known)?;
         check_definition(&entry, known.definition.as_ref())?;
         Ok((entry, vouched_for))
     }
@@ -138,18 +146,22 @@ impl Prover<'_> {
         self,
         entry: &SealedEntry,
         armored: Option<&[u8]>,
-        signed: bool,
+        known: &Known,
     ) -> Result<bool, String> {
         let Some(signing) = self.signing else { return Ok(false) };
         let named = entry.entry().writer.key_fingerprint.as_deref();
         match (named, armored) {
-            (None, _) if !signed => Ok(false),
+            (None, _) if !known.signed => Ok(false),
             (None, None) => Err("it is not signed, and entries before it are: it may be forged".to_owned()),
             (Some(named), None) => Err(format!(
                 "it says that the key {named} signed it, and there is no signature on these bytes"
             )),
             (named, Some(armored)) => {
-                let signer = signing.verify(entry.bytes(), armored, entry.entry().recorded_at);
+                let not_before = known.recorded_at.and_then(|before| before.checked_sub(SKEW).ok());
+                let at = not_before.map_or(entry.entry().recorded_at, |not_before| {
+                    not_before.max(entry.entry().recorded_at)
+                });
+                let signer = signing.verify(entry.bytes(), armored, at);
                 let signer = signer.map_err(|error| format!("its signature does not count: {error}"))?;
                 match named {
                     Some(named) if named != signer.as_str() => {
@@ -198,6 +210,13 @@ impl Prover<'_> {
     pub(super) fn missing(self, seq: Seq) -> Failure {
         let key = log_key(self.reader.stream(), seq);
         self.damaged(&format!("log entry {key} is gone from the store, or was never there"))
+    }
+
+    pub(super) fn missing_before(self, seq: Seq, beyond: Seq) -> Failure {
+        let key = log_key(self.reader.stream(), seq);
+        self.damaged(&format!(
+            "log entry {key} is gone from the store, or was never there, and entry {beyond} stands beyond it"
+        ))
     }
 
     fn damaged(self, what: &str) -> Failure {
