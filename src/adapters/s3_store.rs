@@ -15,6 +15,7 @@
 //! service, nor proxy variables are looked at.
 
 mod client;
+mod dates;
 mod errors;
 mod keys;
 mod list;
@@ -35,6 +36,7 @@ use futures_util::stream::{self, BoxStream};
 use secrecy::SecretString;
 use url::Url;
 
+use self::dates::Dates;
 use self::errors::{Place, Trouble};
 pub use self::keys::{ReadKeys, StoreKeys};
 pub use self::survey::{BucketSurvey, Deleting, Property, Untold};
@@ -42,6 +44,7 @@ use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::domain::text::ForeignText;
+use crate::ports::clock::{AnswerWatch, NoAnswerWatch};
 use crate::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
@@ -137,6 +140,8 @@ pub struct S3Store {
     place: Place,
     /// The store's prefix with its slash, or nothing.
     prefix: String,
+    /// Hands on the `Date` of answers.
+    dates: Dates,
     /// How the store refuses to overwrite, once it has shown it.
     proven: tokio::sync::Mutex<Option<CreateOnly>>,
 }
@@ -160,11 +165,24 @@ impl S3Store {
     /// # Errors
     /// When the CA certificates cannot be read.
     pub fn with_keys(settings: S3Settings, keys: Arc<dyn ReadKeys>) -> Result<Self, StoreError> {
+        Self::watched(settings, keys, Arc::new(NoAnswerWatch))
+    }
+
+    /// As [`Self::with_keys`], where `answers` is told the `Date` of each answer.
+    ///
+    /// # Errors
+    /// When the CA certificates cannot be read.
+    pub fn watched(
+        settings: S3Settings,
+        keys: Arc<dyn ReadKeys>,
+        answers: Arc<dyn AnswerWatch>,
+    ) -> Result<Self, StoreError> {
         let place = Place::of(&settings);
         let client = client::build(&settings, keys, &place)?;
+        let dates = Dates::of(&settings, answers);
         let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(Self { client, settings, place, prefix, proven: tokio::sync::Mutex::new(None) })
+        Ok(Self { client, settings, place, prefix, dates, proven: tokio::sync::Mutex::new(None) })
     }
 
     /// `key` as the bucket knows it.
@@ -184,7 +202,7 @@ impl S3Store {
     /// What stands under `key`, on the word of one HEAD, whose 404 can also mean that the bucket is gone.
     async fn look(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
         let request = self.client.head_object().bucket(&self.settings.bucket).key(self.full_key(key));
-        match request.send().await.map_err(Trouble::of) {
+        match request.customize().interceptor(self.dates.clone()).send().await.map_err(Trouble::of) {
             Ok(head) => Ok(Some(ObjectMeta {
                 bytes: size(head.content_length()),
                 md5: md5(head.e_tag(), head.server_side_encryption()),
@@ -242,6 +260,7 @@ impl ObjectStore for S3Store {
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError> {
         let doing = format!("get {key}");
         let request = self.client.get_object().bucket(&self.settings.bucket).key(self.full_key(key));
+        let request = request.customize().interceptor(self.dates.clone());
         let answer = match request.send().await.map_err(Trouble::of) {
             Ok(answer) => answer,
             Err(trouble) if trouble.says_no_such_key() => return Ok(None),
@@ -264,6 +283,11 @@ impl ObjectStore for S3Store {
             Some((item, (body, place, doing)))
         });
         Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
+    }
+
+    async fn tell_time(&self) {
+        // Whatever the store says of that key, its answer is dated.
+        let _answer = self.look(&ObjectKey::probe()).await;
     }
 
     fn list(

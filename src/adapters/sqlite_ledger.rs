@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::SqlitePool;
 
+use crate::domain::confirmed_time::Confirmation;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
@@ -198,6 +199,12 @@ impl Ledger for SqliteLedger {
         let lifted = holds::remove(&mut transaction, resource, until).await?;
         transaction.commit().await?;
         Ok(lifted)
+    }
+
+    async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        holds::confirm(&mut transaction, confirmed).await?;
+        transaction.commit().await
     }
 
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError> {

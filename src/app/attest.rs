@@ -3,6 +3,8 @@
 //! That a window is lost is its last word, so it is said under a lease, like an object. That it is parked is not: its entry
 //! takes nothing from a window that somebody archives meanwhile, so it needs none.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use crate::adapters::spool::SpooledExport;
@@ -34,6 +36,7 @@ pub(super) async fn attest_lost(
     if let Some(export) = found {
         return commit(services, stream, lease, &export, None).await;
     }
+    is_expired(services, stream, window).await?;
     let tried = match past_horizon(services, stream, window).await? {
         Tried::Had(export) => return commit(services, stream, lease, &export, None).await,
         Tried::InVain(why) => format!("; asked once more, {why}"),
@@ -61,6 +64,24 @@ pub(super) async fn attest_lost(
             Ok(Ending::HeldElsewhere)
         }
     }
+}
+
+/// The clock alone proves no loss: by every host that can be asked for the time, the window must have expired.
+async fn is_expired(services: &Services, stream: &Stream, window: Window) -> Result<(), Failure> {
+    let confirmed = services.watch.confirm_for_loss(stream.name()).await?;
+    let expires_at = stream.rules.expires_at(window).max(window.end());
+    let left = expires_at.duration_since(confirmed.at());
+    if !left.is_positive() {
+        return Ok(());
+    }
+    let message = format!(
+        "window {window} of stream {} expires at {expires_at:.0}, and by the Date of a source or a store it is {:.0}: it is not \
+         recorded as lost yet",
+        stream.name(),
+        confirmed.at()
+    );
+    let failure = Failure::new(FailureKind::Transient, Scope::Window, message);
+    Err(Failure { retry_after: Duration::try_from(left).ok(), ..failure })
 }
 
 /// What came of asking for a window that the provider need not have any more.
@@ -115,12 +136,16 @@ fn may_pass(kind: FailureKind) -> bool {
 async fn is_worth_another_try(services: &Services, stream: &Stream, window: Window) -> Result<bool, Failure> {
     let expired_at = stream.rules.expires_at(window);
     let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+    let now = services.clock.now();
+    // What is dated later than now was tried by a clock that was ahead, and before the window had expired.
     let in_vain = |attempt: &&Attempt| {
-        attempt.started_at >= expired_at && attempt.charged && attempt.failure.is_some_and(may_pass)
+        (expired_at..=now).contains(&attempt.started_at)
+            && attempt.charged
+            && attempt.failure.is_some_and(may_pass)
     };
     let in_vain: Vec<_> = attempts.iter().filter(in_vain).collect();
     let first = in_vain.iter().map(|attempt| attempt.started_at).min();
-    let since = first.map(|first| services.clock.now().duration_since(first)).unwrap_or_default();
+    let since = first.map(|first| now.duration_since(first)).unwrap_or_default();
     Ok(in_vain.len() + 1 < LAST_TRIES || since < LAST_CHANCE)
 }
 

@@ -26,12 +26,13 @@ use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::snapshot::Fingerprint;
 use crate::domain::verdict::{Fingerprints, StreamRules};
 use crate::ports::checkpoint::{Checkpoint, NoCheckpoint};
-use crate::ports::clock::Clock;
+use crate::ports::clock::{AnswerWatch, Clock, NoAnswerWatch};
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::{ObjectStore, Readback};
 use crate::ports::record_source::RecordSource;
 use crate::ports::source_memory::SourceMemory;
 
+use super::clock_watch::{ClockWatch, Teller};
 use super::object_locks::ObjectLocks;
 use super::signing::Signing;
 use super::start_error::StartError;
@@ -115,10 +116,10 @@ pub type Sources = BTreeMap<SourceName, Arc<dyn RecordSource>>;
 /// # Errors
 /// When it cannot be set up, in words.
 pub fn probe(source: &Source, injected: &Injected) -> Result<SourceProbe, String> {
-    project(source, injected).map(|project| SourceProbe::of(&project))
+    project(source, injected, Arc::new(NoAnswerWatch)).map(|project| SourceProbe::of(&project))
 }
 
-fn project(source: &Source, injected: &Injected) -> Result<Project, String> {
+fn project(source: &Source, injected: &Injected, answers: Arc<dyn AnswerWatch>) -> Result<Project, String> {
     let id = source.project_id.as_ref().ok_or("its project_id is not known")?;
     let settings = WorkspaceSettings {
         endpoint: source.endpoint.url().clone(),
@@ -134,7 +135,7 @@ fn project(source: &Source, injected: &Injected) -> Result<Project, String> {
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };
     let clock = Arc::clone(&injected.clock);
-    Project::new(&settings, credentials(source, injected)?, clock).map_err(|e| e.to_string())
+    Project::new(&settings, credentials(source, injected)?, clock, answers).map_err(|e| e.to_string())
 }
 
 /// What requests to a source show to be let in.
@@ -188,20 +189,25 @@ fn read_certificates(path: &std::path::Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("ca_file {}: {e}", path.display()))
 }
 
-/// Every store that the configuration names.
+/// Every store that the configuration names. `answers` is told the `Date` of what they answer.
 ///
 /// # Errors
 /// When one cannot be set up.
-pub fn stores(config: &Config) -> Result<BTreeMap<StoreName, OpenStore>, StartError> {
+pub fn stores(
+    config: &Config,
+    answers: &Arc<dyn AnswerWatch>,
+) -> Result<BTreeMap<StoreName, OpenStore>, StartError> {
     let open = |(name, store): (&StoreName, &StoreConfig)| {
         let failed = |e: String| StartError::config(format!("stores.{name}: {e}"));
         let (store, readback, lock): (Arc<dyn ObjectStore>, _, _) = match store {
             StoreConfig::Directory(store) => {
                 (Arc::new(directory(store)), store.readback, LockPolicy::default())
             }
-            StoreConfig::S3(store) => {
-                (Arc::new(bucket(store).map_err(failed)?), store.readback, lock_policy(store))
-            }
+            StoreConfig::S3(store) => (
+                Arc::new(bucket(store, Arc::clone(answers)).map_err(failed)?),
+                store.readback,
+                lock_policy(store),
+            ),
         };
         Ok((name.clone(), OpenStore { store, readback: readback_of(readback), lock }))
     };
@@ -229,7 +235,7 @@ pub fn directory(store: &DirectoryConfig) -> DirectoryStore {
 ///
 /// # Errors
 /// When it cannot be set up, in words.
-pub fn bucket(store: &S3Config) -> Result<S3Store, String> {
+pub fn bucket(store: &S3Config, answers: Arc<dyn AnswerWatch>) -> Result<S3Store, String> {
     let keys = access_keys(&store.credentials)?;
     let settings = S3Settings {
         bucket: store.bucket.as_str().to_owned(),
@@ -259,7 +265,7 @@ pub fn bucket(store: &S3Config) -> Result<S3Store, String> {
     };
     let files = store.credentials.clone();
     let keys = move || access_keys(&files).map(store_keys);
-    S3Store::with_keys(settings, Arc::new(keys)).map_err(|e| e.to_string())
+    S3Store::watched(settings, Arc::new(keys), answers).map_err(|e| e.to_string())
 }
 
 fn store_keys(keys: AccessKeys) -> StoreKeys {
@@ -282,6 +288,8 @@ pub struct Parts {
     pub memory: Arc<dyn SourceMemory>,
     /// What is put in from outside.
     pub injected: Injected,
+    /// Whether the clock is believed.
+    pub watch: Arc<ClockWatch>,
 }
 
 impl Parts {
@@ -292,7 +300,7 @@ impl Parts {
     pub fn sources(&self, config: &Config) -> Result<Sources, StartError> {
         let open = |(name, source): (&SourceName, &Source)| {
             let failed = |e| StartError::config(format!("sources.{name}: {e}"));
-            let project = project(source, &self.injected).map_err(failed)?;
+            let project = project(source, &self.injected, self.watch.answers()).map_err(failed)?;
             let parts = V3Parts {
                 source: name.clone(),
                 memory: Arc::clone(&self.memory),
@@ -300,6 +308,7 @@ impl Parts {
                 task_timeout: source.task_timeout,
             };
             let source: Arc<dyn RecordSource> = Arc::new(Workspace::of(&project, source.api, parts));
+            self.watch.may_ask(Teller::Source(Arc::clone(&source)));
             Ok((name.clone(), source))
         };
         config.sources.iter().map(open).collect()
@@ -321,7 +330,7 @@ impl Parts {
             rules.name.clone(),
             Arc::clone(&locks),
             Arc::clone(&self.ledger),
-            Arc::clone(&self.injected.clock),
+            Arc::clone(&self.watch),
             Arc::clone(&self.injected.checkpoint),
             Writer {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

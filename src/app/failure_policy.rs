@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::backoff::pause;
+use crate::domain::backoff::{LONGEST_ASKED_FOR, pause};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::snapshot::{FailureNote, Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
@@ -51,6 +51,7 @@ pub fn consequence(
 /// What the failure holds up besides the window.
 pub fn shared(rules: &StreamRules, failure: &Failure) -> Option<Resource> {
     match (failure.scope, failure.kind) {
+        (_, FailureKind::Clock) => Some(Resource::Clock),
         (Scope::Daemon, _) | (_, FailureKind::Local) => Some(Resource::Daemon),
         (Scope::Source, _) => Some(Resource::Source(rules.source.clone())),
         (Scope::Store, _) => Some(Resource::Store(rules.store.clone())),
@@ -67,20 +68,22 @@ pub fn hold_on(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Hold {
-    let before = snapshot.holds.get(resource).filter(|hold| now.duration_since(hold.until) < IN_A_ROW);
+    let in_a_row = |hold: &&Hold| hold.is_credible(now) && now.duration_since(hold.until) < IN_A_ROW;
+    let before = snapshot.holds.get(resource).filter(in_a_row);
     // Windows that were in flight together fail together: that is one failure, not several.
     let failures = match before {
-        Some(hold) if hold.until > now => hold.failures,
+        Some(hold) if hold.is_on(now) => hold.failures,
         Some(hold) => hold.failures.saturating_add(1),
         None => 1,
     };
-    let mut wait = pause(failures, &resource.to_string()).max(failure.retry_after.unwrap_or_default());
+    let mut wait = pause(failures, &resource.to_string()).max(asked_for(failure));
     if failure.kind.needs_operator() {
         wait = wait.max(OPERATOR_PAUSE);
     }
     // A pause that was asked for, or that an operator's attention is worth, is not cut short by the next failure.
-    let running =
-        before.filter(|hold| hold.fingerprint == *rules.fingerprint_of(resource)).map(|hold| hold.until);
+    let running = before
+        .filter(|hold| hold.is_on(now) && hold.fingerprint == *rules.fingerprint_of(resource))
+        .map(|hold| hold.until);
     Hold {
         until: running.map_or(later(now, wait), |until| until.max(later(now, wait))),
         since: before.map_or(now, |hold| hold.since),
@@ -131,8 +134,13 @@ fn of_window(
         return Disposition::Park { fingerprint: rules.fingerprints.stream.clone() };
     }
     let what = format!("{} {window}", rules.name);
-    let wait = pause(failures.saturating_add(1), &what).max(failure.retry_after.unwrap_or_default());
+    let wait = pause(failures.saturating_add(1), &what).max(asked_for(failure));
     Disposition::Retry { at: later(now, wait) }
+}
+
+/// How long the other side asked us to stay away, as far as it is obeyed.
+fn asked_for(failure: &Failure) -> Duration {
+    failure.retry_after.unwrap_or_default().min(LONGEST_ASKED_FOR)
 }
 
 fn later(now: Timestamp, wait: Duration) -> Timestamp {

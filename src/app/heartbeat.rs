@@ -1,7 +1,8 @@
 //! The heartbeat: while no window is past its deadline, somebody else is told so after each look, with the head of every log.
 //!
-//! Silence is the alarm, so nothing is sent that is not known at that moment: no look, a ledger that cannot be read, a late
-//! window, a stream on hold until an operator looks (its log is damaged, or not signed as it must be), and there is no heartbeat. Heads that are kept elsewhere show later whether a log's end was cut off.
+//! Silence is the alarm, so nothing is sent that is not known at that moment: no look, a ledger that cannot be read, a clock
+//! that nobody else has confirmed, a late window, a stream on hold until an operator looks (its log is damaged, or not signed as
+//! it must be), and there is no heartbeat. Heads that are kept elsewhere show later whether a log's end was cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,11 @@ impl Beats {
 
     /// One of them, if all is well; says whether it was sent.
     async fn beat(&self) -> Result<bool, String> {
-        let Services { ledger, clock, roster, .. } = &*self.services;
+        let Services { ledger, clock, roster, watch, .. } = &*self.services;
+        // Whether something is late is said by the clock.
+        if !watch.is_believed() {
+            return Ok(false);
+        }
         let now = clock.now();
         let snapshot = ledger.snapshot().await.map_err(|error| error.to_string())?;
         let rules = roster.rules();

@@ -3,6 +3,7 @@
 pub mod archive_window;
 pub mod attest;
 pub mod check;
+pub mod clock_watch;
 pub mod compose;
 mod counting;
 pub mod daemon;

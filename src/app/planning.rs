@@ -12,6 +12,7 @@ use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until};
 
+use super::clock_watch::Standing;
 use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_log, of_ledger};
 use super::selection::Selection;
@@ -72,6 +73,10 @@ impl Look {
         let streams = services.roster.streams();
         let rules: Vec<_> = streams.values().map(|stream| stream.rules.clone()).collect();
         let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
+        let standing = services.watch.look_and_record(&*services.ledger, &mut snapshot).await?;
+        if matches!(standing, Standing::Wrong(_)) {
+            return Ok(self.hold_still(&services.roster.rules(), snapshot));
+        }
         let wanted = self.choose(&rules, &snapshot);
         let looks = streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
         // All at the same time: a store that does not answer keeps no other stream waiting.
@@ -94,13 +99,29 @@ impl Look {
             snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
             self.sweep_spool(busy, &snapshot).await?;
         }
-        let plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
+        let mut plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
+        if let Standing::Confirmed(confirmed) = &standing {
+            plan.lose_nothing_after(confirmed.at(), services.clock.now());
+        }
         let all = services.roster.rules();
         self.remember(&all, &snapshot);
         let now = services.clock.now();
         let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
         Ok(Planned { plan, unknown, holds: snapshot.holds, lifted, untidy })
+    }
+
+    /// While the clock is wrong nothing is done: what is due, what is over and what is too old to keep all go by it.
+    fn hold_still(&self, rules: &[StreamRules], snapshot: Snapshot) -> Planned {
+        self.remember(rules, &snapshot);
+        let plan = Plan { actions: Vec::new(), next_wake: None };
+        Planned {
+            plan,
+            unknown: BTreeMap::new(),
+            holds: snapshot.holds,
+            lifted: Vec::new(),
+            untidy: Untidy::default(),
+        }
     }
 
     /// Ends the hold on a stream whose log was just read and that has no work: no window will show that it works again.

@@ -272,7 +272,8 @@ impl Run<'_> {
             let rules = rules.iter().find(|rules| rules.source == source);
             // Other keys or settings end it, for windows as well.
             let hold = hold.filter(|hold| rules.is_none_or(|is| is.fingerprints.source == hold.fingerprint));
-            let held = hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
+            let held = hold.filter(|hold| hold.is_on(now));
+            let held = held.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
             self.tidying.held_up(&source, held.and_then(|held| Instant::now().checked_add(held)));
             self.tidy(source, tasks);
         }

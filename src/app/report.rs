@@ -114,8 +114,9 @@ impl Report {
     /// What is held up now: news is said, the rest is known.
     pub fn shared_failures(&mut self, holds: &BTreeMap<Resource, Hold>, now: Timestamp) {
         self.said.retain(|resource, _| holds.contains_key(resource));
-        let is_said =
-            |(resource, hold): &(&Resource, &Hold)| **resource != Resource::Daemon && hold.until > now;
+        let is_said = |(resource, hold): &(&Resource, &Hold)| {
+            !matches!(**resource, Resource::Daemon | Resource::Clock) && hold.is_on(now)
+        };
         for (resource, hold) in holds.iter().filter(is_said) {
             let before = self.said.insert(resource.clone(), Said::of(hold));
             if before.is_some_and(|said| said.covers(hold)) {

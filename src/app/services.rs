@@ -14,6 +14,7 @@ use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::source_memory::SourceMemory;
 
+use super::clock_watch::ClockWatch;
 use super::failure_policy::{hold_on, of_ledger};
 use super::roster::Roster;
 use super::scratch::Scratch;
@@ -32,6 +33,8 @@ pub struct Services {
     pub scratch: Scratch,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Whether that is believed.
+    pub watch: Arc<ClockWatch>,
     /// Told of each step.
     pub checkpoint: Arc<dyn Checkpoint>,
     /// The name of this run of this process.

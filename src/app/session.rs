@@ -15,11 +15,11 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::snapshot::{Hold, WindowState};
-use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
+use super::clock_watch::{ClockWatch, Standing, Teller};
 use super::compose::{self, Injected, OpenStore, Parts, Streams};
 use super::failure_policy::{hold_log, of_ledger};
 use super::projects;
@@ -51,9 +51,12 @@ impl Session {
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
         let signing = signing::signing(config, injected.clock.now())?.map(Arc::new);
-        let stores = compose::stores(config)?;
+        let watch = Arc::new(ClockWatch::new(Arc::clone(&injected.clock)));
+        watch.know(&snapshot);
+        let stores = compose::stores(config, &watch.answers())?;
         for (name, store) in &stores {
-            prove(name.as_str(), store).await?;
+            watch.may_ask(Teller::Store(Arc::clone(&store.store)));
+            prove(name.as_str(), store, &watch).await?;
         }
         let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
         let parts = Parts {
@@ -62,10 +65,11 @@ impl Session {
             ledger: Arc::clone(&ledger),
             memory: Arc::clone(&memory),
             injected: injected.clone(),
+            watch: Arc::clone(&watch),
         };
         let roster = Roster::new(projects::known_to(&snapshot, config), parts)?;
         let streams = roster.streams();
-        open_logs(&streams, &*ledger, &*injected.clock).await?;
+        open_logs(&streams, &*ledger, &watch).await?;
         let abandon = CancellationToken::new();
         let services = Services {
             spool: open_spool(&state_dir, &streams, &ledger).await?,
@@ -75,6 +79,7 @@ impl Session {
             memory,
             roster,
             clock: Arc::clone(&injected.clock),
+            watch: Arc::clone(&watch),
             checkpoint: Arc::clone(&injected.checkpoint),
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
@@ -110,8 +115,15 @@ async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedge
     Ok(ledger)
 }
 
-async fn prove(name: &str, store: &OpenStore) -> Result<(), StartError> {
+async fn prove(name: &str, store: &OpenStore, watch: &ClockWatch) -> Result<(), StartError> {
     let proven = store.store.prove().await;
+    if let Err(error) = &proven
+        && matches!(watch.look().await, Standing::Wrong(_))
+    {
+        // Stores refuse requests of a wrong clock. The first look holds everything up and says so; the first put proves.
+        tracing::debug!(store = name, %error, "store not proven");
+        return Ok(());
+    }
     let create_only = proven.map_err(|error| StartError::from_failure(&format!("store {name}"), &error.0))?;
     if create_only == CreateOnly::HeadThenPut {
         tracing::warn!(
@@ -126,14 +138,16 @@ async fn prove(name: &str, store: &OpenStore) -> Result<(), StartError> {
 
 /// Opens every log. A stream whose log cannot be opened is on hold with all that shares the cause; the others go on. Only
 /// this machine's own failure ends the start.
-async fn open_logs(streams: &Streams, ledger: &dyn Ledger, clock: &dyn Clock) -> Result<(), StartError> {
+async fn open_logs(streams: &Streams, ledger: &dyn Ledger, watch: &ClockWatch) -> Result<(), StartError> {
     for (name, stream) in streams {
         let of_stream = |failure: &Failure| StartError::from_failure(&format!("stream {name}"), failure);
         match stream.log.open(&stream.definition).await {
             Ok(()) => {}
+            // Stores refuse requests of a wrong clock, and no entry is dated by one: the first look holds everything up.
+            Err(_) if matches!(watch.look().await, Standing::Wrong(_)) => {}
             Err(failure) if failure.scope == Scope::Daemon => return Err(of_stream(&failure)),
             Err(failure) => {
-                let held = hold_log(&stream.rules, &failure, ledger, clock.now()).await;
+                let held = hold_log(&stream.rules, &failure, ledger, watch.clock().now()).await;
                 held.map_err(|failure| of_stream(&failure))?;
             }
         }

@@ -23,7 +23,9 @@ impl StartError {
     /// Something that the run stands on failed.
     pub fn from_failure(what: &str, failure: &Failure) -> Self {
         let exit = match failure.kind {
-            FailureKind::Transient | FailureKind::Throttled | FailureKind::Local => Exit::Temporary,
+            FailureKind::Transient | FailureKind::Throttled | FailureKind::Local | FailureKind::Clock => {
+                Exit::Temporary
+            }
             _ => Exit::Failed,
         };
         Self { message: format!("{what}: {}", failure.message), exit }

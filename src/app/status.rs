@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::survey::{Judged, StreamSummary, survey};
+use crate::domain::confirmed_time::{BEHIND, Confirmation};
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
 use crate::domain::name::SourceName;
@@ -26,6 +27,45 @@ pub struct Status {
     pub windows: Vec<Judged>,
     /// What is held up.
     pub holds: Vec<HeldUp>,
+    /// What is wrong with this machine's clock; absent while nothing is known to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<WrongClock>,
+}
+
+/// What is wrong with this machine's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WrongClock {
+    /// For people: a line.
+    pub wrong: String,
+    /// The newest time that somebody else confirmed; absent before the first.
+    pub confirmed_at: Option<Timestamp>,
+    /// The host whose `Date` confirmed it.
+    pub confirmed_by: Option<String>,
+}
+
+impl WrongClock {
+    /// What `snapshot` says at `now`. A clock that is behind the confirmed time shows without a daemon, too.
+    fn of(snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+        let confirmed = snapshot.confirmed.as_ref();
+        let behind =
+            confirmed.filter(|confirmed| confirmed.at.duration_since(now) > BEHIND).map(|confirmed| {
+                let Confirmation { at, host } = confirmed;
+                format!(
+                    "the clock of this machine says {now:.0}, and the Date of {host} confirmed {at:.0} before"
+                )
+            });
+        let held = snapshot.clock_hold(now).map(|hold| hold.failure.message.to_string());
+        Some(Self {
+            wrong: held.or(behind)?,
+            confirmed_at: confirmed.map(|confirmed| confirmed.at),
+            confirmed_by: confirmed.map(|confirmed| confirmed.host.clone()),
+        })
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        format!("the clock is not believed: {}", self.wrong)
+    }
 }
 
 /// Which API a source is asked through.
@@ -147,9 +187,10 @@ impl Status {
             let stream = streams.iter().find(|rules| *resource == Resource::Stream(rules.name.clone()));
             stream.is_some_and(|rules| rules.needs_operator(snapshot).is_some())
         };
-        let holds = snapshot.holds.iter().filter(|(resource, hold)| hold.until > now || waits(resource));
+        let holds = snapshot.holds.iter().filter(|(resource, hold)| hold.is_on(now) || waits(resource));
         Self {
             now,
+            clock: WrongClock::of(snapshot, now),
             streams: summaries,
             sources: sources
                 .iter()

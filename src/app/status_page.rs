@@ -105,6 +105,9 @@ fn html(status: &Status) -> String {
     let streams = status.streams.iter().map(|stream| stream.cells(status.now, Head::to_string));
     page += &table("streams", StreamSummary::COLUMNS, streams);
     page += &table("sources", SourceStatus::COLUMNS, status.sources.iter().map(SourceStatus::cells));
+    if let Some(clock) = &status.clock {
+        _ = writeln!(page, "<p><strong>{}</strong></p>", escaped(&clock.words()));
+    }
     if !status.holds.is_empty() {
         let holds = status.holds.iter().map(|hold| {
             [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.to_string()]

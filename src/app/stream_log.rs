@@ -14,6 +14,7 @@
 //! - No entry larger than [`LARGEST_ENTRY`] is put: every reader takes what is written.
 //! - Whether an entry is under the lock that was asked for is part of reading it back. The newest entry of a log is
 //!   held against it once more when it is first read: why, [`super::object_locks`] says.
+//! - No entry is dated by a clock that nobody else confirms ([`super::clock_watch`]).
 //! - Within one process a lock per stream keeps appends apart, so that the number is only ever contended from outside.
 
 mod follow;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::domain::digest::Sha256;
@@ -38,10 +40,10 @@ use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key, signatur
 use crate::domain::snapshot::{StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::checkpoint::{Checkpoint, Step};
-use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::object_store::{Content, PutOutcome};
 
+use super::clock_watch::ClockWatch;
 use super::failure_policy::{of_ledger, of_store};
 use super::log_reader::LogReader;
 use super::log_walk::damaged;
@@ -57,7 +59,8 @@ pub struct StreamLog {
     reader: LogReader,
     locks: Arc<ObjectLocks>,
     ledger: Arc<dyn Ledger>,
-    clock: Arc<dyn Clock>,
+    /// Without its word no entry is dated.
+    watch: Arc<ClockWatch>,
     checkpoint: Arc<dyn Checkpoint>,
     writer: Writer,
     signing: Option<Arc<Signing>>,
@@ -81,7 +84,7 @@ impl StreamLog {
         stream: StreamName,
         locks: Arc<ObjectLocks>,
         ledger: Arc<dyn Ledger>,
-        clock: Arc<dyn Clock>,
+        watch: Arc<ClockWatch>,
         checkpoint: Arc<dyn Checkpoint>,
         writer: Writer,
         signing: Option<Arc<Signing>>,
@@ -92,7 +95,7 @@ impl StreamLog {
             reader,
             locks,
             ledger,
-            clock,
+            watch,
             checkpoint,
             writer,
             signing,
@@ -128,7 +131,7 @@ impl StreamLog {
             return self.overtaken(seq).await;
         }
         let opens = matches!(body, EntryBody::Stream(_));
-        let recorded_at = self.clock.now();
+        let recorded_at = self.date_for(&body).await?;
         let lock =
             self.locks.lock_from(body.window().map_or(recorded_at, |window| window.end()), recorded_at);
         let sealed = self.sealed(LogEntry {
@@ -165,6 +168,25 @@ impl StreamLog {
         self.checkpoint.reached(if opens { Step::StreamOpened } else { Step::EntryPut });
         self.tell_ledger(&sealed, settles).await?;
         Ok(Appended::Committed(sealed.head()))
+    }
+
+    /// When an entry that says `body` is written, by a clock that somebody else confirms: a wrong date in a log is there for ever.
+    async fn date_for(&self, body: &EntryBody) -> Result<Timestamp, Failure> {
+        let confirmed = match body {
+            EntryBody::Lost(_) => self.watch.confirm_for_loss(&self.stream).await?,
+            _ => self.watch.confirm(&self.stream).await?,
+        };
+        if let EntryBody::Lost(lost) = body
+            && confirmed.at() < lost.window.end()
+        {
+            let message = format!(
+                "window {} is not over by the clock of {}: it is not recorded as lost",
+                lost.window,
+                confirmed.host()
+            );
+            return Err(Failure::new(FailureKind::Clock, Scope::Daemon, message));
+        }
+        Ok(confirmed.date_after(self.state().await?.and_then(|state| state.recorded_at)))
     }
 
     /// Whether this daemon may go on with a log that the ledger knows so.
@@ -284,7 +306,7 @@ impl StreamLog {
         let Some((lease, outcome)) = settles else {
             return self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger);
         };
-        match self.ledger.commit(lease, entry, outcome, self.clock.now()).await {
+        match self.ledger.commit(lease, entry, outcome, self.watch.clock().now()).await {
             // The log has it, so the ledger must follow, whoever holds the lease by now.
             Err(LedgerError::StaleLease { window, .. }) => {
                 tracing::warn!(stream = %self.stream, %window, "the lease passed on while the entry was written");

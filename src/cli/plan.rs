@@ -60,6 +60,7 @@ fn reason_words(reason: DueReason) -> &'static str {
         DueReason::ConfigChanged => "was parked, the config or a key has changed",
         DueReason::ParkedLongEnough => "parked, and looked at again now and then",
         DueReason::Asked => "asked for",
+        DueReason::LossNotBelieved => "recorded as lost by a clock that was ahead",
         DueReason::Revisit => "archived, and time to look for records that came late",
     }
 }

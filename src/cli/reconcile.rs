@@ -16,6 +16,7 @@ use crate::app::selection::Selection;
 use crate::app::session::Session;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
+use crate::domain::failure::FailureKind;
 use crate::domain::snapshot::FailureNote;
 use crate::domain::verdict::Verdict;
 use crate::exit_code::Exit;
@@ -113,8 +114,11 @@ async fn outcome(
     let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
     windows.retain(|judged| judged.is_gap(now));
     let held_up = rules.iter().filter(|rules| selection.concerns(&rules.name));
+    let held_up = held_up.filter_map(|rules| rules.held_by(&snapshot, now)).map(|(_, hold)| hold);
+    // A wrong clock holds everything up, and what else is wrong is said by that clock.
+    let clock = snapshot.clock_hold(now);
     let held_up =
-        held_up.filter_map(|rules| rules.held_by(&snapshot, now)).map(|(_, hold)| hold.failure.clone());
+        clock.into_iter().chain(held_up.filter(|_| clock.is_none())).map(|hold| hold.failure.clone());
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),
@@ -178,7 +182,9 @@ fn exit(outcome: &Outcome) -> Exit {
     let unattested =
         outcome.gaps.iter().any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
     let operator = outcome.held_up.iter().any(|failure| failure.kind.needs_operator());
-    if any("parked") || operator {
+    if outcome.held_up.iter().any(|failure| failure.kind == FailureKind::Clock) {
+        Exit::Temporary
+    } else if any("parked") || operator {
         Exit::Failed
     } else if any("waiting") || unattested || !outcome.held_up.is_empty() {
         Exit::Temporary

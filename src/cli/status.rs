@@ -28,6 +28,9 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
     }
     view.hint();
     let mut text = streams(&status.streams, status.now) + "\n" + &sources(&status.sources);
+    if let Some(clock) = &status.clock {
+        text += &format!("\n{}\n", clock.words());
+    }
     if !status.holds.is_empty() {
         text += "\nheld up:\n";
         text += &holds(&status.holds);

@@ -20,6 +20,10 @@ pub fn pause(failures: u32, what: &str) -> Duration {
     step.mul_f64(0.5 + fraction / 2.0)
 }
 
+/// No pause that the other side asks for (`Retry-After`) is obeyed for longer: a slip must not silence a source or a store until
+/// records are gone.
+pub const LONGEST_ASKED_FOR: Duration = Duration::from_secs(60 * 60);
+
 /// When a thing that needs an operator is looked at again all the same.
 pub const PARKED_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -29,6 +29,8 @@ pub enum FailureKind {
     Damaged,
     /// This machine cannot go on (disk full, database): everything waits and no window is charged.
     Local,
+    /// This machine's clock is known to be wrong: everything waits until it is right, and no window is charged.
+    Clock,
 }
 
 impl FailureKind {
@@ -43,6 +45,7 @@ impl FailureKind {
             Self::Corrupt => "corrupt",
             Self::Damaged => "damaged",
             Self::Local => "local",
+            Self::Clock => "clock",
         }
     }
 

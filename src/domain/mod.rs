@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod calendar;
+pub mod confirmed_time;
 pub mod count;
 pub mod definition;
 pub mod digest;
@@ -17,6 +18,7 @@ pub mod log_entry;
 pub mod loopback;
 pub mod name;
 pub mod object_key;
+pub mod pause;
 pub mod planner;
 pub mod snapshot;
 pub mod text;

@@ -154,6 +154,19 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
 }
 
 impl Plan {
+    /// Puts off losses of windows that have not expired at `confirmed`, which is not later than `now`, the planner's own
+    /// time. What expires is decided by the earliest of all clocks.
+    pub fn lose_nothing_after(&mut self, confirmed: Timestamp, now: Timestamp) {
+        let is_early = |action: &Action| action.task == Task::AttestLost && action.expires_at > confirmed;
+        let (early, actions): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.actions).into_iter().partition(is_early);
+        self.actions = actions;
+        for action in early {
+            let left = action.expires_at.duration_since(confirmed);
+            self.wake_at(now.saturating_add(left).unwrap_or(Timestamp::MAX));
+        }
+    }
+
     fn wake_at(&mut self, instant: Timestamp) {
         self.next_wake = Some(self.next_wake.map_or(instant, |wake| wake.min(instant)));
     }

@@ -6,11 +6,13 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::confirmed_time::{Confirmation, KnownTime};
 use super::count::CountVerdict;
 use super::failure::FailureKind;
 use super::log_entry::{Definition, Head};
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
+use super::pause;
 use super::text::Line;
 use super::window::Window;
 
@@ -69,6 +71,12 @@ pub enum WindowState {
     },
 }
 
+/// Whether an entry that is dated `recorded_at` is believed at `now` to say that `window` is lost. A clock that was ahead has
+/// recorded windows as lost that were not over; and an entry that is dated later than now was dated by such a clock.
+pub fn is_loss_believed(window: Window, recorded_at: Timestamp, now: Timestamp) -> bool {
+    recorded_at >= window.end() && pause::has_been(recorded_at, now)
+}
+
 /// A failure as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureNote {
@@ -97,6 +105,8 @@ pub enum Resource {
     Store(StoreName),
     /// This machine.
     Daemon,
+    /// The clock of this machine, while it is known to be wrong.
+    Clock,
 }
 
 /// Why everything that needs a resource waits.
@@ -114,6 +124,18 @@ pub struct Hold {
     pub fingerprint: Fingerprint,
 }
 
+impl Hold {
+    /// Whether it holds something up at `now`. One that a clock set which was ahead does not.
+    pub fn is_on(&self, now: Timestamp) -> bool {
+        pause::goes_on(self.until, now) && self.is_credible(now)
+    }
+
+    /// Whether its failure can have happened by `now`.
+    pub fn is_credible(&self, now: Timestamp) -> bool {
+        pause::has_been(self.failure.at, now) && pause::has_been(self.since, now)
+    }
+}
+
 /// What is known of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
@@ -123,6 +145,8 @@ pub struct StreamState {
     pub head: Head,
     /// Whether every later entry must be signed: an entry named a key, or a daemon with a key followed the log to its end.
     pub signed: bool,
+    /// The `recorded_at` of that entry; `None` where it was taken over by an earlier version of the program.
+    pub recorded_at: Option<Timestamp>,
 }
 
 /// All that the planner needs, read in one transaction.
@@ -136,6 +160,21 @@ pub struct Snapshot {
     pub holds: BTreeMap<Resource, Hold>,
     /// Sources whose v2 export is gone.
     pub withdrawals: BTreeMap<SourceName, Withdrawal>,
+    /// The newest time that the `Date` of somebody else confirmed.
+    pub confirmed: Option<Confirmation>,
+}
+
+impl Snapshot {
+    /// What is known of the time before: the clock cannot be right where it is earlier.
+    pub fn known_time(&self) -> KnownTime {
+        let recorded = self.streams.values().filter_map(|stream| stream.recorded_at).max();
+        KnownTime { confirmed: self.confirmed.clone(), recorded }
+    }
+
+    /// The hold for a wrong clock, if it is on at `now`.
+    pub fn clock_hold(&self, now: Timestamp) -> Option<&Hold> {
+        self.holds.get(&Resource::Clock).filter(|hold| hold.is_on(now))
+    }
 }
 
 /// That a source's v2 export is gone for good.
@@ -154,6 +193,7 @@ impl fmt::Display for Resource {
             Self::Source(name) => write!(f, "source {name}"),
             Self::Store(name) => write!(f, "store {name}"),
             Self::Daemon => f.write_str("this machine"),
+            Self::Clock => f.write_str("the clock of this machine"),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::count::CountVerdict;
 use super::export::{Bounds, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
-use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState};
+use super::pause;
+use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState, is_loss_believed};
 use super::window::Window;
 
 /// By so much the provider's clock may be behind ours without anything being asked for that is still to come.
@@ -97,8 +98,9 @@ impl StreamRules {
     }
 
     /// As [`Self::needs`], with what a hold's fingerprint is compared with.
-    fn resources(&self) -> [(Resource, Option<&Fingerprint>); 4] {
+    fn resources(&self) -> [(Resource, Option<&Fingerprint>); 5] {
         [
+            (Resource::Clock, None),
             (Resource::Daemon, None),
             (Resource::Stream(self.name.clone()), Some(&self.fingerprints.stream)),
             (Resource::Source(self.source.clone()), Some(&self.fingerprints.source)),
@@ -116,7 +118,7 @@ impl StreamRules {
         match resource {
             Resource::Source(_) => &self.fingerprints.source,
             Resource::Store(_) => &self.fingerprints.store,
-            Resource::Stream(_) | Resource::Daemon => &self.fingerprints.stream,
+            Resource::Stream(_) | Resource::Daemon | Resource::Clock => &self.fingerprints.stream,
         }
     }
 
@@ -161,7 +163,7 @@ impl StreamRules {
         self.resources().into_iter().filter_map(move |(resource, fingerprint)| {
             let (resource, hold) = snapshot.holds.get_key_value(&resource)?;
             let unchanged = fingerprint.is_none_or(|fingerprint| *fingerprint == hold.fingerprint);
-            (hold.until > now && unchanged).then_some((resource, hold))
+            (hold.is_on(now) && unchanged).then_some((resource, hold))
         })
     }
 }
@@ -256,6 +258,8 @@ pub enum DueReason {
     ParkedLongEnough,
     /// An operator asked for it, though it is lost.
     Asked,
+    /// The log says that it is lost, and that is not believed: a clock that was ahead said so.
+    LossNotBelieved,
     /// Archived, and old enough to look for records that came late.
     Revisit,
 }
@@ -287,10 +291,10 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
         Some(WindowState::Archived { seq, revision, count, .. }) => {
             return Verdict::Archived { seq: *seq, revision: *revision, count: *count };
         }
-        Some(WindowState::Lost { seq, since }) => {
+        Some(WindowState::Lost { seq, since }) if is_loss_believed(window, *since, now) => {
             return Verdict::Lost { since: *since, seq: Some(*seq) };
         }
-        Some(WindowState::Open { leased_until: Some(until), .. }) if *until > now => {
+        Some(WindowState::Open { leased_until: Some(until), .. }) if pause::goes_on(*until, now) => {
             return Verdict::Waiting { why: Waiting::Attempt, next: *until };
         }
         _ => {}
@@ -302,6 +306,10 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
         return Verdict::Waiting { why: Waiting::Settle, next: rules.due_at(window) };
     }
     if rules.expires_at(window) <= now {
+        // By a wrong clock nothing is lost.
+        if let Some(hold) = snapshot.clock_hold(now) {
+            return held(&Resource::Clock, hold);
+        }
         return Verdict::Lost { since: rules.expires_at(window), seq: None };
     }
     judge_due(rules, window, state, snapshot, now)
@@ -320,9 +328,13 @@ pub fn revisit_at(
 ) -> Option<Timestamp> {
     let state = snapshot.windows.get(&rules.name)?.get(&window)?;
     let WindowState::Archived { last_pulled_at, retry_at, leased_until, .. } = state else { return None };
+    // A pull that is dated later than now was dated by a clock that was ahead: one revisit too many does no harm.
+    let out_of_reach = pause::is_out_of_reach(*last_pulled_at, now);
+    let last_pulled_at = if out_of_reach { window.end() } else { *last_pulled_at };
     let instants = rules.revisit.iter().filter_map(|after| window.end().saturating_add(*after).ok());
-    let next = instants.filter(|instant| instant > last_pulled_at).min()?;
-    let at = [Some(next), *retry_at, *leased_until].into_iter().flatten().max()?;
+    let next = instants.filter(|instant| *instant > last_pulled_at).min()?;
+    let pauses = [*retry_at, *leased_until].into_iter().flatten().filter(|until| pause::goes_on(*until, now));
+    let at = pauses.fold(next, Timestamp::max);
     (at.max(now) < rules.expires_at(window)).then_some(at)
 }
 
@@ -334,9 +346,17 @@ pub fn pauses_until(
     now: Timestamp,
 ) -> Option<Timestamp> {
     match snapshot.windows.get(&rules.name)?.get(&window)? {
-        WindowState::Open { retry_at: Some(at), .. } if *at > now => Some(*at),
+        WindowState::Open { retry_at: Some(at), last_failure, .. } => {
+            pauses(*at, last_failure.as_ref(), now).then_some(*at)
+        }
         _ => None,
     }
+}
+
+/// Whether a window that failed pauses at `now`. A failure that is dated later was dated by a clock that was ahead, and its
+/// pause is over.
+fn pauses(until: Timestamp, failure: Option<&FailureNote>, now: Timestamp) -> bool {
+    pause::goes_on(until, now) && failure.is_none_or(|failure| pause::has_been(failure.at, now))
 }
 
 /// The verdict on a window that is over, settled and still to be had.
@@ -352,7 +372,7 @@ fn judge_due(
             let next = rules.parked_until(window, *since);
             if fingerprint.as_ref().is_some_and(|before| *before != rules.fingerprints.stream) {
                 DueReason::ConfigChanged
-            } else if next <= now {
+            } else if !pauses(next, Some(failure), now) {
                 DueReason::ParkedLongEnough
             } else {
                 let failure = failure.clone();
@@ -360,11 +380,12 @@ fn judge_due(
             }
         }
         Some(WindowState::Open { retry_at: Some(at), last_failure: Some(failure), .. }) => {
-            if *at > now {
+            if pauses(*at, Some(failure), now) {
                 return Verdict::Waiting { why: Waiting::Pause { failure: failure.clone() }, next: *at };
             }
             DueReason::PauseOver
         }
+        Some(WindowState::Lost { .. }) => DueReason::LossNotBelieved,
         _ => DueReason::Due,
     };
     match rules.held_by(snapshot, now) {
@@ -376,9 +397,12 @@ fn judge_due(
             next: hold.until,
             seq: None,
         },
-        Some((resource, hold)) => {
-            let why = Waiting::Hold { resource: resource.clone(), failure: hold.failure.clone() };
-            Verdict::Waiting { why, next: hold.until }
-        }
+        Some((resource, hold)) => held(resource, hold),
     }
+}
+
+/// The verdict on a window that waits for `resource`, which nobody has to see to.
+fn held(resource: &Resource, hold: &Hold) -> Verdict {
+    let why = Waiting::Hold { resource: resource.clone(), failure: hold.failure.clone() };
+    Verdict::Waiting { why, next: hold.until }
 }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::confirmed_time::Confirmation;
 use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
@@ -283,8 +284,11 @@ pub trait Ledger: Send + Sync {
     /// Holds up all that needs `resource`, in place of any hold before.
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError>;
 
-    /// Ends a hold on `resource` that runs no longer than `until`; says whether there was one.
+    /// Ends a hold on `resource` that runs no longer than `until`, or longer than any pause can; says whether there was one.
     async fn lift(&self, resource: &Resource, until: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Remembers the newest time that somebody else confirmed, in place of the one before.
+    async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError>;
 
     /// Makes windows that are parked or pausing, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;

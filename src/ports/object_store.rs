@@ -149,6 +149,10 @@ pub trait ObjectStore: Send + Sync {
         Ok(Some(Sha256::finish(hasher)))
     }
 
+    /// Sends a cheap request for the sake of its answer's `Date`, which goes to the store's
+    /// [`AnswerWatch`](super::clock::AnswerWatch). A store without a clock of its own (a folder) does nothing.
+    async fn tell_time(&self) {}
+
     /// Every key that begins with `prefix` and sorts after `after`, in byte order.
     fn list(
         &self,

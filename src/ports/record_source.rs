@@ -92,6 +92,10 @@ pub trait RecordSource: Send + Sync {
         Ok(Left::default())
     }
 
+    /// Sends a cheap request for the sake of its answer's `Date`, which goes to the source's
+    /// [`AnswerWatch`](super::clock::AnswerWatch). Nothing is sent in a pause that the source asked for.
+    async fn tell_time(&self) {}
+
     /// What it may still have of records that are older than it is bound to keep.
     ///
     /// # Errors

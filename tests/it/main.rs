@@ -5,6 +5,7 @@ mod auditor;
 mod check;
 mod check_advice;
 mod cli;
+mod clock;
 mod counts;
 mod crash;
 mod credentials;

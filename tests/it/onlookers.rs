@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use connvault_sim::{Endpoint, Fault, Rule};
 use serde_json::Value;
 
-use crate::support::vault::{Running, Vault, WINDOWS, text};
+use crate::support::vault::{Running, Vault, WINDOWS, days_ago, text};
+use crate::support::world::example;
 
 /// A daemon, its log line by line, and its status page's address.
 struct Watched {
@@ -21,11 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Watched {
     fn start(vault: &Vault, listen: &str, more: &str) -> Self {
+        Self::start_as(vault.daemon_command(), vault, listen, more)
+    }
+
+    /// As [`Self::start`], by a command of one's own.
+    fn start_as(mut command: Command, vault: &Vault, listen: &str, more: &str) -> Self {
         let config = vault.path("config.toml");
         let old = std::fs::read_to_string(&config).unwrap();
         let new = old.replace("listen = \"\"", &format!("listen = \"{listen}\"")) + more;
         std::fs::write(&config, new).unwrap();
-        let mut command = vault.daemon_command();
         command.args(["--log-format", "json"]).stderr(Stdio::piped());
         let mut daemon = Running(command.spawn().unwrap());
         let lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
@@ -208,6 +213,27 @@ async fn there_is_no_heartbeat_while_a_stream_waits_for_an_operator_though_no_wi
     let (_, body) = blocking(move || take(&listener, "204 Thanks")).await;
     assert_eq!(body["streams"][0]["head"]["seq"].as_u64().unwrap(), WINDOWS as u64 + 1, "{body}");
     watched.daemon.kill().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_no_heartbeat_while_the_clock_is_wrong() {
+    let vault = Vault::in_directory().await;
+    vault.once().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let alerts = heartbeat_to(&vault, &listener);
+    // A year behind: nothing is due.
+    std::fs::write(vault.path("offset"), "-31536000").unwrap();
+    let mut command = Command::new(example("wrong_clock"));
+    command.arg(vault.path("offset")).args(["run", "--config"]).arg(vault.path("config.toml"));
+    let watched = Watched::start_as(command, &vault, "", &alerts);
+    let event = watched.event("everything waits for the clock");
+    assert_eq!((&event["level"], &event["kind"]), (&"ERROR".into(), &"clock".into()));
+    std::fs::write(vault.path("offset"), "0").unwrap();
+    watched.daemon.wake();
+    let (_, body) = blocking(move || take(&listener, "204 Thanks")).await;
+    let now: jiff::Timestamp = body["now"].as_str().unwrap().parse().unwrap();
+    assert!(now > days_ago(1), "the first one of all: {body}");
+    watched.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

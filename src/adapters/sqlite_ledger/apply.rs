@@ -63,7 +63,14 @@ async fn take_over(
     if entry.writer.key_fingerprint.is_some() {
         sign(connection, stream).await?;
     }
-    put_head(connection, stream, sealed.head()).await
+    put_head(connection, stream, sealed.head()).await?;
+    sqlx::query("UPDATE streams SET recorded_at_ms = ? WHERE stream = ?")
+        .bind(ms(entry.recorded_at))
+        .bind(stream.as_str())
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+    Ok(())
 }
 
 /// Every later entry of the stream must be signed.

@@ -8,6 +8,8 @@ use super::rows::{get, ms, optional_instant, to_json};
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::StreamName;
+use crate::domain::pause::goes_on;
+use crate::domain::snapshot::is_loss_believed;
 use crate::domain::window::Window;
 use crate::ports::ledger::{
     AttemptId, AttemptOutcome, Disposition, Lease, LeaseOutcome, LedgerError, Purpose,
@@ -24,7 +26,7 @@ pub(super) async fn lease(
     let row = sqlx::query(
         "INSERT INTO windows (stream, start_ms, end_ms) VALUES (?, ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET state = state
-         RETURNING state, lease_generation, leased_until_ms",
+         RETURNING state, settled_at_ms, lease_generation, leased_until_ms",
     )
     .bind(stream.as_str())
     .bind(ms(window.start()))
@@ -35,16 +37,22 @@ pub(super) async fn lease(
     if purpose == Purpose::Settle && get::<&str, _>(&row, "state")? == "archived" {
         return Ok(LeaseOutcome::Settled);
     }
-    if let Some(held) = optional_instant(&row, "leased_until_ms")?.filter(|held| *held > now) {
+    if let Some(held) = optional_instant(&row, "leased_until_ms")?.filter(|held| goes_on(*held, now)) {
         return Ok(LeaseOutcome::HeldElsewhere { until: held });
     }
     let generation = get::<i64, _>(&row, "lease_generation")? + 1;
-    // A parked window that is tried again is open again; why it was parked stays to be read.
+    let loss = optional_instant(&row, "settled_at_ms")?;
+    let reopened = get::<&str, _>(&row, "state")? == "lost"
+        && loss.is_some_and(|recorded_at| !is_loss_believed(window, recorded_at, now));
+    // A parked window that is tried again is open again; why it was parked stays to be read. So is one whose loss is not
+    // believed.
     sqlx::query(
-        "UPDATE windows SET state = CASE state WHEN 'parked' THEN 'open' ELSE state END, retry_at_ms = NULL,
-             lease_generation = ?, lease_holder = ?, leased_until_ms = ?
-         WHERE stream = ? AND start_ms = ? AND end_ms = ?",
+        "UPDATE windows SET state = CASE WHEN state = 'parked' OR ?1 THEN 'open' ELSE state END,
+             seq = iif(?1, NULL, seq), settled_at_ms = iif(?1, NULL, settled_at_ms), retry_at_ms = NULL,
+             lease_generation = ?2, lease_holder = ?3, leased_until_ms = ?4
+         WHERE stream = ?5 AND start_ms = ?6 AND end_ms = ?7",
     )
+    .bind(reopened)
     .bind(generation)
     .bind(holder)
     .bind(ms(until))

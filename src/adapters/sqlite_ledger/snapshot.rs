@@ -14,6 +14,7 @@ use super::rows::{
     optional_seq, parsed, revision, seq, window,
 };
 use super::sources;
+use crate::domain::confirmed_time::Confirmation;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
@@ -29,6 +30,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
         windows: windows(&mut *transaction).await?,
         holds: holds(&mut *transaction).await?,
         withdrawals: sources::withdrawals(&mut *transaction).await?,
+        confirmed: confirmed(&mut *transaction).await?,
     };
     transaction.rollback().await.map_err(storage)?;
     Ok(snapshot)
@@ -37,25 +39,38 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
 async fn streams(
     executor: impl SqliteExecutor<'_>,
 ) -> Result<BTreeMap<StreamName, StreamState>, LedgerError> {
-    let rows = sqlx::query("SELECT stream, definition, head_seq, head_hash, signed FROM streams");
+    let rows =
+        sqlx::query("SELECT stream, definition, head_seq, head_hash, signed, recorded_at_ms FROM streams");
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
     rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
 }
 
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
     let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
-    Ok(StreamState { definition: json(row, "definition")?, head, signed: get(row, "signed")? })
+    let recorded_at = optional_instant(row, "recorded_at_ms")?;
+    let signed = get(row, "signed")?;
+    Ok(StreamState { definition: json(row, "definition")?, head, signed, recorded_at })
+}
+
+/// The newest time that somebody else confirmed.
+async fn confirmed(executor: impl SqliteExecutor<'_>) -> Result<Option<Confirmation>, LedgerError> {
+    let row = sqlx::query("SELECT at_ms, host FROM confirmed_time").fetch_optional(executor).await;
+    let confirmation =
+        |row: &SqliteRow| Ok(Confirmation { at: instant(row, "at_ms")?, host: get(row, "host")? });
+    row.map_err(storage)?.as_ref().map(confirmation).transpose()
 }
 
 pub(super) async fn stream(
     executor: impl SqliteExecutor<'_>,
     stream: &StreamName,
 ) -> Result<Option<StreamState>, LedgerError> {
-    let row = sqlx::query("SELECT definition, head_seq, head_hash, signed FROM streams WHERE stream = ?")
-        .bind(stream.as_str())
-        .fetch_optional(executor)
-        .await
-        .map_err(storage)?;
+    let row = sqlx::query(
+        "SELECT definition, head_seq, head_hash, signed, recorded_at_ms FROM streams WHERE stream = ?",
+    )
+    .bind(stream.as_str())
+    .fetch_optional(executor)
+    .await
+    .map_err(storage)?;
     row.as_ref().map(stream_state).transpose()
 }
 

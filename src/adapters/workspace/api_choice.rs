@@ -196,6 +196,10 @@ impl RecordSource for Workspace {
         let may_answer = self.in_use().await? == ExportApi::V2;
         Ok(Remains { may_answer, ..self.v3.remains(request).await? })
     }
+
+    async fn tell_time(&self) {
+        self.client.tell_time().await;
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use crate::domain::digest::Sha256;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::ForeignText;
-use crate::ports::clock::Clock;
+use crate::ports::clock::{AnswerWatch, Clock};
 use crate::ports::record_source::{ExportReceipt, SourceError};
 
 /// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
@@ -100,6 +100,8 @@ pub(super) struct Client {
     skew: Skew,
     credentials: Arc<dyn Credentials>,
     clock: Arc<dyn Clock>,
+    /// Told the `Date` of every answer.
+    answers: Arc<dyn AnswerWatch>,
 }
 
 /// A project that requests can go to: one pace, one clock and one set of connections, whatever APIs it is asked through.
@@ -115,8 +117,9 @@ impl Project {
         settings: &WorkspaceSettings,
         credentials: Arc<dyn Credentials>,
         clock: Arc<dyn Clock>,
+        answers: Arc<dyn AnswerWatch>,
     ) -> Result<Self, SettingsError> {
-        Ok(Self(Arc::new(Client::new(settings, credentials, clock)?)))
+        Ok(Self(Arc::new(Client::new(settings, credentials, clock, answers)?)))
     }
 
     pub(super) fn client(&self) -> Arc<Client> {
@@ -159,6 +162,7 @@ impl Client {
         settings: &WorkspaceSettings,
         credentials: Arc<dyn Credentials>,
         clock: Arc<dyn Clock>,
+        answers: Arc<dyn AnswerWatch>,
     ) -> Result<Self, SettingsError> {
         let WorkspaceSettings { endpoint, project_id, requests_per_second, timeouts, .. } = settings;
         let host = usable_host(endpoint).ok_or_else(|| SettingsError::BadEndpoint(without_user(endpoint)))?;
@@ -183,6 +187,7 @@ impl Client {
             skew: Skew::default(),
             credentials,
             clock,
+            answers,
         })
     }
 
@@ -282,7 +287,7 @@ impl Client {
         trail: &mut Trail,
     ) -> Result<Response, Failure> {
         self.skew.may_sign().map_err(|skewed| self.wrong_clock(skewed))?;
-        let sent_at = self.clock.now();
+        let (sent_at, sent) = (self.clock.now(), self.answers.reading());
         let request = self.request(ask, authority, sent_at)?;
         trail.last = Reached::Perhaps;
         let answer = match timeout(self.timeouts.first_byte, request.send()).await {
@@ -297,11 +302,29 @@ impl Client {
         };
         trail.last = Reached::Answer(answer.status());
         trail.request_ids.extend(request_id(answer.headers()));
-        if let Some(theirs) = date(answer.headers()) {
-            let measured = self.skew.measure(&self.host, theirs, (sent_at, self.clock.now()));
+        let theirs = date(answer.headers());
+        self.answers.answered(&self.host, theirs, sent);
+        if let Some(theirs) = theirs {
+            let measured = self.skew.measure(theirs, (sent_at, self.clock.now()));
             measured.map_err(|skewed| self.wrong_clock(skewed))?;
         }
         Ok(answer)
+    }
+
+    /// Asks what time it is, without a signature: whatever the answer is, it is dated. So this works with a wrong clock and
+    /// with refused credentials, too. The answer itself means nothing.
+    pub(super) async fn tell_time(&self) {
+        // Whoever asked for a pause is left alone, and a place in the row is taken like any other.
+        if self.pacer.turn().await.is_err() {
+            return;
+        }
+        let mut url = self.endpoint.clone();
+        url.set_path("/");
+        let sent = self.answers.reading();
+        let answer = timeout(self.timeouts.first_byte, self.http.get(url).send()).await;
+        if let Ok(Ok(answer)) = answer {
+            self.answers.answered(&self.host, date(answer.headers()), sent);
+        }
     }
 
     /// The request as it goes out, signed or with its token.

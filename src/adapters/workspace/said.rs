@@ -6,11 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::credentials::Authority;
+use crate::ports::clock::date_of;
 
 /// The API reference's own limit for codes, in characters.
 const CODE_LIMIT: usize = 12;
@@ -123,7 +124,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 
 /// When the answer was written, by the clock of whoever wrote it.
 pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    http_date(headers.get(DATE)?.to_str().ok()?)
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    date_of(text(DATE), text(AGE))
 }
 
 /// By how much our clock differs from the one in the `Date` header, where that alone gets a request refused: `1h 2m`.

@@ -1,8 +1,9 @@
 //! How far this machine's clock is from the source's, measured on every answer by its `Date`.
 //!
 //! The gateway refuses requests that are dated 15 minutes off, and windows are cut by the clock: one that is wrong pulls them
-//! too early. So past [`NOTABLE`] it is said, and past [`INTOLERABLE`] nothing is signed: an answer counts no more, and the
-//! next request is sent only after [`SILENCE`], to see whether the clock was set right.
+//! too early. So past [`INTOLERABLE`] nothing is signed: an answer counts no more, and the next request is sent only after
+//! [`SILENCE`], to see whether the clock was set right. Whether the clock is believed is decided elsewhere, by the answers of
+//! all sources and stores (`app/clock_watch.rs`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,6 @@ pub(super) struct Skew(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    warned: bool,
     /// By how much their clock was ahead of ours.
     ahead: Option<SignedDuration>,
     /// By how much, and until when nothing is sent.
@@ -46,27 +46,18 @@ impl Skew {
         }
     }
 
-    /// An answer from `host` was dated `theirs`, between `sent` and `received` by this clock.
+    /// An answer was dated `theirs`, between `sent` and `received` by this clock.
     ///
     /// # Errors
     /// When the clocks are too far apart for anything to be signed.
     pub(super) fn measure(
         &self,
-        host: &str,
         theirs: Timestamp,
         (sent, received): (Timestamp, Timestamp),
     ) -> Result<(), Skewed> {
         let by = outside(theirs, sent, received);
         let mut state = self.state();
         state.ahead = Some(if theirs < sent { -by } else { by });
-        if by > NOTABLE && !state.warned {
-            tracing::warn!(
-                host,
-                skew_seconds = by.as_secs(),
-                "the clock of this machine differs from the source's: run timedatectl; past 14 minutes nothing is signed"
-            );
-        }
-        state.warned = by > NOTABLE;
         if by > INTOLERABLE {
             state.stopped = Some((by, Instant::now() + SILENCE));
             return Err(Skewed(by));
@@ -100,7 +91,7 @@ mod tests {
 
     fn measured(skew: &Skew, minutes: i64) -> Result<(), Skewed> {
         let now: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
-        skew.measure("h", now + SignedDuration::from_mins(minutes), (now, now))
+        skew.measure(now + SignedDuration::from_mins(minutes), (now, now))
     }
 
     #[test]

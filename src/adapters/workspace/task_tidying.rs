@@ -17,6 +17,7 @@ use super::export_centre::PAGE;
 use super::export_v3::{V3Parts, WorkspaceV3, not_remembered};
 use crate::domain::export_task::{Birth, ExportTask, Sought, TaskId, TaskState, orphans};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::pause::has_been;
 use crate::ports::checkpoint::Step;
 use crate::ports::record_source::{Left, SourceError};
 
@@ -241,8 +242,11 @@ impl WorkspaceV3 {
         Duration::try_from(self.age(task)).unwrap_or_default().clamp(LEAST_PAUSE, LONGEST_PAUSE)
     }
 
+    /// How long ago a task was asked for. One that is dated later than now was asked for by a clock that was ahead: nobody knows
+    /// when, and it is waited for no longer.
     fn age(&self, task: &ExportTask) -> SignedDuration {
-        self.client.now().duration_since(task.asked_at)
+        let now = self.client.now();
+        if has_been(task.asked_at, now) { now.duration_since(task.asked_at) } else { GIVE_UP_BLIND }
     }
 }
 

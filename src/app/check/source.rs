@@ -363,7 +363,7 @@ fn fix(error: &ProbeError) -> String {
                 "check region, project_id and endpoint; where these are right, ask the provider's support"
             }
             FailureKind::Corrupt => "see what stands between here and the source: a proxy answers like this",
-            FailureKind::Damaged | FailureKind::Local => {
+            FailureKind::Damaged | FailureKind::Local | FailureKind::Clock => {
                 "free some space in the folder for temporary files (TMPDIR)"
             }
         },

@@ -1,5 +1,7 @@
 //! A store: whether it takes, gives and lists, how it refuses to overwrite, and what it says of itself.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 
 use super::{Check, Checks};
@@ -9,6 +11,7 @@ use crate::config::{S3Store as S3Config, Store};
 use crate::domain::failure::FailureKind;
 use crate::domain::name::{StoreName, StreamName};
 use crate::domain::object_key::{ObjectKey, log_prefix};
+use crate::ports::clock::NoAnswerWatch;
 use crate::ports::object_store::{CreateOnly, ObjectStore};
 
 const SETTINGS: &str = "settings";
@@ -33,7 +36,7 @@ pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamNam
             checks.ok(SETTINGS, format!("directory {}", directory.path.display()));
             usable(&compose::directory(directory), store, streams, &mut checks).await;
         }
-        Store::S3(settings) => match compose::bucket(settings) {
+        Store::S3(settings) => match compose::bucket(settings, Arc::new(NoAnswerWatch)) {
             Ok(bucket) => {
                 let (name, region) = (settings.bucket.as_str(), settings.region.as_str());
                 let at = settings.endpoint.as_ref().map_or("AWS", |endpoint| endpoint.url().as_str());

@@ -1,5 +1,7 @@
 //! A stream: whether its log says what the configuration says, and whether it is on hold until an operator looks.
 
+use std::sync::Arc;
+
 use super::{Check, Checks};
 use crate::app::compose::{self, OpenStore};
 use crate::app::log_reader::LogReader;
@@ -8,6 +10,7 @@ use crate::config::Config;
 use crate::domain::log_entry::Definition;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Resource, Snapshot};
+use crate::ports::clock::NoAnswerWatch;
 use crate::ports::object_store::StoreError;
 
 const DEFINITION: &str = "definition";
@@ -16,7 +19,7 @@ const HOLD: &str = "hold";
 /// Every stream of `config`; `snapshot` is what the ledger knows.
 pub(super) async fn check(config: &Config, snapshot: &Snapshot) -> Vec<Check> {
     // A store that cannot be set up is said with the stores.
-    let stores = compose::stores(config).unwrap_or_default();
+    let stores = compose::stores(config, &(Arc::new(NoAnswerWatch) as _)).unwrap_or_default();
     let mut checks = Vec::new();
     for (name, stream) in &config.streams {
         let mut of_stream = Checks::of(format!("stream {name}"));

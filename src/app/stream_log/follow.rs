@@ -30,7 +30,7 @@ impl StreamLog {
         if let Some(newest) = newest {
             // Its writer may have died, or been held up, between putting it and finding it without its lock.
             let asked = &newest.entry.entry().lock;
-            self.locks.check_entry(&newest.key, asked, &newest.lock, self.clock.now()).await?;
+            self.locks.check_entry(&newest.key, asked, &newest.lock, self.watch.clock().now()).await?;
             self.take_over(&mut vec![newest.entry]).await?;
         }
         self.sign_from_here().await

@@ -12,6 +12,7 @@ use crate::app::compose;
 use crate::app::start_error::StartError;
 use crate::config::{Config, Store as StoreConfig};
 use crate::domain::name::StreamName;
+use crate::ports::clock::NoAnswerWatch;
 
 /// How long after its end a window in a folder may lack: a folder does not say how long its stream lets windows settle.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
@@ -23,7 +24,7 @@ const CONNECTIONS: usize = 8;
 /// # Errors
 /// When a store cannot be set up.
 pub fn of_config(config: &Config) -> Result<Vec<Target>, StartError> {
-    let stores = compose::stores(config)?;
+    let stores = compose::stores(config, &(Arc::new(NoAnswerWatch) as _))?;
     let target = |(name, stream): (&StreamName, &crate::config::Stream)| {
         let store = &stores.get(&stream.store)?.store;
         let is_folder = matches!(config.stores.get(&stream.store), Some(StoreConfig::Directory(_)));

@@ -11,13 +11,14 @@ use crate::domain::count::CountVerdict;
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Archived, Definition, EntryBody, LogEntry};
 use crate::domain::object_key::{Revision, Seq};
+use crate::domain::snapshot::is_loss_believed;
 use crate::domain::window::Window;
 use crate::domain::window_length::WindowLength;
 
 pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     let entries = in_order(terms, found);
     define(&entries, audit);
-    dates(found, audit);
+    let ahead = dates(found, audit);
     let zone = audit.definition.as_ref().and_then(|definition| zones().get(&definition.timezone).ok());
     let length = audit.definition.as_ref().and_then(|d| d.window.parse::<WindowLength>().ok());
     let range = Range::of(terms, zone.as_ref());
@@ -35,7 +36,11 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
             EntryBody::Archived(archived) => windows.archived(*seq, archived, &entry.lock, audit),
             EntryBody::Lost(lost) => {
                 windows.of_calendar(*seq, lost.window, audit);
-                windows.lost.insert(lost.window);
+                if ahead.contains(seq) || !is_loss_believed(lost.window, entry.recorded_at, terms.now) {
+                    windows.not_believed.insert(*seq);
+                } else {
+                    windows.lost.insert(lost.window);
+                }
             }
             EntryBody::Parked(parked) => {
                 windows.of_calendar(*seq, parked.window, audit);
@@ -46,7 +51,10 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
         }
     }
     windows.due(terms, &entries, audit);
-    let Windows { newest, lost, parked, counts, past_horizon, range, .. } = windows;
+    let Windows { newest, lost, not_believed, parked, counts, past_horizon, range, .. } = windows;
+    if !not_believed.is_empty() {
+        audit.notes.push(Note::LossesNotBelieved { seqs: not_believed.into_iter().collect() });
+    }
     audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
@@ -130,15 +138,26 @@ const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// Entries are dated in their order. Else a key that counts no more could go on signing, with dates of its time. Neighbours
 /// that do not hang together are told elsewhere: the one that was changed may have another date too.
-fn dates(found: &Found, audit: &mut Audit) {
+///
+/// A clock that was ahead has written losses in early versions, and the entry after them is dated right: so it is held against
+/// the last entry before them, and they are what is wrong. Returns their places.
+fn dates(found: &Found, audit: &mut Audit) -> BTreeSet<Seq> {
     let mut before: Option<&FoundEntry> = None;
+    // The entry that the next one is held against, and the losses after it.
+    let mut bar: Option<(Seq, Timestamp)> = None;
+    let mut losses: Vec<(Seq, Timestamp)> = Vec::new();
+    let mut ahead = BTreeSet::new();
     for here in &found.entries {
         let Some(entry) = here.entry() else { continue };
         let (seq, recorded_at) = (here.place, entry.recorded_at);
         let is_before = |instant: Timestamp| instant.duration_since(recorded_at) > SKEW;
-        let linked = before.filter(|before| before.hash == entry.previous);
-        let linked = linked.and_then(|before| Some((before.place, before.entry()?.recorded_at)));
-        match (linked, &entry.body) {
+        if before.is_none_or(|before| before.hash != entry.previous) {
+            (bar, losses) = (None, Vec::new());
+        }
+        let early = |(_, at): &(Seq, Timestamp)| is_before(*at);
+        ahead.extend(losses.iter().filter(|loss| early(loss)).map(|(seq, _)| *seq));
+        losses.retain(|loss| !early(loss));
+        match (bar, &entry.body) {
             (Some((after, after_at)), _) if is_before(after_at) => {
                 audit.findings.push(Finding::DatedBack { seq, recorded_at, after, after_at });
             }
@@ -148,8 +167,14 @@ fn dates(found: &Found, audit: &mut Audit) {
             }
             _ => {}
         }
+        if matches!(entry.body, EntryBody::Lost(_)) {
+            losses.push((seq, recorded_at));
+        } else {
+            (bar, losses) = (Some((seq, recorded_at)), Vec::new());
+        }
         before = Some(here);
     }
+    ahead
 }
 
 /// What the stream is: fixed by the first `stream` entry, but for a `start` that moves back.
@@ -213,6 +238,8 @@ struct Windows<'a> {
     past_horizon: BTreeMap<Window, Seq>,
     revisions: BTreeMap<(Window, Revision), Seq>,
     lost: BTreeSet<Window>,
+    /// Entries that say that a window is lost, and were dated by a clock that was ahead.
+    not_believed: BTreeSet<Seq>,
     parked: BTreeSet<Window>,
 }
 

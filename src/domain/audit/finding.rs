@@ -312,6 +312,8 @@ pub enum Note {
     Foreign { key: String },
     /// Gaps that are known.
     WindowsLost { windows: Vec<Window> },
+    /// Entries that say that a window is lost, and that a clock wrote which was ahead.
+    LossesNotBelieved { seqs: Vec<Seq> },
     /// Exports that hold another number of records than the provider counted, by their entries.
     CountsDiffer { seqs: Vec<Seq> },
     /// Exports that nobody counted.
@@ -353,6 +355,10 @@ impl fmt::Display for Note {
             Self::WindowsLost { windows } => {
                 let names: Vec<_> = windows.iter().map(Window::to_string).collect();
                 write!(f, "attested as lost by the provider: {}", names.join(", "))
+            }
+            Self::LossesNotBelieved { seqs } => {
+                let what = "recorded as lost by a clock that was ahead, which is not believed";
+                write!(f, "{what}, by entries {}", listed(seqs))
             }
             Self::LocksNotChecked { objects } => write!(
                 f,

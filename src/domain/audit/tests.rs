@@ -297,3 +297,55 @@ fn signers_that_are_named_must_have_signed_something() {
     terms.signers_known = true;
     begins(&told(&terms, &found(&folder(&log), None)), &["no entry is signed"]);
 }
+
+/// A log whose entries are dated as given.
+fn dated(entries: Vec<(EntryBody, &str)>) -> Vec<SealedEntry> {
+    let mut log: Vec<SealedEntry> = Vec::new();
+    for (body, recorded_at) in entries {
+        let mut entry = self::log(vec![body], false).remove(0).entry().clone();
+        (entry.seq, entry.previous) = after(log.last().map(SealedEntry::head));
+        entry.recorded_at = recorded_at.parse().unwrap();
+        log.push(SealedEntry::seal(entry));
+    }
+    log
+}
+
+#[test]
+fn losses_that_a_clock_recorded_which_was_ahead_are_noted_and_date_nothing_back() {
+    let open = || (opened("2026-11-01T00:00:00Z", "UTC"), "2026-11-02T03:00:00Z");
+    let lost =
+        |day, at| (EntryBody::Lost(Lost { window: window(day), reason: "".into(), last_attempt: None }), at);
+    let audited = |entries| {
+        let mut terms = terms();
+        terms.to = Some(Bound::Instant("2026-11-03T00:00:00Z".parse().unwrap()));
+        audit(&terms, &found(&folder(&dated(entries)), None))
+    };
+    let note = |seqs: &[u64]| Note::LossesNotBelieved { seqs: seqs.iter().map(|n| seq(*n)).collect() };
+    let (ahead, right) = ("2027-11-02T03:00:00Z", "2026-11-04T03:00:00Z");
+    // The windows were archived afterwards.
+    let mended = audited(vec![
+        open(),
+        lost(1, ahead),
+        lost(2, ahead),
+        (archived(1, 1, None), right),
+        (archived(2, 1, None), right),
+    ]);
+    assert_eq!(mended.findings, []);
+    assert!(mended.notes.contains(&note(&[2, 3])), "{:?}", mended.notes);
+    // They were not: nothing says what became of them.
+    let open_still = audited(vec![open(), lost(1, ahead), (archived(2, 1, None), right)]);
+    assert!(
+        matches!(open_still.findings[..], [Finding::WindowsWithoutVerdict { windows: 1, .. }]),
+        "{:?}",
+        open_still.findings
+    );
+    assert!(open_still.lost.is_empty());
+    // Dated before its window was over.
+    let early = audited(vec![open(), lost(2, "2026-11-02T12:00:00Z"), (archived(1, 1, None), right)]);
+    assert!(early.notes.contains(&note(&[2])) && early.lost.is_empty(), "{:?}", early.notes);
+    // A right one stands, and whatever is dated before all of them is dated back.
+    let right_one = audited(vec![open(), lost(1, right), (archived(2, 1, None), right)]);
+    assert_eq!((right_one.findings, right_one.lost.len()), (vec![], 1));
+    let back = audited(vec![open(), lost(1, ahead), (archived(2, 1, None), "2026-11-01T00:00:00Z")]);
+    assert!(back.findings.iter().any(|finding| matches!(finding, Finding::DatedBack { .. })));
+}

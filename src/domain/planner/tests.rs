@@ -18,6 +18,7 @@ use crate::domain::window_length::WindowLength;
 
 mod revisits;
 mod turns;
+mod wrong_clock;
 
 pub(crate) fn fingerprint(text: &str) -> Fingerprint {
     Fingerprint(text.to_owned())

@@ -183,6 +183,20 @@ pub async fn a_hold_is_put_replaced_and_lifted<A: Adapter>() {
     assert!(!holds.contains_key(&store) && holds.len() == all.len() - 1, "{holds:?}");
 }
 
+pub async fn a_hold_out_of_reach_is_lifted_like_one_that_is_over<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (store, hold) = hold_of_store();
+    let year = 365 * 24 * 60;
+    let resources = [store, Resource::Clock];
+    for resource in &resources {
+        ledger.hold(resource, &Hold { until: minute(year), ..hold.clone() }).await.unwrap();
+        assert!(!ledger.lift(resource, minute(year - 60)).await.unwrap(), "it still runs");
+        assert!(ledger.lift(resource, minute(0)).await.unwrap(), "no pause is so long");
+    }
+    assert!(ledger.snapshot().await.unwrap().holds.is_empty());
+}
+
 pub async fn every_attempt_is_kept_with_how_it_ended<A: Adapter>() {
     let adapter = A::open().await;
     let ledger = adapter.ledger();

@@ -2,6 +2,7 @@
 
 use std::slice::from_ref;
 
+use connvault::domain::confirmed_time::{Confirmation, KnownTime};
 use connvault::domain::count::CountVerdict;
 use connvault::domain::digest::Sha256;
 use connvault::domain::log_entry::SealedEntry;
@@ -47,6 +48,21 @@ pub async fn what_was_applied_is_passed_over<A: Adapter>() {
     let fourth = chain.archives(day(3), 1, &[]);
     ledger.apply(&stream(), &[entries[2].clone(), fourth]).await.unwrap();
     assert_eq!(state_of(&*ledger, day(3)).await, archived(4, 1));
+}
+
+pub async fn the_date_of_the_last_entry_and_the_confirmed_time_are_kept<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (_, first) = Chain::opened();
+    ledger.apply(&stream(), &[first]).await.unwrap();
+    for (at, host) in [(5, "source"), (7, "store"), (6, "store")] {
+        ledger.confirm(&Confirmation { at: minute(at), host: host.to_owned() }).await.unwrap();
+    }
+    drop(ledger);
+    let adapter = adapter.reopen().await;
+    let known = adapter.ledger().snapshot().await.unwrap().known_time();
+    let confirmed = Confirmation { at: minute(6), host: "store".to_owned() };
+    assert_eq!(known, KnownTime { confirmed: Some(confirmed), recorded: Some(minute(0)) });
 }
 
 pub async fn an_entry_that_does_not_follow_is_refused<A: Adapter>() {

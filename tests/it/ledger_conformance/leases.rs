@@ -166,6 +166,30 @@ pub async fn an_archived_window_is_not_leased<A: Adapter>() {
     assert_eq!(ledger.attempts(&stream(), day(1)).await.unwrap(), []);
 }
 
+pub async fn a_window_whose_loss_is_not_believed_is_open_again_when_it_is_leased<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    // Recorded at minute 0.
+    let entries = [first, chain.loses(day(1)), chain.loses(day(2)), chain.loses(day(25))];
+    ledger.apply(&stream(), &entries).await.unwrap();
+    let lost = state_of(&*ledger, day(1)).await;
+    assert!(matches!(lost, Some(WindowState::Lost { since, .. }) if since == minute(0)), "{lost:?}");
+    leased(&*ledger, day(1), "a", 1, 31).await;
+    assert_eq!(state_of(&*ledger, day(1)).await, lost, "an operator asked for it, and it stays lost");
+    // By a clock to which the entry is still to come, or of a window that was not over.
+    let early = leased(&*ledger, day(2), "a", -60, -30).await;
+    leased(&*ledger, day(25), "a", 1, 31).await;
+    for window in [day(2), day(25)] {
+        let state = state_of(&*ledger, window).await;
+        assert!(matches!(state, Some(WindowState::Open { leased_until: Some(_), .. })), "{state:?}");
+    }
+    let pause = Disposition::Retry { at: minute(-20) };
+    ledger.fail(&early, &failure(), &pause, minute(-29)).await.unwrap();
+    let state = state_of(&*ledger, day(2)).await;
+    assert!(matches!(state, Some(WindowState::Open { failures: 1, retry_at: Some(_), .. })), "{state:?}");
+}
+
 pub async fn voided_leases_are_stale_and_their_attempts_interrupted<A: Adapter>() {
     let adapter = A::open().await;
     let ledger = adapter.ledger();

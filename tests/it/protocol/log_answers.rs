@@ -19,7 +19,7 @@ use connvault::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
 
-use super::{NOW, clock, later_today};
+use super::{clock, later_today};
 use crate::support::clock::TestClock;
 use crate::support::faulty_store::{Call, FaultyStore};
 use crate::support::inside::{begin, reconcile, with_faults};
@@ -57,7 +57,7 @@ impl Archived {
             stream(),
             Arc::new(locks),
             Arc::new(ledger.ledger.clone()),
-            Arc::new(self.clock.clone()),
+            self.clock.confirmed(),
             Arc::new(NoCheckpoint),
             Writer {
                 version: "0.0.0".to_owned(),
@@ -78,13 +78,13 @@ async fn head(ledger: &OwnLedger) -> u64 {
     ledger.ledger.stream(&stream()).await.unwrap().map_or(0, |state| state.head.seq.get())
 }
 
-/// An entry that says that the window after the last one is lost.
+/// An entry that says that a window long ago is lost.
 fn lost() -> EntryBody {
     lost_for("a test")
 }
 
 fn lost_for(reason: &str) -> EntryBody {
-    let window = super::day(&NOW.replace("T03:00:00", "T00:00:00"));
+    let window = super::day("2026-10-01T00:00:00Z");
     EntryBody::Lost(Lost { window, reason: reason.into(), last_attempt: None })
 }
 

@@ -62,7 +62,7 @@ pub fn with_faults_signed(session: &Session, signing: Option<Arc<Signing>>) -> F
         name,
         Arc::clone(&locks),
         Arc::clone(&services.ledger),
-        Arc::clone(&services.clock),
+        Arc::clone(&services.watch),
         Arc::clone(&services.checkpoint),
         Writer {
             version: "0.0.0".to_owned(),

@@ -25,6 +25,14 @@ impl Place {
         Self::Bucket { settings: Box::new(server.settings()), _server: Some(server) }
     }
 
+    /// Has the server in this process date its answers so.
+    pub fn dated(&self, date: impl Fn() -> Option<String> + Send + 'static) {
+        match self {
+            Self::Bucket { _server: Some(server), .. } => server.server.dated(date),
+            _ => panic!("no server of this process"),
+        }
+    }
+
     /// A bucket on SeaweedFS that keeps every version of every object.
     pub async fn versioned() -> Self {
         let seaweed = Seaweed::bucket(true).await;

@@ -45,8 +45,15 @@ pub struct S3sServer {
     /// Method and path of each request.
     requests: Requests,
     wrong_reads: WrongReads,
+    date: Dated,
     task: JoinHandle<()>,
 }
+
+/// What the `Date` of an answer says: the text of it, or nothing at all.
+pub type Date = Box<dyn Fn() -> Option<String> + Send>;
+
+/// How answers are dated, where it is not by this machine's clock.
+type Dated = Arc<Mutex<Option<Date>>>;
 
 /// Method and path of each request.
 type Requests = Arc<Mutex<Vec<(http::Method, String)>>>;
@@ -73,9 +80,16 @@ impl S3sServer {
         let address = listener.local_addr()?;
         let requests = Arc::default();
         let wrong_reads = WrongReads::default();
-        let shared = (Arc::clone(&requests), Arc::clone(&wrong_reads));
+        let date = Dated::default();
+        let shared = (Arc::clone(&requests), Arc::clone(&wrong_reads), Arc::clone(&date));
         let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), shared));
-        Ok(Self { address, root: root.to_owned(), requests, wrong_reads, task })
+        Ok(Self { address, root: root.to_owned(), requests, wrong_reads, date, task })
+    }
+
+    /// Dates answers as `date` says, and no more by this machine's clock.
+    #[allow(dead_code, reason = "the demo does not use it")]
+    pub fn dated(&self, date: impl Fn() -> Option<String> + Send + 'static) {
+        *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(date));
     }
 
     /// Answers rightly again; says how many of the reads were looked at.
@@ -118,7 +132,7 @@ async fn accept(
     service: S3Service,
     dialect: Dialect,
     root: PathBuf,
-    (requests, wrong_reads): (Requests, WrongReads),
+    (requests, wrong_reads, date): (Requests, WrongReads, Dated),
 ) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
@@ -126,24 +140,29 @@ async fn accept(
         let _ = socket.set_nodelay(true);
         let service = service.clone();
         let (root, requests, wrong_reads) = (root.clone(), Arc::clone(&requests), Arc::clone(&wrong_reads));
+        let by_itself = date.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let date = Arc::clone(&date);
         let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
             let asked = (request.method().clone(), request.uri().path().to_owned());
             requests.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let there = bucket_is_there(&root, &request);
             let wrong = is_wrong(&wrong_reads, &request);
-            let service = service.clone();
+            let (service, date) = (service.clone(), Arc::clone(&date));
             async move {
-                match (there, wrong) {
-                    (false, _) => Ok(no_bucket()),
-                    (true, None) => answer(service, dialect, request).await,
-                    (true, Some(number)) => {
-                        Ok(changed(answer(service, dialect, request).await?, number).await)
-                    }
-                }
+                let mut answered = match (there, wrong) {
+                    (false, _) => no_bucket(),
+                    (true, None) => answer(service, dialect, request).await?,
+                    (true, Some(number)) => changed(answer(service, dialect, request).await?, number).await,
+                };
+                let date = date.lock().unwrap_or_else(PoisonError::into_inner);
+                let date = date.as_ref().and_then(|date| date()).and_then(|date| date.parse().ok());
+                date.and_then(|date| answered.headers_mut().insert(http::header::DATE, date));
+                Ok::<_, Infallible>(answered)
             }
         });
         connections.spawn(async move {
-            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            server.http1().auto_date_header(by_itself);
             // A client that goes away is no concern of the server's.
             let _gone = server.serve_connection(TokioIo::new(socket), answer).await;
         });

@@ -240,9 +240,25 @@ margin = "{margin}"
         finish(self.command(arguments)).await
     }
 
+    /// Runs `verify` without a configuration.
+    pub async fn verify(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_connvault"));
+        command.arg("verify").args(arguments);
+        finish(command).await
+    }
+
+    /// Runs the program to its end by a clock that is `seconds` ahead of the machine's.
+    pub async fn connvault_ahead(&self, seconds: i64, arguments: &[&str]) -> Output {
+        let offset = self.folder.path().join("offset");
+        std::fs::write(&offset, seconds.to_string()).unwrap();
+        let mut program = Command::new(example("wrong_clock"));
+        program.arg(offset);
+        finish(self.command_of(program, arguments)).await
+    }
+
     /// Runs the program until it kills itself at `step`, reached for the `nth` time.
     pub async fn crash(&self, step: &str, nth: usize) -> Output {
-        let mut program = Command::new(crash_at());
+        let mut program = Command::new(example("crash_at"));
         program.args([step, &nth.to_string(), "--"]);
         finish(self.command_of(program, &["once"])).await
     }
@@ -253,11 +269,11 @@ async fn finish(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// `examples/crash_at`, which cargo builds beside the tests.
-fn crash_at() -> PathBuf {
+/// An example, which cargo builds beside the tests.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples/crash_at");
-    assert!(path.is_file(), "{} is not there: cargo build --example crash_at", path.display());
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.is_file(), "{} is not there: cargo build --examples", path.display());
     path
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::adapters::system_clock::SystemClock;
+use crate::ports::clock::NoAnswerWatch;
 
 /// Has whoever asks wait until it is given out.
 struct Token(Semaphore);
@@ -36,7 +37,7 @@ fn client() -> (Client, Arc<Token>) {
     };
     let token = Arc::new(Token(Semaphore::new(0)));
     let credentials: Arc<dyn Credentials> = Arc::clone(&token) as _;
-    (Client::new(&settings, credentials, Arc::new(SystemClock)).unwrap(), token)
+    (Client::new(&settings, credentials, Arc::new(SystemClock), Arc::new(NoAnswerWatch)).unwrap(), token)
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::*;
 use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, Filters};
 use crate::domain::failure::{FailureKind, Scope};
-use crate::ports::clock::Clock;
+use crate::ports::clock::{Clock, NoAnswerWatch};
 
 const SECRETS: [&str; 3] = ["AKIDAKID0001", "hush-hush-hush", "tokentoken=="];
 
@@ -91,7 +91,12 @@ fn source(settings: &WorkspaceSettings) -> WorkspaceV2 {
 
 fn with(settings: &WorkspaceSettings, credentials: FileKeys) -> Result<WorkspaceV2, SettingsError> {
     let credentials: Arc<dyn Credentials> = Arc::new(credentials);
-    Ok(WorkspaceV2::of(&Project::new(settings, credentials, Arc::new(StoppedClock))?))
+    Ok(WorkspaceV2::of(&Project::new(
+        settings,
+        credentials,
+        Arc::new(StoppedClock),
+        Arc::new(NoAnswerWatch),
+    )?))
 }
 
 struct Outcome {
