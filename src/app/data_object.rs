@@ -235,7 +235,7 @@ async fn look_into(
         return Ok(Orphaned::SameRows(found(ours.format, ours.rows, ours.content_digest), lock));
     }
     Ok(match services.scratch.inspect(file.path()).await? {
-        Ok(Inspection { format, rows, content_digest })
+        Ok(Inspection { format, rows, content_digest, .. })
             if (Some(content_digest), Some(rows)) == (ours.content_digest, ours.rows)
                 && format == key.format() =>
         {

@@ -173,7 +173,7 @@ pub enum Format {
     /// A spreadsheet (Office Open XML).
     #[serde(rename = "xlsx")]
     Xlsx,
-    /// Delimited text, in UTF-8 (with or without a byte order mark) or GB18030.
+    /// Delimited text, in UTF-8 (with or without a byte order mark), GB18030 or UTF-16; or no byte at all.
     #[serde(rename = "csv")]
     Csv,
     /// A spreadsheet inside gzip.

@@ -11,15 +11,16 @@
 //! 3. By content: where neither can be said, a row is only the same as one with the same content. Then rows are added
 //!    and removed, and none is ever changed.
 //!
-//! Columns are known by their names, in either language of the provider and as its API spells them. Case, white
-//! space and punctuation do not count, nor does what stands in parentheses:
+//! Columns are known by their names, in either language of the provider and as its API spells them, old and new
+//! (`columns.rs` has them all). Case, white space and punctuation do not count, nor does what stands in parentheses.
+//! Some of the names:
 //!
 //! | column | names |
 //! |---|---|
 //! | transaction | Transaction ID, 事务ID, 事务编号, 交易ID |
-//! | start time | Connection Start Time, Start Time, 连接开始时间, 接入开始时间, 开始时间 |
-//! | user | User Name, User, 用户名, 用户名称, 用户 |
-//! | computer | Computer Name, Desktop Name, Computer, Desktop, 计算机名, 计算机名称, 桌面名称, 桌面名, 桌面 |
+//! | start time | Connection Start Time, Connection Started, Started, 开始连接时间, 连接开始时间, 开始时间 |
+//! | user | User Name, Connected User, Login User, User, 用户名, 连接用户, 登录用户 |
+//! | computer | Computer Name, Desktop Name, Computer, 计算机名, 桌面名称 |
 //!
 //! Several rows may be the same row. Those with equal content cancel each other first; of what is left, as many are
 //! changed as both sides have, and the rest is added or removed.
@@ -38,9 +39,10 @@ use std::path::Path;
 
 use csv::ByteRecord;
 
-use super::error::{InspectError, NotAnExport};
+use super::charset::Contest;
+use super::error::InspectError;
 use super::read_rows;
-use super::rows::{Charset, Header, RowVisitor};
+use super::rows::{Charset, Head, Header, RowVisitor};
 use crate::domain::digest::Sha256;
 use buckets::{BUCKETS, Buckets, Record, half};
 use identity::{Basis, Columns};
@@ -120,43 +122,29 @@ impl Shape {
     fn of(path: &Path, scratch: &Path, stop: &dyn Fn() -> bool) -> Result<Self, InspectError> {
         let mut survey = Survey::default();
         read_rows(path, scratch, stop, &mut survey)?;
-        let charset = survey.charsets.first().ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))?;
-        Ok(Self { charset: *charset, columns: Columns::find(&survey.names, *charset) })
+        let charset = survey.contest.winner().map_or(Charset::Utf8, |(charset, _)| charset);
+        Ok(Self { charset, columns: Columns::find(&survey.names, charset) })
     }
 }
 
-/// Finds out which charset a file is written in: of those that all of its cells fit, the likeliest.
+/// Finds out which charset a file is written in, by the same rules as the content digest.
 #[derive(Default)]
 struct Survey {
     names: ByteRecord,
-    charsets: Vec<Charset>,
-    rows: u64,
-}
-
-impl Survey {
-    fn narrow(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
-        if !cells.as_slice().is_ascii() {
-            self.charsets.retain(|charset| cells.iter().all(|cell| charset.read(cell).is_some()));
-        }
-        if self.charsets.is_empty() { Err(undecodable(self.rows)) } else { Ok(()) }
-    }
+    contest: Contest,
 }
 
 impl RowVisitor for Survey {
-    fn header(&mut self, names: &ByteRecord, charsets: &[Charset]) -> Result<(), InspectError> {
-        self.names = names.clone();
-        self.charsets = charsets.to_vec();
-        self.narrow(names)
+    fn header(&mut self, head: &Head<'_>) -> Result<(), InspectError> {
+        *self = Self { names: head.names.clone(), contest: Contest::between(head.charsets) };
+        self.contest.add_row(head.names);
+        Ok(())
     }
 
     fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
-        self.rows += 1;
-        self.narrow(cells)
+        self.contest.add_row(cells);
+        Ok(())
     }
-}
-
-fn undecodable(row: u64) -> InspectError {
-    InspectError::damaged(format_args!("record {row} is text in neither UTF-8 nor GB18030"))
 }
 
 fn scatter(
@@ -167,7 +155,7 @@ fn scatter(
     stop: &dyn Fn() -> bool,
 ) -> Result<Buckets, InspectError> {
     let records = Buckets::new(scratch)?;
-    let mut scatter = Scatter { shape, basis, records, header: None, rows: 0, canonical: Vec::new() };
+    let mut scatter = Scatter { shape, basis, scratch, records, header: None, canonical: Vec::new() };
     read_rows(path, scratch, stop, &mut scatter)?;
     Ok(scatter.records)
 }
@@ -176,26 +164,25 @@ fn scatter(
 struct Scatter<'s> {
     shape: &'s Shape,
     basis: Basis,
+    scratch: &'s Path,
     records: Buckets,
     header: Option<Header>,
-    rows: u64,
     /// The canonical form of one row, kept for its capacity.
     canonical: Vec<u8>,
 }
 
 impl RowVisitor for Scatter<'_> {
-    fn header(&mut self, names: &ByteRecord, _: &[Charset]) -> Result<(), InspectError> {
-        self.header = Header::read(names, self.shape.charset);
-        if self.header.is_none() { Err(undecodable(0)) } else { Ok(()) }
+    fn header(&mut self, head: &Head<'_>) -> Result<(), InspectError> {
+        if self.header.replace(Header::read(head.names, self.shape.charset)).is_some() {
+            self.records = Buckets::new(self.scratch)?;
+        }
+        Ok(())
     }
 
     fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
-        self.rows += 1;
         let charset = self.shape.charset;
-        let fits =
-            self.header.as_mut().is_some_and(|header| header.canonical(cells, charset, &mut self.canonical));
-        if !fits {
-            return Err(undecodable(self.rows));
+        if let Some(header) = &mut self.header {
+            header.canonical(cells, charset, &mut self.canonical);
         }
         let content = half(Sha256::of(&self.canonical));
         let named = self.shape.columns.identity(self.basis, cells, charset, &mut self.canonical);

@@ -1,22 +1,32 @@
-//! Why a spooled file could not be taken for an export.
+//! Why a spooled file could not be read as an export, and whether it came whole.
 
 use std::fmt;
 use std::io;
 
+use super::notes::clean;
 use crate::domain::failure::FailureKind;
+
+/// Characters of a cause.
+const DETAIL: usize = 300;
 
 /// A spooled file is no export that could be read to its end.
 ///
 /// No message holds a cell of the file: messages go to logs and alerts, and cells are people's data.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The provider, or something on the way, sent something else.
+    /// The provider, or a proxy on the way, sent a message in place of a file.
     #[error("what came is not an export: {0}")]
     NotAnExport(NotAnExport),
-    /// It is an export, but not a whole one.
+    /// The bytes end too early, or are not those that were sent.
     #[error("the export is damaged or cut off: {detail}")]
-    Damaged {
-        /// What is wrong, and where.
+    CutOff {
+        /// The fault and its place, in one line.
+        detail: String,
+    },
+    /// The file came whole, as far as its bytes can tell, and this version cannot read it.
+    #[error("the file came whole, and this version cannot read it: {detail}")]
+    Unread {
+        /// The fault and its place, in one line.
         detail: String,
     },
     /// The spooled file, or scratch space, could not be used on this machine.
@@ -27,10 +37,40 @@ pub enum InspectError {
     Stopped,
 }
 
+/// Whether a file that cannot be read as an export came whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wholeness {
+    /// The bytes end too early, or changed on their way: a ZIP archive without its end, a part beyond the end of the
+    /// file, a wrong check sum, text that ends inside a quoted field or in the middle of a row. Another export may bring
+    /// all of them.
+    CutOff,
+    /// An error page, an error in JSON, or another short message in place of a file.
+    NotAnExport,
+    /// The file came whole, and this version cannot read it.
+    Unread,
+    /// Nothing is known about the file: this machine's disk failed, or the caller asked to stop.
+    Local,
+}
+
 impl InspectError {
-    /// Shorthand for [`Self::Damaged`].
-    pub(super) fn damaged(detail: impl fmt::Display) -> Self {
-        Self::Damaged { detail: detail.to_string() }
+    /// Shorthand for [`Self::CutOff`].
+    pub(super) fn cut_off(detail: impl fmt::Display) -> Self {
+        Self::CutOff { detail: clean(&detail.to_string(), DETAIL) }
+    }
+
+    /// Shorthand for [`Self::Unread`].
+    pub(super) fn unread(detail: impl fmt::Display) -> Self {
+        Self::Unread { detail: clean(&detail.to_string(), DETAIL) }
+    }
+
+    /// Whether the file came whole.
+    pub fn wholeness(&self) -> Wholeness {
+        match self {
+            Self::NotAnExport(_) => Wholeness::NotAnExport,
+            Self::CutOff { .. } => Wholeness::CutOff,
+            Self::Unread { .. } => Wholeness::Unread,
+            Self::Io(_) | Self::Stopped => Wholeness::Local,
+        }
     }
 
     /// What is done about it. Being stopped says nothing about the file, so it counts as `Transient`; a caller
@@ -38,7 +78,7 @@ impl InspectError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::NotAnExport(NotAnExport::Json(answer)) => answer.kind(),
-            Self::NotAnExport(_) | Self::Damaged { .. } => FailureKind::Corrupt,
+            Self::NotAnExport(_) | Self::CutOff { .. } | Self::Unread { .. } => FailureKind::Corrupt,
             Self::Io(_) => FailureKind::Local,
             Self::Stopped => FailureKind::Transient,
         }
@@ -48,30 +88,15 @@ impl InspectError {
 /// What came instead of an export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnExport {
-    /// Nothing, or white space only.
-    #[error("it is empty")]
-    Empty,
     /// A web page or other markup, as proxies send it.
     #[error("it is an HTML or XML page; see whether a proxy stands between here and the provider")]
     Html,
     /// An answer of the provider's API in place of the file.
     #[error("{0}")]
     Json(JsonAnswer),
-    /// A ZIP archive that holds no spreadsheet.
-    #[error("it is a ZIP archive without a workbook (xl/workbook.xml) in it")]
-    OtherZip,
-    /// An OLE container: a spreadsheet of before 2007, or one with a password.
-    #[error("it is an old (.xls) or password-protected spreadsheet, which connvault does not read")]
-    OldSpreadsheet,
-    /// No row names two columns or more.
-    #[error("its first row does not name at least two columns")]
-    NoHeader,
-    /// Anything else.
-    #[error("it is {what}")]
-    OtherBinary {
-        /// With an article.
-        what: &'static str,
-    },
+    /// A few lines of text without a table in them.
+    #[error("it is a short text, and no row of it has two columns")]
+    Message,
 }
 
 /// What a JSON body says that came where a file should be, as far as it could be read.

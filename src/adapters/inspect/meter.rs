@@ -1,44 +1,33 @@
 //! Keeps a reading stoppable and bounded, and remembers why it came to an end.
 //!
-//! The bytes of a file pass through decoders of other crates (gzip, ZIP, XML, CSV), and each of them wraps, copies
+//! The bytes of a file pass through decoders of other crates (gzip, deflate, XML), and each of them wraps, copies
 //! or drops the errors of what it reads from. So the true cause is written down here, at the place where it
 //! arises, before a decoder sees it; whatever error comes out at the other end, [`Meter::explain`] looks here
-//! first. What nobody wrote down was found by a decoder, and is damage.
+//! first. A cause that nobody wrote down was found by a decoder, and its caller knows what that means.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::error::InspectError;
+use super::notes::Notes;
 
 /// What is common to all readers of one inspection.
 pub(super) struct Meter<'a> {
     stop: &'a dyn Fn() -> bool,
-    /// Bytes that may still be read from the file itself.
-    source_left: Cell<u64>,
     /// Bytes that decompression may still make.
     inflated_left: Cell<u64>,
     cause: RefCell<Option<InspectError>>,
+    notes: RefCell<Notes>,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(stop: &'a dyn Fn() -> bool, inflated: u64) -> Self {
         Self {
             stop,
-            source_left: Cell::new(u64::MAX),
             inflated_left: Cell::new(inflated),
             cause: RefCell::new(None),
+            notes: RefCell::new(Notes::default()),
         }
-    }
-
-    /// Allows only `bytes` more from the file itself.
-    pub(super) fn limit_source(&self, bytes: u64) {
-        self.source_left.set(bytes);
-    }
-
-    /// Ends a limit on the file itself.
-    pub(super) fn unlimit_source(&self) {
-        self.source_left.set(u64::MAX);
     }
 
     /// Writes down why reading ends, and makes the error that stands for it.
@@ -47,9 +36,24 @@ impl<'a> Meter<'a> {
         io::Error::other("the inspection ended here")
     }
 
-    /// Why reading ended with an error that says `symptom`.
-    pub(super) fn explain(&self, symptom: impl fmt::Display) -> InspectError {
-        self.cause.borrow_mut().take().unwrap_or_else(|| InspectError::damaged(symptom))
+    /// Why reading ended: the cause that was written down, else `symptom`.
+    pub(super) fn explain(&self, symptom: impl FnOnce() -> InspectError) -> InspectError {
+        self.cause.borrow_mut().take().unwrap_or_else(symptom)
+    }
+
+    /// Adds a note about the file.
+    pub(super) fn note(&self, note: impl AsRef<str>) {
+        self.notes.borrow_mut().add(note.as_ref());
+    }
+
+    /// Takes the notes out, and leaves none.
+    pub(super) fn take_notes(&self) -> Notes {
+        self.notes.take()
+    }
+
+    /// Puts back what [`Self::take_notes`] took.
+    pub(super) fn put_notes(&self, notes: Notes) {
+        *self.notes.borrow_mut() = notes;
     }
 
     /// Reads from this machine's disk: errors are local.
@@ -64,14 +68,6 @@ impl<'a> Meter<'a> {
 
     fn check_stop(&self) -> io::Result<()> {
         if (self.stop)() { Err(self.fail(InspectError::Stopped)) } else { Ok(()) }
-    }
-
-    fn spend(&self, budget: &Cell<u64>, bytes: usize, what: &str) -> io::Result<()> {
-        match budget.get().checked_sub(bytes as u64) {
-            Some(left) => budget.set(left),
-            None => return Err(self.fail(InspectError::damaged(what))),
-        }
-        Ok(())
     }
 }
 
@@ -94,18 +90,12 @@ impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.meter.check_stop()?;
         let outcome = self.inner.read(buf);
-        let count = self.local(outcome)?;
-        self.meter.spend(
-            &self.meter.source_left,
-            count,
-            "its ZIP directory is larger than any spreadsheet's",
-        )?;
-        Ok(count)
+        self.local(outcome)
     }
 }
 
 impl<R: Seek> Seek for Source<'_, R> {
-    /// A place that cannot be sought to was named by the file's content, so a failure here is damage.
+    /// A place that cannot be sought to was named by the file's content, so a failure here is the file's.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.inner.seek(to)
     }
@@ -121,7 +111,13 @@ impl<R: Read> Read for Inflated<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.meter.check_stop()?;
         let count = self.inner.read(buf)?;
-        self.meter.spend(&self.meter.inflated_left, count, "it unpacks to more than any export holds")?;
+        match self.meter.inflated_left.get().checked_sub(count as u64) {
+            Some(left) => self.meter.inflated_left.set(left),
+            None => {
+                let cause = InspectError::unread("it unpacks to more than any export holds");
+                return Err(self.meter.fail(cause));
+            }
+        }
         Ok(count)
     }
 }

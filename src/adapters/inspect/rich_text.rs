@@ -41,11 +41,16 @@ impl RichText {
     pub(super) fn push(&mut self, text: &str) -> Result<(), InspectError> {
         if self.in_run {
             if self.text.len() + self.run.len() + text.len() > MAX_ROW {
-                return Err(InspectError::damaged("a text is longer than a cell can hold"));
+                return Err(InspectError::unread("a text is longer than a cell can hold"));
             }
             self.run.push_str(text);
         }
         Ok(())
+    }
+
+    /// Whether text at this place belongs to the cell, or to its phonetic guide.
+    pub(super) fn takes_text(&self) -> bool {
+        self.in_run || self.phonetic
     }
 
     /// The element `name` ends inside.

@@ -7,28 +7,56 @@
 use std::borrow::Cow;
 
 use csv::ByteRecord;
-use encoding_rs::GB18030;
 
+pub use super::charset::Charset;
 use super::error::InspectError;
 
 /// No row of an export, and no piece of one, is longer than this many bytes. It bounds the memory that a damaged
 /// or hostile file can make us use.
 pub(super) const MAX_ROW: usize = 1 << 20;
 
+/// No row has more cells: a sheet has columns A to XFD.
+pub(super) const MAX_COLUMNS: usize = 16_384;
+
+/// What is known of a file when its header has been found.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The header's cells.
+    pub names: &'a ByteRecord,
+    /// The charsets that the file may be in, the likeliest first.
+    pub charsets: &'a [Charset],
+    /// Whether a date that is written as a number counts days from 1904 instead of 1900.
+    pub dates_from_1904: bool,
+}
+
 /// Takes a file's rows, one after the other.
 pub trait RowVisitor {
-    /// The first row that is not empty. `charsets` are those that the file may be in, the likeliest first.
+    /// The header. It may come a second time, when the file has to be read again in another way: then everything that
+    /// came before is void. A file without any row has none.
     ///
     /// # Errors
     /// What is returned ends the reading.
-    fn header(&mut self, names: &ByteRecord, charsets: &[Charset]) -> Result<(), InspectError>;
+    fn header(&mut self, head: &Head<'_>) -> Result<(), InspectError>;
 
-    /// Each later row that is not empty, in the file's order. It may be shorter than the header (the other cells
-    /// are empty) or, in a spreadsheet, longer.
+    /// Each record, in the file's order. It may be shorter than the header (the other cells are empty) or longer (text:
+    /// by empty cells only).
     ///
     /// # Errors
     /// What is returned ends the reading.
     fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError>;
+}
+
+/// Takes nothing.
+pub(super) struct Nobody;
+
+impl RowVisitor for Nobody {
+    fn header(&mut self, _: &Head<'_>) -> Result<(), InspectError> {
+        Ok(())
+    }
+
+    fn row(&mut self, _: &ByteRecord) -> Result<(), InspectError> {
+        Ok(())
+    }
 }
 
 /// Whether a row has no cell with anything in it; such a row does not count.
@@ -36,55 +64,44 @@ pub(super) fn is_empty(cells: &ByteRecord) -> bool {
     cells.as_slice().is_empty()
 }
 
-/// A charset that exports come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charset {
-    /// UTF-8.
-    Utf8,
-    /// GB18030, as the WHATWG Encoding Standard decodes it; GBK and GB2312 are parts of it.
-    Gb18030,
+/// How many cells of a row have something in them.
+pub(super) fn filled(cells: &ByteRecord) -> usize {
+    cells.iter().filter(|cell| !cell.is_empty()).count()
 }
 
-impl Charset {
-    /// Every charset. UTF-8 first: text of another charset is hardly ever valid UTF-8 by accident.
-    pub const ALL: [Self; 2] = [Self::Utf8, Self::Gb18030];
-
-    /// The text of a cell; `None` when its bytes are not in this charset.
-    pub fn read(self, cell: &[u8]) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Utf8 => std::str::from_utf8(cell).ok().map(Cow::Borrowed),
-            Self::Gb18030 => GB18030.decode_without_bom_handling_and_without_replacement(cell),
-        }
-    }
+/// About how many bytes of memory a row takes.
+pub(super) fn size(cells: &ByteRecord) -> usize {
+    cells.as_slice().len() + cells.len() * size_of::<usize>() + 64
 }
 
 /// A column: where it stands, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Column {
-    name: String,
+    /// The name in UTF-8, or as it stands in the file where its bytes are not in the charset.
+    name: Vec<u8>,
     place: usize,
     /// The name as it stands in the canonical form of rows.
     netstring: Vec<u8>,
 }
 
 impl Column {
-    fn new(name: String, place: usize) -> Self {
+    fn new(name: Vec<u8>, place: usize) -> Self {
         let mut netstring = Vec::new();
         push_netstring(&mut netstring, &name);
         Self { name, place, netstring }
     }
 
     /// What the header calls it; empty where the header has no name for it.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
     }
 }
 
 /// Adds `text` as a netstring: its length in bytes, in decimal, then `:`, the text, and `,`.
-pub(super) fn push_netstring(out: &mut Vec<u8>, text: &str) {
+pub(super) fn push_netstring(out: &mut Vec<u8>, text: &[u8]) {
     push_decimal(out, text.len());
     out.push(b':');
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(b',');
 }
 
@@ -104,34 +121,34 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header in a row's cells; `None` when they are not in `charset`.
-    pub fn read(names: &ByteRecord, charset: Charset) -> Option<Self> {
-        let column = |(place, name)| Some(Column::new(charset.read(name)?.into_owned(), place));
-        let mut columns: Vec<Column> = names.iter().enumerate().map(column).collect::<Option<_>>()?;
+    /// The header in a row's cells, read in `charset`.
+    pub fn read(names: &ByteRecord, charset: Charset) -> Self {
+        let column = |(place, name)| Column::new(charset.read_or_raw(name).0.into_owned(), place);
+        let mut columns: Vec<Column> = names.iter().enumerate().map(column).collect();
         columns.sort();
-        Some(Self { columns })
+        Self { columns }
     }
 
     /// Makes room for rows of `width` cells: columns that the header does not have are called by an empty name.
     pub fn widen(&mut self, width: usize) {
         if width > self.columns.len() {
-            self.columns.extend((self.columns.len()..width).map(|place| Column::new(String::new(), place)));
+            self.columns.extend((self.columns.len()..width).map(|place| Column::new(Vec::new(), place)));
             self.columns.sort();
         }
     }
 
-    /// Writes a row's canonical form; `false` when a cell is not in `charset`.
-    pub(super) fn canonical(&mut self, row: &ByteRecord, charset: Charset, out: &mut Vec<u8>) -> bool {
+    /// Writes a row's canonical form; returns how many of its cells are not in `charset`.
+    pub(super) fn canonical(&mut self, row: &ByteRecord, charset: Charset, out: &mut Vec<u8>) -> u64 {
         self.widen(row.len());
         out.clear();
-        self.cells(row).all(|(column, cell)| {
-            let text = charset.read(cell);
-            text.is_some_and(|text| {
-                out.extend_from_slice(&column.netstring);
-                push_netstring(out, &text);
-                true
-            })
-        })
+        let mut unfit = 0;
+        for (column, cell) in self.cells(row) {
+            let (text, fits) = charset.read_or_raw(cell);
+            out.extend_from_slice(&column.netstring);
+            push_netstring(out, &text);
+            unfit += u64::from(!fits);
+        }
+        unfit
     }
 
     /// The cells of a row that are not empty, each with its column, in the order of the columns here.

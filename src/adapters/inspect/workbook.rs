@@ -1,186 +1,282 @@
-//! Reads a spreadsheet (Office Open XML) as rows: every sheet that has any, in the workbook's order.
+//! Reads a spreadsheet (Office Open XML) as one table: the sheets that belong to it, in the workbook's order.
 //!
-//! Order: the workbook says which parts are sheets, the shared texts are read before the sheets that name them, and
-//! at last every part that was not needed is read as well, so that damage to any part is noticed.
+//! Order: the archive's relations say which part is the workbook, the workbook says which parts are sheets, the shared
+//! texts are read before the sheets that name them, the beginning of every sheet before any is read whole, and at last
+//! every part that was not needed is read as well, so that damage to any part is noticed. Where the workbook cannot be
+//! read, every part is checked too: what looks like bad XML may be damage on the way.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use csv::ByteRecord;
 
 use super::Limits;
-use super::error::{InspectError, NotAnExport};
+use super::body::Body;
+use super::error::{InspectError, Wholeness};
+use super::header::{Beginning, Layout};
 use super::meter::Meter;
-use super::parts::{Parts, WORKBOOK};
-use super::rows::{Charset, RowVisitor};
+use super::parts::Parts;
+use super::relations::{MAX_LISTED, Relations, folder, main_part, relations, resolve};
+use super::rows::{Charset, Head, RowVisitor};
 use super::shared_strings::SharedStrings;
 use super::sheet::Sheet;
+use super::sheets::{Role, Table, reorder};
 use super::xml::{Node, Xml};
 
-const RELATIONS: &str = "xl/_rels/workbook.xml.rels";
-const SHARED_STRINGS: &str = "xl/sharedStrings.xml";
-const SHEETS: &str = "xl/worksheets/";
+/// Longer than the name or the id of any sheet, in bytes.
+const MAX_NAME: usize = 255;
 
-/// More sheets or relations than any export has.
-const MAX_LISTED: usize = 4096;
-
-/// Reads every row of the workbook in `file`.
+/// Reads every record of the workbook in `file`, which begins at byte `start`.
 ///
 /// # Errors
-/// When it is no workbook, is damaged, or cannot be read; and what `visitor` returns.
+/// When it is no workbook, was cut off, or cannot be read; and what `visitor` returns.
 pub(super) fn read<R: Read + Seek>(
     file: R,
+    start: u64,
     scratch: &Path,
     limits: &Limits,
     meter: &Meter<'_>,
     visitor: &mut dyn RowVisitor,
 ) -> Result<(), InspectError> {
-    let mut parts = Parts::open(file, meter)?;
-    let Contents { sheets, strings } = contents(&mut parts)?;
-    let mut strings = match &strings {
+    let mut parts = Parts::open(file, start, meter)?;
+    match table(&mut parts, scratch, limits, meter, visitor) {
+        Err(error) if error.wholeness() == Wholeness::Unread => Err(parts.blame(error)),
+        outcome => outcome,
+    }
+}
+
+fn table<R: Read + Seek>(
+    parts: &mut Parts<'_, R>,
+    scratch: &Path,
+    limits: &Limits,
+    meter: &Meter<'_>,
+    visitor: &mut dyn RowVisitor,
+) -> Result<(), InspectError> {
+    let main = main_part(parts)?;
+    let main = main.ok_or_else(|| InspectError::unread("it is a ZIP archive without a workbook in it"))?;
+    let Contents { sheets, strings, dates_from_1904 } = contents(parts, &main)?;
+    let mut strings = match strings {
         Some(name) => {
-            parts.read(name, |part| SharedStrings::read(part, scratch, limits.strings_in_memory))?
+            parts.read(&name, |part| SharedStrings::read(part, scratch, limits.strings_in_memory))?
         }
         None => SharedStrings::none(),
     };
-    let mut header: Option<ByteRecord> = None;
-    for name in &sheets {
-        parts.read(name, |part| rows_of(Sheet::new(part, &mut strings), name, &mut header, visitor))?;
+    if let Some(table) = find_table(parts, &sheets, &mut strings)? {
+        let mut roles = Vec::new();
+        for sheet in &sheets {
+            let role = table.role(&beginning(parts, sheet, &mut strings)?)?;
+            if role == Role::Other {
+                meter.note(format!("sheet {:?} is not of the table and was left out", sheet.name));
+            }
+            roles.push(role);
+        }
+        let head = Head { names: &table.names, charsets: &[Charset::Utf8], dates_from_1904 };
+        let mut body = Body::under(&head, Layout::Sheet, meter, visitor)?;
+        for (sheet, role) in sheets.iter().zip(&roles) {
+            if let Role::Records { above, has_header, order } = role {
+                note_titles(meter, &sheet.name, above - usize::from(*has_header));
+                parts.read(&sheet.part, |part| {
+                    records(Sheet::new(part, &mut strings), *above, order.as_deref(), &mut body)
+                })?;
+            }
+        }
     }
-    parts.drain()?;
-    header.map(|_| ()).ok_or(InspectError::NotAnExport(NotAnExport::NoHeader))
+    note_unlisted(parts, &main, &sheets, meter);
+    parts.drain()
 }
 
-/// Hands on the rows of one sheet. `header` is the header of the sheets before.
-fn rows_of(
-    mut sheet: Sheet<'_, '_>,
-    name: &str,
-    header: &mut Option<ByteRecord>,
-    visitor: &mut dyn RowVisitor,
-) -> Result<(), InspectError> {
-    let mut cells = ByteRecord::new();
-    if !sheet.next_row(&mut cells)? {
-        return Ok(());
+fn note_titles(meter: &Meter<'_>, sheet: &str, titles: usize) {
+    match titles {
+        0 => {}
+        1 => meter.note(format!("a row above the header of sheet {sheet:?} was left out")),
+        rows => meter.note(format!("{rows} rows above the header of sheet {sheet:?} were left out")),
     }
-    match header {
-        Some(header) if *header != cells => {
-            return Err(InspectError::damaged(format_args!(
-                "{name} has another header than the sheet before"
-            )));
+}
+
+/// Names parts that look like sheets and that the workbook does not list: no program shows them.
+fn note_unlisted<R: Read + Seek>(parts: &Parts<'_, R>, main: &str, sheets: &[Listed], meter: &Meter<'_>) {
+    let listed: BTreeSet<&str> = sheets.iter().map(|sheet| sheet.part.as_str()).collect();
+    for name in parts.names().filter(|name| sheet_number(name, main).is_some() && !listed.contains(name)) {
+        if !parts.was_read(name) {
+            meter.note(format!("part {name:?} is a sheet that the workbook does not list; it was left out"));
         }
-        Some(_) => {}
-        None if cells.iter().filter(|cell| !cell.is_empty()).count() < 2 => {
-            return Err(InspectError::NotAnExport(NotAnExport::NoHeader));
+    }
+}
+
+/// The rows at the beginning of a sheet.
+fn beginning<R: Read + Seek>(
+    parts: &mut Parts<'_, R>,
+    sheet: &Listed,
+    strings: &mut SharedStrings,
+) -> Result<Beginning, InspectError> {
+    parts.peek(&sheet.part, |part| {
+        let mut sheet = Sheet::new(part, strings);
+        let (mut beginning, mut cells) = (Beginning::of(Layout::Sheet), ByteRecord::new());
+        while !beginning.is_full() && sheet.next_row(&mut cells)? {
+            beginning.push(&cells);
         }
-        None => {
-            visitor.header(&cells, &[Charset::Utf8])?;
-            *header = Some(cells.clone());
+        Ok(beginning)
+    })
+}
+
+/// The table of records; `None` where no sheet has a row.
+fn find_table<R: Read + Seek>(
+    parts: &mut Parts<'_, R>,
+    sheets: &[Listed],
+    strings: &mut SharedStrings,
+) -> Result<Option<Table>, InspectError> {
+    let (mut best, mut any_row) = (None, false);
+    for sheet in sheets {
+        let beginning = beginning(parts, sheet, strings)?;
+        any_row |= !beginning.rows().is_empty();
+        if let Some(choice) = beginning.choose()
+            && best.as_ref().is_none_or(|(known, _)| choice.known > *known)
+        {
+            best = Some((choice.known, Table::of(&beginning, choice)));
         }
+    }
+    match best {
+        Some((_, table)) => Ok(Some(table)),
+        None if any_row => Err(InspectError::unread("no row at the beginning of its sheets has two columns")),
+        None => Ok(None),
+    }
+}
+
+/// Hands on the rows of one sheet below the first `above`.
+fn records(
+    mut sheet: Sheet<'_, '_>,
+    above: usize,
+    order: Option<&[usize]>,
+    body: &mut Body<'_>,
+) -> Result<(), InspectError> {
+    let (mut cells, mut ordered) = (ByteRecord::new(), ByteRecord::new());
+    for _ in 0..above {
+        sheet.next_row(&mut cells)?;
     }
     while sheet.next_row(&mut cells)? {
-        visitor.row(&cells)?;
+        match order {
+            None => body.push(&cells, 0)?,
+            Some(order) => {
+                reorder(&cells, order, &mut ordered);
+                body.push(&ordered, 0)?;
+            }
+        }
     }
-    Ok(())
+    body.end_part(true)
+}
+
+/// A sheet that the workbook lists.
+#[derive(Debug)]
+struct Listed {
+    name: String,
+    /// The name of its part.
+    part: String,
 }
 
 /// Which parts hold what.
 struct Contents {
-    /// The parts that are sheets, in order.
-    sheets: Vec<String>,
+    /// The sheets, in order.
+    sheets: Vec<Listed>,
     /// The part that holds the shared texts.
     strings: Option<String>,
+    dates_from_1904: bool,
 }
 
-fn contents<R: Read + Seek>(parts: &mut Parts<'_, R>) -> Result<Contents, InspectError> {
-    let ids = parts.read(WORKBOOK, sheet_ids)?;
-    if !parts.has(RELATIONS) {
-        return contents_by_name(&parts.names()?, ids.len());
-    }
-    let relations = parts.read(RELATIONS, relations)?;
-    let strings = relations.values().find(|relation| relation.kind == "sharedStrings");
-    let mut contents =
-        Contents { sheets: Vec::new(), strings: strings.map(|relation| relation.part.clone()) };
-    for id in &ids {
-        let unknown = || InspectError::damaged("the workbook lists a sheet and does not say where it is");
-        let relation = relations.get(id).ok_or_else(unknown)?;
+fn contents<R: Read + Seek>(parts: &mut Parts<'_, R>, main: &str) -> Result<Contents, InspectError> {
+    let book = parts.read(main, Book::read)?;
+    let relations = relations(parts, main)?;
+    let named = relations.as_ref().and_then(|relations| relations.of_kind("sharedStrings"));
+    let strings = named.and_then(|relation| resolve(parts, main, &relation.target));
+    let strings = strings.or_else(|| parts.find(&format!("{}sharedStrings.xml", folder(main))));
+    let sheets = match relations {
+        Some(relations) => listed(parts, main, book.sheets, &relations)?,
+        None => listed_by_name(parts, main, book.sheets)?,
+    };
+    Ok(Contents { sheets, strings, dates_from_1904: book.dates_from_1904 })
+}
+
+fn listed<R: Read + Seek>(
+    parts: &Parts<'_, R>,
+    main: &str,
+    sheets: Vec<(String, String)>,
+    relations: &Relations,
+) -> Result<Vec<Listed>, InspectError> {
+    let (mut listed, mut known): (Vec<Listed>, BTreeSet<String>) = Default::default();
+    for (name, id) in sheets {
+        let unknown =
+            || InspectError::unread(format_args!("the workbook does not say where its sheet {name:?} is"));
+        let relation = relations.get(&id).ok_or_else(unknown)?;
         // Chart sheets and dialogs have no rows.
-        if relation.kind == "worksheet" {
-            contents.sheets.push(relation.part.clone());
+        if relation.kind != "worksheet" {
+            continue;
+        }
+        let missing = || {
+            InspectError::unread(format_args!(
+                "the workbook names {:?} and does not hold it",
+                relation.target
+            ))
+        };
+        let part = resolve(parts, main, &relation.target).ok_or_else(missing)?;
+        // A sheet that is listed twice is read once.
+        if known.insert(part.clone()) {
+            listed.push(Listed { name, part });
         }
     }
-    Ok(contents)
+    Ok(listed)
 }
 
 /// For a workbook without relations, which spreadsheet programs forgive: the parts that are called like sheets, if
 /// they are as many as the workbook lists.
-fn contents_by_name(names: &[String], listed: usize) -> Result<Contents, InspectError> {
-    let is_sheet = |name: &&String| {
-        let file = name.strip_prefix(SHEETS).and_then(|file| file.strip_suffix(".xml"));
-        file.is_some_and(|file| !file.contains('/'))
-    };
-    let mut sheets: Vec<String> = names.iter().filter(is_sheet).cloned().collect();
-    sheets.sort_by_key(|name| (name.len(), name.clone()));
-    if sheets.len() != listed {
-        return Err(InspectError::damaged("the workbook does not hold the sheets that it lists"));
+fn listed_by_name<R: Read + Seek>(
+    parts: &Parts<'_, R>,
+    main: &str,
+    sheets: Vec<(String, String)>,
+) -> Result<Vec<Listed>, InspectError> {
+    let mut names: Vec<(usize, String)> =
+        parts.names().filter_map(|name| Some((sheet_number(name, main)?, name.to_owned()))).collect();
+    names.sort();
+    if names.len() != sheets.len() {
+        return Err(InspectError::unread("the workbook does not hold the sheets that it lists"));
     }
-    Ok(Contents { sheets, strings: names.iter().find(|name| *name == SHARED_STRINGS).cloned() })
+    Ok(sheets.into_iter().zip(names).map(|((name, _), (_, part))| Listed { name, part }).collect())
 }
 
-/// The relation ids of the sheets that the workbook lists, in order.
-fn sheet_ids(mut workbook: Xml<'_>) -> Result<Vec<String>, InspectError> {
-    let mut ids = Vec::new();
-    loop {
-        match workbook.next()? {
-            Node::Start(element) if element.name() == "sheet" => {
-                let without = || InspectError::damaged("the workbook lists a sheet without an id");
-                ids.push(element.attribute("id")?.ok_or_else(without)?.into_owned());
+/// The number in the name of a part that is called like a sheet of the workbook `main`.
+fn sheet_number(part: &str, main: &str) -> Option<usize> {
+    let file = part.strip_prefix(folder(main))?.strip_prefix("worksheets/")?.strip_suffix(".xml")?;
+    let digits = file.trim_start_matches(|c: char| !c.is_ascii_digit());
+    (!file.contains('/')).then(|| digits.parse().unwrap_or(0))
+}
+
+/// What the workbook's main part says.
+#[derive(Debug, Default)]
+struct Book {
+    /// The name and the relation's id of each sheet, in order.
+    sheets: Vec<(String, String)>,
+    dates_from_1904: bool,
+}
+
+impl Book {
+    fn read(mut part: Xml<'_>) -> Result<Self, InspectError> {
+        let mut book = Self::default();
+        loop {
+            match part.next()? {
+                Node::Start(element) if element.name() == "sheet" => {
+                    let without = || InspectError::unread("the workbook lists a sheet without an id");
+                    let id = element.text("id", MAX_NAME)?.ok_or_else(without)?;
+                    book.sheets.push((element.text("name", MAX_NAME)?.unwrap_or_default(), id));
+                }
+                Node::Start(element) if element.name() == "workbookPr" => {
+                    book.dates_from_1904 =
+                        matches!(element.attribute("date1904")?.as_deref(), Some("1" | "true" | "on"));
+                }
+                Node::Eof => return Ok(book),
+                _ => {}
             }
-            Node::Eof => return Ok(ids),
-            _ => {}
-        }
-        limit(ids.len())?;
-    }
-}
-
-/// What the workbook says of one of its parts.
-struct Relation {
-    /// The last word of its type: `worksheet`, `sharedStrings`.
-    kind: String,
-    /// The part's name.
-    part: String,
-}
-
-fn relations(mut part: Xml<'_>) -> Result<BTreeMap<String, Relation>, InspectError> {
-    let mut relations = BTreeMap::new();
-    loop {
-        match part.next()? {
-            Node::Start(element) if element.name() == "Relationship" => {
-                let without = || InspectError::damaged("the workbook names a part by half");
-                let attribute = |name| element.attribute(name)?.ok_or_else(without);
-                let (id, kind, target) = (attribute("Id")?, attribute("Type")?, attribute("Target")?);
-                let kind = kind.rsplit('/').next().unwrap_or_default().to_owned();
-                relations.insert(id.into_owned(), Relation { kind, part: part_name(&target) });
+            if book.sheets.len() > MAX_LISTED {
+                return Err(InspectError::unread("the workbook lists more sheets than any export has"));
             }
-            Node::Eof => return Ok(relations),
-            _ => {}
         }
-        limit(relations.len())?;
     }
-}
-
-/// The name of the part that a relation of the workbook points to: a path from the archive's root, or one from the
-/// workbook's folder.
-fn part_name(target: &str) -> String {
-    match target.strip_prefix('/') {
-        Some(absolute) => absolute.to_owned(),
-        None => format!("xl/{}", target.trim_start_matches("./")),
-    }
-}
-
-fn limit(listed: usize) -> Result<(), InspectError> {
-    if listed > MAX_LISTED {
-        return Err(InspectError::damaged("the workbook lists more parts than any export has"));
-    }
-    Ok(())
 }

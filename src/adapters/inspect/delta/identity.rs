@@ -2,31 +2,8 @@
 
 use csv::ByteRecord;
 
+use super::super::columns::{Columns as Known, Meaning};
 use super::super::rows::{Charset, push_netstring};
-
-/// The names of a column, as [`plain`] makes them; of several columns the one counts whose name stands first.
-type Names = &'static [&'static str];
-
-const TRANSACTION: Names = &["transactionid", "事务id", "事务编号", "交易id"];
-const START: Names = &["connectionstarttime", "starttime", "连接开始时间", "接入开始时间", "开始时间"];
-const USER: Names = &["username", "user", "用户名", "用户名称", "用户"];
-const COMPUTER: Names = &[
-    "computername",
-    "desktopname",
-    "computer",
-    "desktop",
-    "计算机名",
-    "计算机名称",
-    "桌面名称",
-    "桌面名",
-    "桌面",
-];
-
-/// A name without case, white space, punctuation, and what stands in parentheses after it.
-fn plain(name: &str) -> String {
-    let bare = name.split(['(', '（']).next().unwrap_or_default();
-    bare.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
 
 /// Where in a row its identity stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +32,11 @@ impl Basis {
 impl Columns {
     /// Looks for them in a header.
     pub(super) fn find(header: &ByteRecord, charset: Charset) -> Self {
-        let text = |name| charset.read(name).map_or_else(String::new, |name| plain(&name));
-        let header: Vec<String> = header.iter().map(text).collect();
-        let place =
-            |names: Names| names.iter().find_map(|wanted| header.iter().position(|name| name == wanted));
-        let connection = || Some([place(START)?, place(USER)?, place(COMPUTER)?]);
-        Self { transaction: place(TRANSACTION), connection: connection() }
+        let known = Known::find(header, charset);
+        let connection = || {
+            Some([known.place(Meaning::Start)?, known.place(Meaning::User)?, known.place(Meaning::Computer)?])
+        };
+        Self { transaction: known.place(Meaning::Transaction), connection: connection() }
     }
 
     /// Writes down what a row is known by; `false` where that is nothing but its content.
@@ -85,7 +61,7 @@ impl Columns {
         // No canonical form of a row begins so: identities of different kinds are never equal.
         out.extend_from_slice(&[0, kind]);
         for place in places {
-            let text = cells.get(*place).and_then(|cell| charset.read(cell)).unwrap_or_default();
+            let (text, _) = charset.read_or_raw(cells.get(*place).unwrap_or_default());
             push_netstring(out, &text);
         }
         true
@@ -109,6 +85,10 @@ mod tests {
             ["Desktop", "USERNAME", "start-time (UTC)", "TransactionId"],
             ["计算机名", "用户名", "连接开始时间", "事务ID"],
             ["桌面名称", "用户", "开始时间（UTC）", "事务 id"],
+            ["Desktop Name", "Login User", "Started", "Transaction ID"],
+            ["Desktop Name", "Connected User", "Connection Started", "Transaction ID"],
+            ["桌面名称", "连接用户", "开始连接时间", "事务id"],
+            ["桌面名称", "登录用户", "开始连接时间", "事务id"],
         ] {
             assert_eq!(columns(&header), all, "{header:?}");
         }

@@ -1,7 +1,11 @@
 //! What inspection takes for an export, what it refuses, and that equal content has an equal digest.
 
+mod cut_off;
 mod damage;
 mod delta;
+mod memory;
+mod odd_files;
+mod odd_workbooks;
 mod refusals;
 mod same_content;
 mod text;
@@ -13,7 +17,7 @@ use flate2::{Compression, write::GzEncoder};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-use super::{InspectError, Inspection, Limits, inspect_within};
+use super::{InspectError, Inspection, Limits, Wholeness, inspect_within};
 use crate::domain::digest::ContentDigest;
 use crate::domain::failure::FailureKind;
 
@@ -92,6 +96,20 @@ fn refusal(bytes: &[u8]) -> String {
     let text = error.to_string();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
+}
+
+/// Asserts that a file is refused as one that came whole and cannot be read, with a message that holds `word`.
+#[track_caller]
+fn assert_unread(bytes: &[u8], word: &str) {
+    assert_refused(bytes, word);
+    assert_eq!(look(bytes).unwrap_err().wholeness(), Wholeness::Unread, "{word}");
+}
+
+/// Asserts that a file is refused as one that was cut off, with a message that holds `word`.
+#[track_caller]
+fn assert_cut_off(bytes: &[u8], word: &str) {
+    assert_refused(bytes, word);
+    assert_eq!(look(bytes).unwrap_err().wholeness(), Wholeness::CutOff, "{word}");
 }
 
 /// Asserts that a file is refused with a message that holds `word`.

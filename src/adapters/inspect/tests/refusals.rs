@@ -2,37 +2,60 @@
 
 use std::cell::Cell;
 
-use super::{assert_refused, gzip, look, records, text_of, xlsx_of, zip_of};
-use crate::adapters::inspect::{InspectError, JsonAnswer, Limits, NotAnExport, inspect, inspect_within};
+use super::{assert_refused, assert_unread, gzip, look, records, text_of, xlsx_of, zip_of};
+use crate::adapters::inspect::{
+    InspectError, JsonAnswer, Limits, NotAnExport, Wholeness, inspect, inspect_within,
+};
 use crate::domain::failure::FailureKind;
 
 #[test]
 fn what_is_no_export_is_named() {
-    let cases: [(&[u8], &str); 15] = [
-        (b"", "empty"),
-        (b"\xef\xbb\xbf \r\n", "empty"),
-        (b"<html><body>Sign in</body></html>", "HTML"),
-        (b"\xef\xbb\xbf\n <?xml version=\"1.0\"?><Error/>", "HTML or XML"),
-        (b"Service Unavailable\n", "two columns"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 old", "password-protected"),
-        (b"PK\x05\x06\0\0\0\0", "ZIP archive without a workbook"),
-        (b"PK", "two columns"),
-        (b"PK\x03", "neither a spreadsheet nor text"),
-        (b"PK\x03\x04", "damaged"),
-        (b"\x1f\x8b", "damaged"),
-        (b"\x1f", "neither a spreadsheet nor text"),
-        (b"%PDF-1.7\n\0\0\0", "neither a spreadsheet nor text"),
-        (b"\xff\xfeU\0s\0e\0r\0", "UTF-16"),
-        (b"[]", "JSON, without an error code"),
+    use Wholeness::{CutOff, NotAnExport, Unread};
+    let cases: [(&[u8], &str, Wholeness); 20] = [
+        (b"<html><body>Sign in</body></html>", "HTML", NotAnExport),
+        (b"\xef\xbb\xbf\n <?xml version=\"1.0\"?><Error/>", "HTML or XML", NotAnExport),
+        (
+            b"<?xml version=\"1.0\"?><Workbook xmlns=\"urn:schemas-microsoft-com:office:spreadsheet\"/>",
+            "Excel 2003",
+            Unread,
+        ),
+        (b"Service Unavailable\n", "two columns", NotAnExport),
+        (b"Service Unavailable\nXID 12\n", "two columns", NotAnExport),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 old", "password-protected", Unread),
+        (b"PK\x05\x06\0\0\0\0", "ZIP archive without a workbook", Unread),
+        (b"PK", "ends after its first bytes", CutOff),
+        (b"PK\x03", "ends after its first bytes", CutOff),
+        (b"PK\x03\x04", "end record is missing", CutOff),
+        (b"\x1f\x8b", "damaged", CutOff),
+        (b"\x1f", "ends after its first bytes", CutOff),
+        (b"%PDF-1.7\n\0\0\0", "PDF", Unread),
+        (b"BZh91AY&SY\0", "bzip2", Unread),
+        (b"\x89PNG\r\n\x1a\n\0\0", "neither a spreadsheet nor text", Unread),
+        (b"\xff\xfe<\0h\0t\0m\0l\0>\0", "HTML", NotAnExport),
+        (b"\xff\xfeU\0,\0s\0\n", "inside a character", CutOff),
+        (b"[]", "JSON, without an error code", NotAnExport),
+        (b"{\"total_count\":1,\"records\":[{\"sid\":\"x\"}]}", "JSON that holds a list", Unread),
+        (b"[{\"sid\":\"x\"}]", "JSON that holds a list", Unread),
     ];
-    for (bytes, word) in cases {
+    for (bytes, word, wholeness) in cases {
         assert_refused(bytes, word);
+        assert_eq!(look(bytes).unwrap_err().wholeness(), wholeness, "{word}");
     }
-    assert_refused(&gzip(b""), "empty");
     assert_refused(&gzip(b"<html>"), "HTML");
-    assert_refused(&gzip(&gzip(b"User,Age\n")), "gzip within gzip");
-    assert_refused(&zip_of(&[("report.csv", "User,Age\nli,7\n")]), "ZIP archive without a workbook");
-    assert_refused(&zip_of(&[("xl/workbook.bin", ""), ("[Content_Types].xml", "")]), "without a workbook");
+    assert_unread(&gzip(&gzip(b"User,Age\n")), "gzip within gzip");
+    assert_unread(&zip_of(&[("report.csv", "User,Age\nli,7\n")]), "ZIP archive without a workbook");
+    assert_unread(&zip_of(&[("xl/workbook.bin", ""), ("[Content_Types].xml", "")]), "without a workbook");
+    let long = "Service Unavailable\n".repeat(1000);
+    assert_unread(long.as_bytes(), "two columns");
+}
+
+#[test]
+fn a_header_that_begins_like_something_else_is_a_header() {
+    for name in ["[User]", "{User}", "<User>"] {
+        let found = look(format!("{name},Desktop\nli,d1\n").as_bytes()).unwrap();
+        assert_eq!((found.rows, found.columns[0].as_str()), (1, name));
+    }
+    assert_eq!(look(b"[A],B\n1,2\n").unwrap().rows, 1);
 }
 
 #[test]
@@ -58,9 +81,9 @@ fn an_error_in_json_is_classified_by_the_gateways_codes() {
 }
 
 #[test]
-fn a_spreadsheet_without_a_header_is_no_export() {
-    assert_refused(&xlsx_of(&[], 2026), "two columns");
-    assert_refused(&xlsx_of(&[vec!["Connection records".into()]], 2026), "two columns");
+fn a_spreadsheet_without_rows_holds_no_records_and_one_without_a_header_cannot_be_read() {
+    assert_eq!(look(&xlsx_of(&[], 2026)).unwrap().rows, 0);
+    assert_unread(&xlsx_of(&[vec!["Connection records".into()]], 2026), "two columns");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use encoding_rs::GB18030;
 use proptest::prelude::*;
 
 use super::{digest, gzip, look, records, text_of, xlsx_of};
-use crate::adapters::inspect::{Charset, Header, InspectError, Inspection, RowVisitor, read_rows};
+use crate::adapters::inspect::{Charset, Head, Header, InspectError, RowVisitor, read_rows};
 use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::export::Format;
 
@@ -18,7 +18,7 @@ fn the_digest_is_the_documented_one() {
     };
     let found = look("User,Note,Age\n李,,7\n,,\nwang,a b,10\n".as_bytes()).unwrap();
     let rows = ["3:Age,1:7,4:User,3:李,", "3:Age,2:10,4:Note,3:a b,4:User,4:wang,"];
-    assert_eq!(found, Inspection { format: Format::Csv, rows: 2, content_digest: sum(&rows) });
+    assert_eq!((found.format, found.rows, found.content_digest), (Format::Csv, 2, sum(&rows)));
     // Columns without a name, and two of the same name.
     assert_eq!(digest(b"User,,User,\nab,x,c,y\n"), sum(&["0:,1:x,0:,1:y,4:User,2:ab,4:User,1:c,"]));
 }
@@ -86,8 +86,8 @@ fn a_visitor_finds_cells_by_the_names_of_their_columns() {
     #[derive(Default)]
     struct Seen(Option<Header>, Vec<String>);
     impl RowVisitor for Seen {
-        fn header(&mut self, names: &ByteRecord, _: &[Charset]) -> Result<(), InspectError> {
-            self.0 = Header::read(names, Charset::Utf8);
+        fn header(&mut self, head: &Head<'_>) -> Result<(), InspectError> {
+            self.0 = Some(Header::read(head.names, Charset::Utf8));
             Ok(())
         }
         fn row(&mut self, cells: &ByteRecord) -> Result<(), InspectError> {
