@@ -187,7 +187,12 @@ impl DirectoryStore {
         Ok(())
     }
 
-    fn hash_blocking(&self, path: &Path, read: &AtomicU64) -> Result<Option<Sha256>, StoreError> {
+    fn hash_blocking(
+        &self,
+        path: &Path,
+        expected: u64,
+        read: &AtomicU64,
+    ) -> Result<Option<Sha256>, StoreError> {
         if self.look(path)?.is_none() {
             return Ok(None);
         }
@@ -195,15 +200,17 @@ impl DirectoryStore {
         let mut file = std::fs::File::open(path).map_err(failed)?;
         // A hint that readers of whole files give; where it is not taken, nothing is lost.
         _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
-        let (mut buffer, mut hasher) = (vec![0; HASH_CHUNK], sha2::Sha256::new());
+        let (mut buffer, mut hasher, mut total) = (vec![0; HASH_CHUNK], sha2::Sha256::new(), 0);
         loop {
             let bytes = match file.read(&mut buffer) {
                 Ok(0) => return Ok(Some(Sha256::finish(hasher))),
+                Ok(_) if total > expected => return Ok(Some(Sha256::finish(hasher))),
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
             hasher.update(&buffer[..bytes]);
+            total += bytes as u64;
             read.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
@@ -274,9 +281,14 @@ impl ObjectStore for DirectoryStore {
         Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
     }
 
-    async fn hash(&self, key: &ObjectKey, read: &Arc<AtomicU64>) -> Result<Option<Sha256>, StoreError> {
+    async fn hash(
+        &self,
+        key: &ObjectKey,
+        expected: u64,
+        read: &Arc<AtomicU64>,
+    ) -> Result<Option<Sha256>, StoreError> {
         let (path, read) = (self.path(key), Arc::clone(read));
-        self.blocking(move |store| store.hash_blocking(&path, &read)).await
+        self.blocking(move |store| store.hash_blocking(&path, expected, &read)).await
     }
 
     fn list(

@@ -18,6 +18,7 @@ mod client;
 mod dates;
 mod errors;
 mod keys;
+mod limit;
 mod list;
 mod lock;
 mod prove;
@@ -25,7 +26,7 @@ mod put;
 mod survey;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -144,6 +145,8 @@ pub struct S3Store {
     dates: Dates,
     /// How the store refuses to overwrite, once it has shown it.
     proven: tokio::sync::Mutex<Option<CreateOnly>>,
+    /// Whether the store's ETags are MD5s, once the probe has shown it.
+    md5_etags: std::sync::Mutex<Option<bool>>,
 }
 
 impl S3Store {
@@ -182,7 +185,8 @@ impl S3Store {
         let dates = Dates::of(&settings, answers);
         let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(Self { client, settings, place, prefix, dates, proven: tokio::sync::Mutex::new(None) })
+        let (proven, md5_etags) = Default::default();
+        Ok(Self { client, settings, place, prefix, dates, proven, md5_etags })
     }
 
     /// `key` as the bucket knows it.
@@ -204,7 +208,10 @@ impl S3Store {
         let request = self.client.head_object().bucket(&self.settings.bucket).key(self.full_key(key));
         match request.customize().interceptor(self.dates.clone()).send().await.map_err(Trouble::of) {
             Ok(head) => Ok(Some(ObjectMeta {
-                bytes: size(head.content_length()),
+                bytes: match head.content_length() {
+                    None => self.listed_size(key).await?,
+                    length => size(length),
+                },
                 md5: md5(head.e_tag(), head.server_side_encryption()),
                 version_id: head.version_id().map(ForeignText::new),
                 lock: Some(lock::said(
@@ -243,7 +250,7 @@ impl ObjectStore for S3Store {
         lock: &Lock,
     ) -> Result<PutOutcome, StoreError> {
         let mode = self.create_only().await?;
-        if mode == CreateOnly::HeadThenPut && self.look(key).await?.is_some() {
+        if mode == CreateOnly::HeadThenPut && self.is_taken(key).await? {
             return Ok(PutOutcome::AlreadyExists);
         }
         self.put(key, content, mode, lock).await
@@ -297,6 +304,10 @@ impl ObjectStore for S3Store {
     ) -> BoxStream<'_, Result<ObjectKey, StoreError>> {
         self.list_keys(prefix, after)
     }
+
+    fn has_md5_etags(&self) -> Option<bool> {
+        *self.md5_etags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A length as the SDK gives it; no store sends a negative one.
@@ -304,7 +315,7 @@ fn size(length: Option<i64>) -> u64 {
     length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
 }
 
-/// The MD5 that an ETag is, where it is one: of an object put in one piece and not encrypted under a KMS key.
+/// The ETag as the MD5 that it may be: of an object put in one piece and not encrypted under a KMS key.
 fn md5(etag: Option<&str>, sse: Option<&ServerSideEncryption>) -> Option<Md5> {
     if sse.is_some_and(|sse| *sse != ServerSideEncryption::Aes256) {
         return None;

@@ -13,6 +13,8 @@ mod rows;
 mod snapshot;
 mod sources;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::SqlitePool;
@@ -88,9 +90,10 @@ impl Ledger for SqliteLedger {
         stream: &StreamName,
         as_of: Timestamp,
         fingerprint: &Fingerprint,
+        late: &BTreeSet<Window>,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
-        apply::rebuilt(&mut transaction, stream, as_of, fingerprint).await?;
+        apply::rebuilt(&mut transaction, stream, as_of, fingerprint, late).await?;
         transaction.commit().await
     }
 

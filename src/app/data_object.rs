@@ -1,21 +1,26 @@
 //! The data object of a window: choosing its key, putting it, and proving that the store holds it.
 //!
-//! Why this is safe: a key is created and never overwritten, so whatever stands under a key of this window was put
-//! there whole, by us or by one like us, now or before a crash. What no entry names is an orphan:
-//! - our very bytes: a put whose answer was lost, or a crash after it; it is ours;
-//! - the same rows in other bytes (a spreadsheet holds its creation time): it is adopted as it stands;
-//! - other rows: it stays, the pull goes under the next revision number, and the entry names the orphan.
+//! Why this is safe: a key is created and never overwritten, so an object under a key of this window was put there whole,
+//! by a run of ours that crashed, or by somebody else who may put. An object that no entry names is looked into
+//! ([`unnamed`]): it is adopted only where its bytes or, row by row, its records are those of the export. Any other one
+//! stays and is named as an orphan, and the export goes under the next free revision.
 //!
-//! All keys of the window are listed first, so an orphan is found whatever its revision and format. Losing a race
-//! between listing and putting only means to look again. And what looks like an orphan may be what another daemon has
-//! just archived: the log is followed before anything is taken for one.
+//! All keys of the window are listed first, so an unnamed object is found whatever its revision and format. A list may be
+//! seconds old: a key that the store refuses as taken is asked for by its name in the next round. And an unnamed object may
+//! be one that another daemon has just archived: the log is followed before anything is taken for an orphan.
+//!
+//! An object that was put and does not read back stays, unnamed, and no second object is put beside it
+//! ([`UnprovenPuts`]): the window is tried again, and waits for an operator in the end.
 
-use futures_util::TryStreamExt;
-use sha2::Digest;
+mod unnamed;
+mod unproven;
 
-use crate::adapters::inspect::Inspection;
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, TryStreamExt};
+
 use crate::adapters::spool::SpooledExport;
-use crate::domain::digest::Sha256;
+use crate::domain::digest::Etag;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Orphan, StoredObject};
@@ -23,15 +28,19 @@ use crate::domain::object_key::{DataKey, Revision, Seq};
 use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::NamedObject;
-use crate::ports::object_store::{Content, ObjectBody, PutOutcome, Readback};
+use crate::ports::object_store::{Content, ObjectMeta, PutOutcome, Readback};
 
+use super::agreed_read::{AFTER_A_PUT, Agreed, Limits, Reading};
 use super::archive_window::is_overtaken;
 use super::failure_policy::of_store;
 use super::services::Services;
 use super::stream::Stream;
+use super::stream_log::ROUNDS;
+use unnamed::{Taken, look_into_all};
+pub use unproven::UnprovenPuts;
 
-/// Losing more races than this over one window is not a race any more.
-const ROUNDS: usize = 8;
+/// Keys of one window that are taken note of. A window has one or two; more were put by somebody else.
+const MOST_KEYS: usize = 1000;
 
 /// A window's data object, proven to be in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,52 +65,48 @@ pub async fn store(
     export: &SpooledExport,
     named: &[NamedObject],
 ) -> Result<Option<Stored>, Failure> {
+    let mut refused = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let present = list(stream, window).await?;
-        if present.iter().any(|key| named.iter().all(|named| named.key != *key)) {
+        let mut taken = Taken { listed: list(stream, window).await?, refused: refused.clone() };
+        taken.leave_out(named);
+        if !taken.is_empty() {
             stream.log.follow().await?;
             if is_overtaken(services, stream, window, follows).await? {
                 return Ok(None);
             }
         }
-        let mut orphans = Vec::new();
-        let mut adopted = None;
-        for key in present.iter().filter(|key| named.iter().all(|named| named.key != **key)) {
-            match look_into(services, stream, key, export).await? {
-                Orphaned::SameRows(object, found) if adopted.is_none() => {
-                    // Put anew, it would have no lock again: the stream waits for whoever can lock or remove it.
-                    let asked = lock_of(services, stream, window);
-                    stream.locks.check(&key.in_stream(stream.name()), &asked, &found).await?;
-                    adopted = Some(object);
-                }
-                Orphaned::SameRows(object, _) => orphans.push(as_orphan(&object)),
-                Orphaned::OtherRows(orphan) => orphans.push(orphan),
-                Orphaned::Vanished => {}
-            }
-        }
-        if let Some(object) = adopted {
+        let found = look_into_all(services, stream, window, &taken, export).await?;
+        if let Some(object) = found.adopted {
+            services.unproven.settled(stream.name(), window);
             tracing::info!(stream = %stream.name(), %window, key = %object.key, "object of an earlier run adopted");
-            return Ok(Some(Stored { revision: object.key.revision(), object, orphans }));
+            return Ok(Some(Stored { revision: object.key.revision(), object, orphans: found.orphans }));
         }
-        let taken = present.iter().chain(named.iter().map(|named| &named.key)).map(DataKey::revision).max();
-        let revision = taken.map_or(Revision::FIRST, Revision::next);
+        let revision = free_revision(named, &found.present);
         let key = DataKey::new(window, revision, export.facts.format);
+        services.unproven.may_put(stream.name(), &key)?;
         if let Some(object) = put(services, stream, &key, export).await? {
-            return Ok(Some(Stored { revision, object, orphans }));
+            services.unproven.settled(stream.name(), window);
+            return Ok(Some(Stored { revision, object, orphans: found.orphans }));
         }
+        refused.insert(key);
     }
-    let message =
-        format!("window {window} of stream {}: its object keys keep being taken by others", stream.name());
+    let message = format!(
+        "window {window} of stream {}: its object keys were taken by others {ROUNDS} times in a row, or the store answers \
+         with old lists; it is tried again later",
+        stream.name()
+    );
     Err(Failure::new(FailureKind::Transient, Scope::Window, message))
 }
 
 /// The data keys of the window that are taken.
-async fn list(stream: &Stream, window: Window) -> Result<Vec<DataKey>, Failure> {
+async fn list(stream: &Stream, window: Window) -> Result<BTreeSet<DataKey>, Failure> {
     let prefix = DataKey::prefix_of_window(stream.name(), window);
     let folder = format!("{}/", stream.name());
-    let keys: Vec<_> = stream.store.list(&prefix, None).map_err(of_store).try_collect().await?;
+    let keys: Vec<_> =
+        stream.store.list(&prefix, None).take(MOST_KEYS).map_err(of_store).try_collect().await?;
     let data_key = |key: &crate::domain::object_key::ObjectKey| {
         let parsed = key.as_str().strip_prefix(&folder).and_then(|key| key.parse::<DataKey>().ok());
+        let parsed = parsed.filter(|key| key.window() == window);
         if parsed.is_none() {
             tracing::warn!(stream = %stream.name(), %window, %key, "an object that connvault did not name lies here");
         }
@@ -110,7 +115,23 @@ async fn list(stream: &Stream, window: Window) -> Result<Vec<DataKey>, Failure> 
     Ok(keys.iter().filter_map(data_key).collect())
 }
 
-/// Puts the export under `key` and reads it back; `None` when the key is taken by something else.
+/// The first revision after the newest that is archived, and that no other object has. The number of an object that no entry
+/// names says nothing: anybody who may put could choose the last one.
+fn free_revision(named: &[NamedObject], present: &BTreeSet<DataKey>) -> Revision {
+    let archived = named.iter().filter(|object| object.content_digest.is_some());
+    let newest = archived.map(|object| object.key.revision()).max();
+    let taken: BTreeSet<_> = named
+        .iter()
+        .map(|object| object.key.revision())
+        .chain(present.iter().map(DataKey::revision))
+        .collect();
+    let after =
+        std::iter::successors(Some(newest.map_or(Revision::FIRST, Revision::next)), |r| Some(r.next()));
+    // Of one revision more than are taken, one is free.
+    after.take(taken.len() + 1).find(|revision| !taken.contains(revision)).unwrap_or(Revision::FIRST)
+}
+
+/// Puts the export under `key` and reads it back; `None` when the key is taken.
 async fn put(
     services: &Services,
     stream: &Stream,
@@ -130,8 +151,12 @@ async fn put(
         return Ok(None);
     };
     services.checkpoint.reached(Step::DataPut);
-    let found = read_back(stream, key, export).await?;
-    stream.locks.check(&whole, &lock, &found).await?;
+    let read_back = read_back(services, stream, key, export).await;
+    if read_back.as_ref().is_err_and(|failure| failure.kind == FailureKind::Corrupt) {
+        services.unproven.put(stream.name(), key);
+    }
+    let shown = read_back?;
+    stream.locks.check(&whole, &lock, &shown.lock).await?;
     services.checkpoint.reached(Step::ReadBack);
     Ok(Some(StoredObject {
         key: key.clone(),
@@ -139,6 +164,7 @@ async fn put(
         bytes: export.bytes,
         sha256: export.sha256,
         md5: Some(export.md5),
+        etag: shown.etag,
         format: export.facts.format,
         rows: export.facts.rows,
         content_digest: export.facts.content_digest,
@@ -150,97 +176,96 @@ fn lock_of(services: &Services, stream: &Stream, window: Window) -> Lock {
     stream.locks.lock_from(window.end(), services.clock.now())
 }
 
-/// Has the store show that it holds the very bytes that were put; says the lock that it names with them.
-async fn read_back(stream: &Stream, key: &DataKey, export: &SpooledExport) -> Result<Lock, Failure> {
+/// What a store showed of an object whose bytes are the export's.
+struct Shown {
+    lock: Lock,
+    etag: Option<Etag>,
+}
+
+/// Has the store show that it holds the very bytes that were put.
+async fn read_back(
+    services: &Services,
+    stream: &Stream,
+    key: &DataKey,
+    export: &SpooledExport,
+) -> Result<Shown, Failure> {
+    if stream.readback == Readback::Metadata
+        && let Some(shown) = show_metadata(stream, key, export).await?
+    {
+        return Ok(shown);
+    }
+    show_bytes(services, stream, key, export).await
+}
+
+/// What size and ETag show. `None` where they are not those of the export: one answer proves no damage, so the bytes are read.
+async fn show_metadata(
+    stream: &Stream,
+    key: &DataKey,
+    export: &SpooledExport,
+) -> Result<Option<Shown>, Failure> {
+    let whole = key.in_stream(stream.name());
+    let Some(ObjectMeta { bytes, md5, lock, .. }) = stream.store.head(&whole).await.map_err(of_store)? else {
+        return Ok(None);
+    };
+    let etag = md5.map(|md5| Etag::of(md5, export.md5));
+    // Where the ETags of the store are known to be something else, the size is all that there is to compare.
+    let counts = stream.store.has_md5_etags() != Some(false);
+    let agrees = bytes == export.bytes && (etag != Some(Etag::Other) || !counts);
+    Ok(agrees.then(|| Shown { lock: lock.unwrap_or_default(), etag }))
+}
+
+/// What every byte shows, read again where one read is not enough.
+async fn show_bytes(
+    services: &Services,
+    stream: &Stream,
+    key: &DataKey,
+    export: &SpooledExport,
+) -> Result<Shown, Failure> {
     let whole = key.in_stream(stream.name());
     let differs = |what: String| {
         let message =
             format!("object {whole} was put and does not read back: {what}; it stays there, unnamed");
         Failure::new(FailureKind::Corrupt, Scope::Window, message)
     };
-    let gone = || differs("it is not there".to_owned());
-    match stream.readback {
-        Readback::Metadata => {
-            let meta = stream.store.head(&whole).await.map_err(of_store)?.ok_or_else(gone)?;
-            if meta.bytes != export.bytes {
-                return Err(differs(format!("{} bytes instead of {}", meta.bytes, export.bytes)));
-            }
-            match meta.md5 {
-                Some(md5) if md5 != export.md5 => Err(differs("another ETag than its MD5".to_owned())),
-                _ => Ok(meta.lock.unwrap_or_default()),
-            }
+    let limits = Limits::hash_only(export.bytes);
+    let reading = Reading { scratch: &services.scratch, store: &*stream.store, key: &whole, limits };
+    match reading.agreed(Some(export.sha256), AFTER_A_PUT).await? {
+        Agreed::Object(object) if object.sha256 == export.sha256 => {
+            Ok(Shown { lock: object.lock, etag: object.etag.map(|etag| Etag::of(etag, export.md5)) })
         }
-        Readback::Full => {
-            let body = stream.store.get(&whole).await.map_err(of_store)?.ok_or_else(gone)?;
-            let lock = body.meta.lock.unwrap_or_default();
-            let (bytes, sha256) = digest(body).await?;
-            if (bytes, sha256) == (export.bytes, export.sha256) {
-                return Ok(lock);
-            }
-            Err(differs(format!(
-                "{bytes} bytes with SHA-256 {sha256} instead of {} with {}",
-                export.bytes, export.sha256
-            )))
-        }
+        Agreed::Object(object) => Err(differs(format!(
+            "{} bytes with SHA-256 {} instead of {} with {}",
+            object.bytes, object.sha256, export.bytes, export.sha256
+        ))),
+        Agreed::TooLarge => Err(differs(format!("it has more than {} bytes", export.bytes))),
+        Agreed::Absent => Err(differs("it is not there".to_owned())),
     }
 }
 
-async fn digest(body: ObjectBody) -> Result<(u64, Sha256), Failure> {
-    let start = (0, sha2::Sha256::new());
-    let fold = body.bytes.map_err(of_store).try_fold(start, async |(bytes, hasher), chunk| {
-        Ok((bytes + chunk.len() as u64, hasher.chain_update(&chunk)))
-    });
-    let (bytes, hasher) = fold.await?;
-    Ok((bytes, Sha256::finish(hasher)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-enum Orphaned {
-    /// It holds the rows of the export, under this lock.
-    SameRows(StoredObject, Lock),
-    /// It holds something else.
-    OtherRows(Orphan),
-    /// It is not there any more.
-    Vanished,
-}
-
-fn as_orphan(object: &StoredObject) -> Orphan {
-    Orphan { key: object.key.clone(), bytes: object.bytes, sha256: object.sha256 }
-}
-
-/// Fetches an object that no entry names, and compares it with the export: by bytes, else by rows.
-async fn look_into(
-    services: &Services,
-    stream: &Stream,
-    key: &DataKey,
-    export: &SpooledExport,
-) -> Result<Orphaned, Failure> {
-    let Some(body) = stream.store.get(&key.in_stream(stream.name())).await.map_err(of_store)? else {
-        return Ok(Orphaned::Vanished);
-    };
-    let version_id = body.meta.version_id.clone();
-    let (lock, md5) = (body.meta.lock.unwrap_or_default(), body.meta.md5);
-    let (file, bytes, sha256) = services.scratch.fetch(body).await?;
-    let found = |format, rows, content_digest| StoredObject {
-        key: key.clone(),
-        version_id,
-        bytes,
-        sha256,
-        md5,
-        format,
-        rows,
-        content_digest,
-    };
-    let ours = &export.facts;
-    if sha256 == export.sha256 {
-        return Ok(Orphaned::SameRows(found(ours.format, ours.rows, ours.content_digest), lock));
+    fn key(revision: u32) -> DataKey {
+        let window = "20261122T000000Z_20261123T000000Z".parse().unwrap();
+        DataKey::new(window, Revision::new(revision).unwrap(), crate::domain::export::Format::Csv)
     }
-    Ok(match services.scratch.inspect(file.path()).await? {
-        Ok(Inspection { format, rows, content_digest, .. })
-            if (Some(content_digest), Some(rows)) == (ours.content_digest, ours.rows)
-                && format == key.format() =>
-        {
-            Orphaned::SameRows(found(format, Some(rows), Some(content_digest)), lock)
-        }
-        _ => Orphaned::OtherRows(Orphan { key: key.clone(), bytes, sha256 }),
-    })
+
+    fn named(revision: u32, archived: bool) -> NamedObject {
+        let sha256 = crate::domain::digest::Sha256::ZERO;
+        let content_digest = archived.then(|| "0".repeat(64).parse().unwrap());
+        NamedObject { key: key(revision), bytes: 1, sha256, seq: Seq::FIRST, content_digest }
+    }
+
+    #[test]
+    fn no_number_that_somebody_else_chose_takes_the_next_revision_away() {
+        let present = |revisions: &[u32]| revisions.iter().map(|revision| key(*revision)).collect();
+        let free = |named: &[NamedObject], there: &[u32]| free_revision(named, &present(there)).get();
+        assert_eq!(free(&[], &[]), 1);
+        assert_eq!(free(&[], &[1, 2, 4]), 3);
+        assert_eq!(free(&[], &[u32::MAX]), 1);
+        assert_eq!(free(&[named(1, true), named(u32::MAX, false)], &[2]), 3);
+        assert_eq!(free(&[named(4, true)], &[1]), 5, "a later revision has a higher number");
+        assert_eq!(free(&[named(1, false), named(2, true)], &[]), 3);
+    }
 }

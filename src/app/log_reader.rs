@@ -22,7 +22,7 @@ use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Definition, EntryBody, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{ObjectKey, Seq, log_key};
-use crate::ports::object_store::{ObjectStore, StoreError};
+use crate::ports::object_store::{LARGEST_OBJECT, ObjectStore, StoreError};
 
 /// The most bytes that are read of an entry or a signature. Entries are written up to 64 KiB.
 pub const READ_LIMIT: usize = 1 << 20;
@@ -189,7 +189,9 @@ impl LogReader {
     pub async fn whole_hash(&self, key: &ObjectKey) -> Result<Option<Sha256>, StoreError> {
         let mut seen = Vec::new();
         for _ in 0..=PAUSES.len() {
-            let Some(hash) = self.store.hash(key, &Arc::default()).await? else { return Ok(None) };
+            let Some(hash) = self.store.hash(key, LARGEST_OBJECT, &Arc::default()).await? else {
+                return Ok(None);
+            };
             if seen.contains(&hash) {
                 return Ok(Some(hash));
             }

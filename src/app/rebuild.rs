@@ -12,25 +12,27 @@
 //!
 //! What only the old ledger knew is gone with it: pauses after failures, what is held up, and the list of attempts. Pulls
 //! that found nothing new stand in no log either: those that were due before the log's last entry count as made, since
-//! the daemon that wrote it was at work until then.
+//! the daemon that wrote it was at work until then. Windows whose export had waited before it was recorded are left out: a
+//! pull that was due meanwhile may not have been made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::audit::{ExpectedHead, Finding};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::{Definition, Head, SealedEntry, after};
+use crate::domain::log_entry::{Definition, EntryBody, Head, LogEntry, SealedEntry, after};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_prefix, read_log_key};
 use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
+use crate::domain::window::Window;
 use crate::ports::ledger::Ledger;
 
 use super::compose::{self, Injected};
@@ -195,15 +197,22 @@ async fn restore(
     definition: &Definition,
     trust: Trust,
 ) -> Result<Known, Failure> {
-    let mut taking =
-        Taking { target, ledger, definition, last: None, last_written: Timestamp::MIN, batch: Vec::new() };
+    let mut taking = Taking {
+        target,
+        ledger,
+        definition,
+        last: None,
+        last_written: Timestamp::MIN,
+        late: BTreeSet::new(),
+        batch: Vec::new(),
+    };
     let reader = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
     match trust {
         Trust::Verified => taking.verified(&reader).await?,
         Trust::Unverified => taking.unverified(&reader).await?,
     }
     ledger
-        .rebuilt(&target.stream, taking.last_written, &rules.fingerprints.stream)
+        .rebuilt(&target.stream, taking.last_written, &rules.fingerprints.stream, &taking.late)
         .await
         .map_err(of_ledger)?;
     known(ledger, &target.stream, taking.last).await
@@ -217,6 +226,8 @@ struct Taking<'t> {
     definition: &'t Definition,
     last: Option<Head>,
     last_written: Timestamp,
+    /// Windows whose newest export had waited before it was recorded.
+    late: BTreeSet<Window>,
     batch: Vec<SealedEntry>,
 }
 
@@ -298,12 +309,26 @@ impl Taking<'_> {
     async fn entry(&mut self, entry: SealedEntry, trust: Trust) -> Result<(), Failure> {
         self.last = Some(entry.head());
         self.last_written = self.last_written.max(entry.entry().recorded_at);
+        note_late(&mut self.late, entry.entry());
         self.batch.push(entry);
         if self.batch.len() == BATCH { self.flush(trust).await } else { Ok(()) }
     }
 
     async fn flush(&mut self, trust: Trust) -> Result<(), Failure> {
         take_over(self.ledger, &self.target.stream, self.definition, &mut self.batch, trust).await
+    }
+}
+
+/// An export that is recorded later than this after it was made has waited: in the provider's export centre, or in the spool.
+const LATE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Takes note of a window whose newest export had waited before it was recorded.
+fn note_late(late: &mut BTreeSet<Window>, entry: &LogEntry) {
+    let EntryBody::Archived(archived) = &entry.body else { return };
+    if entry.recorded_at.duration_since(archived.export.pulled_at) > LATE {
+        late.insert(archived.window);
+    } else {
+        late.remove(&archived.window);
     }
 }
 

@@ -3,8 +3,8 @@
 //! Whether they have is said by the content digest, so other bytes with the same rows are no revision. That nothing has
 //! changed stands in the ledger alone: where that is lost, the window is pulled once more, and nothing is stored for it.
 //! A revision goes the same way as a first pull, and its entry names the one that it follows; whoever else appended one
-//! meanwhile has won. The object before it stays where it is, and is read once more to say how the rows differ: if it is
-//! not what the log says, the stream is held up before anything is written.
+//! meanwhile has won. The object before it stays where it is, and is read to say how the rows differ: if two answers agree that
+//! it is not what the log says, the stream is on hold before anything is written.
 
 use crate::adapters::spool::SpooledExport;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -13,9 +13,10 @@ use crate::domain::object_key::Seq;
 use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::{Lease, NamedObject};
 
+use super::agreed_read::{Agreed, Limits, ONCE_MORE, Reading};
 use super::archive_window::{archived_elsewhere, clear_spool, commit, pull, request};
 use super::counting::Terms;
-use super::failure_policy::{of_ledger, of_store};
+use super::failure_policy::of_ledger;
 use super::observer::Ending;
 use super::services::Services;
 use super::stream::Stream;
@@ -66,13 +67,20 @@ async fn differences(
         );
         Failure::new(FailureKind::Damaged, Scope::Stream, message)
     };
-    let body = stream.store.get(&key).await.map_err(of_store)?;
-    let body = body.ok_or_else(|| damaged("is gone from the store".to_owned()))?;
-    let (older, _, sha256) = services.scratch.fetch(body).await?;
-    if sha256 != newest.sha256 {
-        return Err(damaged(format!("has SHA-256 {sha256} and not {}", newest.sha256)));
-    }
-    let delta = services.scratch.delta(older.path(), &export.path).await?;
+    let limits = Limits::kept(newest.bytes);
+    let reading = Reading { scratch: &services.scratch, store: &*stream.store, key: &key, limits };
+    // Nothing is called damaged on the word of one answer: it takes two that agree.
+    let older = match reading.agreed(Some(newest.sha256), ONCE_MORE).await? {
+        Agreed::Object(object) if object.sha256 == newest.sha256 => object,
+        Agreed::Object(object) => {
+            return Err(damaged(format!("has SHA-256 {} and not {}", object.sha256, newest.sha256)));
+        }
+        Agreed::TooLarge => return Err(damaged(format!("has more than {} bytes", newest.bytes))),
+        Agreed::Absent => return Err(damaged("is gone from the store".to_owned())),
+    };
+    // What has the size that the entry says is kept; the same bytes in another size there are none.
+    let Some(file) = older.file else { return Err(damaged(format!("has not {} bytes", newest.bytes))) };
+    let delta = services.scratch.delta(file.path(), &export.path).await?;
     // Both were read whole before, by the same rules.
     let delta = delta.map_err(|error| {
         let message = format!("the rows of {key} cannot be compared: {error}");

@@ -1,20 +1,14 @@
 //! The scratch folder: files that are of use only while one piece of work goes on. It is emptied at every start.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
-use sha2::Digest;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::disk::free_bytes;
 use crate::adapters::inspect::{Delta, InspectError, Inspection, delta, inspect};
-use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::ports::object_store::ObjectBody;
-
-use super::failure_policy::of_store;
 
 /// The folder, and the word to stop for work in it that would take long.
 #[derive(Debug, Clone)]
@@ -39,19 +33,23 @@ impl Scratch {
         Ok(Self { dir: dir.into(), stop })
     }
 
-    /// Fetches an object into a file that goes when it is dropped; says its size and digest.
+    /// A new empty file that goes when it is dropped.
     ///
     /// # Errors
-    /// When the store does not send it all, or it cannot be kept.
-    pub async fn fetch(&self, mut body: ObjectBody) -> Result<(NamedTempFile, u64, Sha256), Failure> {
-        let mut file = NamedTempFile::new_in(&self.dir).map_err(|e| local(&self.dir, &e))?;
-        let (mut bytes, mut hasher) = (0, sha2::Sha256::new());
-        while let Some(chunk) = body.bytes.try_next().await.map_err(of_store)? {
-            bytes += chunk.len() as u64;
-            hasher.update(&chunk);
-            file.write_all(&chunk).map_err(|e| local(file.path(), &e))?;
-        }
-        Ok((file, bytes, Sha256::finish(hasher)))
+    /// When it cannot be made.
+    pub fn file(&self) -> Result<NamedTempFile, Failure> {
+        NamedTempFile::new_in(&self.dir).map_err(|error| local(&self.dir, &error))
+    }
+
+    /// The size of the largest foreign file that is kept in the folder, in bytes: it leaves half of what is free to others.
+    pub fn room(&self) -> u64 {
+        // Where the system does not say, writing will tell.
+        free_bytes(&self.dir).map_or(u64::MAX, |free| free / 2)
+    }
+
+    /// The failure for what this machine would not do with a file in the folder.
+    pub(super) fn failed(&self, path: &Path, error: &std::io::Error) -> Failure {
+        local(path, error)
     }
 
     /// Looks into a file: what is wrong with the file is the inner error, what is wrong here the outer.

@@ -15,6 +15,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::source_memory::SourceMemory;
 
 use super::clock_watch::ClockWatch;
+use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_on, of_ledger};
 use super::roster::Roster;
 use super::scratch::Scratch;
@@ -43,6 +44,8 @@ pub struct Services {
     pub abandon: CancellationToken,
     /// Leases that this run could not give back when it was done with them.
     pub owed: Owed,
+    /// Objects that this run has put and that do not read back.
+    pub unproven: UnprovenPuts,
 }
 
 impl Services {

@@ -21,6 +21,7 @@ use crate::ports::source_memory::SourceMemory;
 
 use super::clock_watch::{ClockWatch, Standing, Teller};
 use super::compose::{self, Injected, OpenStore, Parts, Streams};
+use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_log, of_ledger};
 use super::projects;
 use super::roster::Roster;
@@ -84,6 +85,7 @@ impl Session {
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
             owed: Owed::default(),
+            unproven: UnprovenPuts::default(),
         };
         Ok(Self { services: Arc::new(services), ledger: sqlite, _state_dir: state_dir })
     }

@@ -212,13 +212,16 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         notes.extend(locks.notes());
         notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
         if asked.level >= Level::Bytes {
-            let hashed = objects::hash(target, looked.there, asked.sample, meter).await.map_err(of_store)?;
+            let there = (looked.there, looked.has_md5_etags);
+            let hashed = objects::hash(target, there, asked.sample, meter).await.map_err(of_store)?;
             (objects_hashed, bytes_hashed) = (hashed.objects, hashed.bytes);
             findings.extend(hashed.findings);
             notes.extend(hashed.notes);
             unread.extend(hashed.unread);
         } else {
-            findings.extend(looked.there.into_iter().filter_map(|(_, suspicion)| suspicion));
+            let (suspected, etags_differ) = objects::unsettled(looked.there, looked.has_md5_etags);
+            findings.extend(suspected);
+            notes.extend(etags_differ);
         }
         findings.extend(locks.findings);
     }

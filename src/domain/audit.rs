@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::digest::{Md5, Sha256};
+use super::digest::{Etag, Md5, Sha256};
 use super::lock::Lock;
 use super::log_entry::{Definition, Head};
 use super::name::StreamName;
@@ -115,6 +115,8 @@ pub struct Claimed {
     pub sha256: Sha256,
     /// Of its bytes, where the entry says.
     pub md5: Option<Md5>,
+    /// What the store's ETag was when the object was stored, where the entry says.
+    pub etag: Option<Etag>,
     /// The lock that it was put under.
     pub lock: Lock,
     /// Whether its window is in the stretch of time that is looked at.

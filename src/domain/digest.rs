@@ -134,6 +134,24 @@ impl ContentDigest {
     }
 }
 
+/// What a store's ETag of an object is to the object's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Etag {
+    /// The MD5 of the bytes: whoever looks at the object later can compare the two.
+    Md5,
+    /// Something else that has the form of an MD5: it says nothing of the bytes.
+    #[serde(other)]
+    Other,
+}
+
+impl Etag {
+    /// What an ETag that was `seen` is to bytes with MD5 `md5`.
+    pub fn of(seen: Md5, md5: Md5) -> Self {
+        if seen == md5 { Self::Md5 } else { Self::Other }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

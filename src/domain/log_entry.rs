@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::count::Counted;
-use super::digest::{ContentDigest, Md5, Sha256};
+use super::digest::{ContentDigest, Etag, Md5, Sha256};
 use super::export::{Bounds, ExportApi, Filters, Format, RecordTimes};
 use super::failure::FailureKind;
 use super::lock::Lock;
@@ -150,6 +150,10 @@ pub struct StoredObject {
     /// Of its bytes: what a store's ETag is held against. Absent where it was not known, and in entries of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<Md5>,
+    /// What the store's ETag of the object was when the object was stored. Absent where the store gave none of the form of an
+    /// MD5, and in entries of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<Etag>,
     /// What the bytes are.
     pub format: Format,
     /// Records in it; header rows do not count. Absent where the object was archived unread.
@@ -199,7 +203,8 @@ pub struct ExportFacts {
     pub notes: Vec<Line>,
     /// The provider's request ids.
     pub request_ids: Vec<ForeignText>,
-    /// When the last byte had arrived.
+    /// The time as of which it holds all records there were: when the last byte had arrived (v2), or when its task was asked
+    /// for (v3), however long the file waited.
     pub pulled_at: Timestamp,
 }
 

@@ -8,6 +8,8 @@
 //! says under an older generation is refused ([`LedgerError::StaleLease`]), so a holder that slept through its lease
 //! cannot undo what its successor did.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,8 @@ pub enum Disposition {
 pub struct NamedObject {
     /// Relative to the stream's folder.
     pub key: DataKey,
+    /// Its size in bytes.
+    pub bytes: u64,
     /// Of its bytes.
     pub sha256: Sha256,
     /// The entry that names it.
@@ -213,12 +217,14 @@ pub trait Ledger: Send + Sync {
     async fn must_be_signed(&self, stream: &StreamName) -> Result<(), LedgerError>;
 
     /// Ends the taking over of a whole log into a ledger that knew nothing: pulls that were due before `as_of` count as
-    /// made, and what is parked was parked under `fingerprint`. Neither stands in a log.
+    /// made, and what is parked was parked under `fingerprint`. Neither stands in a log. The windows in `late` were recorded
+    /// long after their export was made, so a pull that was due in between was not made by then and is due still.
     async fn rebuilt(
         &self,
         stream: &StreamName,
         as_of: Timestamp,
         fingerprint: &Fingerprint,
+        late: &BTreeSet<Window>,
     ) -> Result<(), LedgerError>;
 
     /// What is known of one window; `None` where nothing is.

@@ -17,6 +17,9 @@ use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::domain::text::{ForeignText, Line};
 
+/// The size of the largest object, in bytes: what one put may carry with every store.
+pub const LARGEST_OBJECT: u64 = 5 << 30;
+
 /// What is put: bytes in memory (log entries) or a file (exports), with the digests taken before.
 #[derive(Debug, Clone)]
 pub enum Content {
@@ -50,9 +53,9 @@ pub enum PutOutcome {
 /// What a store says of an object without sending it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Its size.
+    /// Its size as the store says; 0 where a store sends an object without saying how large it is.
     pub bytes: u64,
-    /// The MD5 of its bytes, where the store is known to say it (an ETag that is one).
+    /// Its ETag, where that has the form of an MD5. Some stores have ETags of this form that are no MD5 of the bytes.
     pub md5: Option<Md5>,
     /// Where the bucket keeps versions.
     pub version_id: Option<ForeignText>,
@@ -134,16 +137,25 @@ pub trait ObjectStore: Send + Sync {
     /// When the store did not send them.
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError>;
 
-    /// The SHA-256 of every byte under `key`; `None` where nothing is. Adds to `read` what it has read, as it goes.
+    /// The SHA-256 of every byte under `key`; `None` where nothing is. Adds to `read` what it has read, as it goes. Reading ends
+    /// with the first piece that goes beyond `expected` bytes: the object is another one by then.
     ///
     /// # Errors
     /// When the store did not send them all.
-    async fn hash(&self, key: &ObjectKey, read: &Arc<AtomicU64>) -> Result<Option<Sha256>, StoreError> {
+    async fn hash(
+        &self,
+        key: &ObjectKey,
+        expected: u64,
+        read: &Arc<AtomicU64>,
+    ) -> Result<Option<Sha256>, StoreError> {
         let Some(mut body) = self.get(key).await? else { return Ok(None) };
-        let mut hasher = sha2::Sha256::new();
-        while let Some(chunk) = body.bytes.next().await {
+        let (mut hasher, mut bytes) = (sha2::Sha256::new(), 0);
+        while bytes <= expected
+            && let Some(chunk) = body.bytes.next().await
+        {
             let chunk = chunk?;
             hasher.update(&chunk);
+            bytes += chunk.len() as u64;
             read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
         Ok(Some(Sha256::finish(hasher)))
@@ -152,6 +164,12 @@ pub trait ObjectStore: Send + Sync {
     /// Sends a cheap request for the sake of its answer's `Date`, which goes to the store's
     /// [`AnswerWatch`](super::clock::AnswerWatch). A store without a clock of its own (a folder) does nothing.
     async fn tell_time(&self) {}
+
+    /// Whether the ETags of this store are the MD5 of an object's bytes, as [`Self::prove`] has seen it; `None` where that is
+    /// not known or the store has no ETags.
+    fn has_md5_etags(&self) -> Option<bool> {
+        None
+    }
 
     /// Every key that begins with `prefix` and sorts after `after`, in byte order.
     fn list(

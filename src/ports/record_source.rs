@@ -42,7 +42,8 @@ pub struct ExportReceipt {
     pub request_ids: Vec<ForeignText>,
     /// When it was made, at the latest, by this machine's clock: it holds what there was then.
     pub made_at: Timestamp,
-    /// When the last byte had arrived.
+    /// The time as of which it holds all records there were: of a file made while it is sent, the time at which the last byte
+    /// arrived; of an export task, the time at which the task was asked for, however long its file waited.
     pub pulled_at: Timestamp,
 }
 

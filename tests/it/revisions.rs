@@ -2,7 +2,7 @@
 
 use connvault::domain::log_entry::{Archived, EntryBody};
 use connvault::ports::clock::Clock;
-use connvault_sim::{Endpoint, Record};
+use connvault_sim::{Endpoint, Fault, Record, Rule};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::clock::TestClock;
@@ -131,4 +131,43 @@ async fn windows_are_revisited_once_when_the_time_for_it_has_come() {
     assert_eq!((ran.tally.archived, ran.tally.revised, ran.tally.unchanged), (0, 0, 0));
     assert_eq!(asked(), requests);
     session.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revisit_that_was_due_while_a_tasks_file_waited_is_due_still() {
+    let now = days_ago(0) + SignedDuration::from_hours(1);
+    let clock = TestClock::at(&now.to_string());
+    let of_the_source = clock.clone();
+    let by_the_clock = |sim: connvault_sim::Builder| sim.clock(move || of_the_source.now());
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), by_the_clock).await;
+    let more = "revisit = [\"36h\"]\non_count_mismatch = \"ignore\"";
+    vault.configure_with("api = \"v3\"\nstall_timeout = \"5s\"\n", more);
+    let away = Fault::status(503);
+    vault.sim.faults().add(Rule::new(away).on(Endpoint::Download));
+    let session = begin(&vault.path("config.toml"), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, now).await;
+    assert_eq!(ran.tally.archived, 0, "{:?}", ran.endings);
+    let asked = vault.sim.tasks().created();
+    assert!(asked > 0);
+    session.end().await;
+    // The daemon is away for three days. A record of the last day comes in.
+    let last_day = days_ago(1);
+    vault.sim.records().push(Record::at(last_day + SignedDuration::from_hours(12), 991));
+    let later = now + SignedDuration::from_hours(72);
+    clock.reach(later);
+    vault.sim.faults().clear();
+    let session = begin(&vault.path("config.toml"), &clock).await.unwrap();
+    let ran = reconcile(&session, &clock, 1, later).await;
+    session.end().await;
+    let audit = vault.audit().await;
+    let first = audit.entries.iter().find_map(|entry| match &entry.entry().body {
+        EntryBody::Archived(archived) if archived.window.start() == last_day => Some(archived.clone()),
+        _ => None,
+    });
+    let pulled_at = first.unwrap().export.pulled_at;
+    assert!(pulled_at < now + SignedDuration::from_hours(1), "{pulled_at} is when the file was fetched");
+    let [revision] = &revisions(&audit)[..] else { panic!("{:?}", ran.endings) };
+    assert_eq!(revision.window.start(), last_day);
+    assert_eq!(revision.supersedes.unwrap().rows_added, 1);
+    assert!(revision.export.pulled_at >= later);
 }

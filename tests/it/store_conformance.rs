@@ -1,6 +1,7 @@
 //! What every object store must do, as one suite, run against each of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use connvault::adapters::directory_store::DirectoryStore;
 use connvault::domain::failure::{FailureKind, Scope};
@@ -208,6 +209,23 @@ async fn a_file_that_is_gone_or_cut_short_is_its_windows_trouble(subject: Subjec
     assert_eq!(subject.store.head(&name).await.unwrap(), None);
 }
 
+async fn an_objects_hash_is_that_of_its_bytes_and_an_etag_if_any_their_md5(subject: Subject) {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, noise) = (key("s/data/hashed.csv"), noise(3 << 20));
+    let content = file(folder.path(), "hashed", &noise);
+    create(&subject, &name, &content).await;
+    let (read, bytes) = (Arc::default(), noise.len() as u64);
+    let hash = subject.store.hash(&name, bytes, &read).await.unwrap();
+    let Content::File { sha256, md5, .. } = content else { unreachable!("it is a file") };
+    assert_eq!(hash, Some(sha256));
+    assert_eq!(read.swap(0, Ordering::SeqCst), bytes);
+    // Where it is larger than it is to be, it is another one, and is not read to its end.
+    assert_ne!(subject.store.hash(&name, 1000, &read).await.unwrap(), Some(sha256));
+    assert!(read.load(Ordering::SeqCst) < bytes);
+    let meta = subject.store.head(&name).await.unwrap().unwrap();
+    assert!(meta.md5.is_none_or(|etag| etag == md5), "{meta:?}");
+}
+
 async fn a_store_can_be_proven_again_and_again(subject: Subject) {
     let first = subject.store.prove().await.unwrap();
     assert_eq!(subject.store.prove().await.unwrap(), first);
@@ -244,6 +262,7 @@ macro_rules! conformance {
                 of_eight_puts_at_once_one_wins,
                 a_file_that_is_not_what_was_noted_of_it_is_refused,
                 a_file_that_is_gone_or_cut_short_is_its_windows_trouble,
+                an_objects_hash_is_that_of_its_bytes_and_an_etag_if_any_their_md5,
                 a_store_can_be_proven_again_and_again,
             }
         }

@@ -197,3 +197,127 @@ fn a_ca_file_that_holds_no_certificate_is_an_error() {
         S3Store::new(S3Settings { endpoint: https, ca_pem: Some(b"nothing".to_vec()), ..good }).unwrap_err();
     assert!(error.to_string().contains("CA file for bucket audit at https://obs.example.com"), "{error}");
 }
+
+/// A server that answers every request with what `answer` makes of the request's number.
+async fn answering(
+    answer: impl Fn(usize) -> String + Send + 'static,
+) -> (String, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        for number in 0.. {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                let read = client.read(&mut buffer).await.unwrap();
+                if read == 0 {
+                    break;
+                }
+                head.extend_from_slice(&buffer[..read]);
+            }
+            // A client that hangs up before the end has heard enough.
+            let _gone = client.write_all(answer(number).as_bytes()).await;
+        }
+    });
+    (endpoint, task)
+}
+
+fn page(keys: &[String], next: Option<String>) -> String {
+    let keys: String = keys.iter().map(|key| format!("<Contents><Key>{key}</Key></Contents>")).collect();
+    let next = next.map(|next| format!("<NextContinuationToken>{next}</NextContinuationToken>"));
+    let body = format!(
+        "<ListBucketResult><IsTruncated>{}</IsTruncated>{}{keys}</ListBucketResult>",
+        next.is_some(),
+        next.unwrap_or_default()
+    );
+    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// What a list comes to in a store that answers so.
+async fn listed(answer: impl Fn(usize) -> String + Send + 'static) -> Result<Vec<ObjectKey>, StoreError> {
+    let (endpoint, server) = answering(answer).await;
+    let store = S3Store::new(settings(&endpoint, "audit", "access", "secret")).unwrap();
+    let keys = futures_util::TryStreamExt::try_collect(store.list(&log_of("s"), None)).await;
+    server.abort();
+    keys
+}
+
+#[tokio::test]
+async fn a_list_that_would_never_end_is_an_error() {
+    let key = |number: usize| format!("workspace/s/log/{number:012}.json");
+    let circle = listed(move |number| page(&[key(number)], Some((number % 3).to_string()))).await;
+    let same = listed(move |number| page(&[key(1)], Some(number.to_string()))).await;
+    let empty = listed(|number| page(&[], Some(number.to_string()))).await;
+    for endless in [circle, same, empty] {
+        let error = endless.unwrap_err();
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+        assert!(error.to_string().contains("end"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_taken_into_memory() {
+    let huge = |_| {
+        let body = "<Contents><Key>workspace/s/log/x</Key></Contents>".repeat(300_000);
+        format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}",
+            body.len()
+        )
+    };
+    let error = listed(huge).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Transient, "{error}");
+    assert!(error.to_string().contains("length limit exceeded"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_list_names_beside_what_was_asked_for_is_passed_over() {
+    let long = format!("workspace/s/log/{}", "x".repeat(1100));
+    let keys = ["workspace/s/log/1", "workspace/other/log/1", "elsewhere", "workspace/s/log/../2", &long];
+    let keys = keys.map(str::to_owned);
+    let found = listed(move |_| page(&keys, None)).await.unwrap();
+    assert_eq!(found, [key("s/log/1")]);
+}
+
+#[tokio::test]
+async fn an_object_whose_size_is_not_said_is_asked_for_in_a_list() {
+    let listed =
+        "<ListBucketResult><Contents><Key>workspace/s/x</Key><Size>7</Size></Contents></ListBucketResult>";
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let answer = move |number| if number == 0 { head.to_owned() } else { format!("{head}{listed}") };
+    let (endpoint, server) = answering(answer).await;
+    let store = S3Store::new(settings(&endpoint, "audit", "access", "secret")).unwrap();
+    assert_eq!(store.head(&key("s/x")).await.unwrap().unwrap().bytes, 7);
+    server.abort();
+}
+
+#[tokio::test]
+async fn etags_that_are_no_md5s_are_seen_at_the_start() {
+    use connvault::domain::digest::Md5;
+    let probe = b"connvault puts this object to find out whether this store refuses to overwrite.\n";
+    let md5 = Md5::from(<[u8; 16]>::from(<md5::Md5 as md5::Digest>::digest(probe)));
+    for (etag, seen) in [
+        (Some(md5.to_string()), Some(true)),
+        (Some("0".repeat(32)), Some(false)),
+        (Some("of another form".to_owned()), None),
+        (None, None),
+    ] {
+        let etag = etag.map(|etag| format!("etag: \"{etag}\"\r\n")).unwrap_or_default();
+        let probe = String::from_utf8(probe.to_vec()).unwrap();
+        // A put, refused; then the probe, to whoever looks or reads.
+        let answer = move |number| match number {
+            0 => "HTTP/1.1 412 Precondition Failed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                .to_owned(),
+            1 => format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{etag}\r\n{probe}"),
+            _ => format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\n{etag}content-length: {}\r\n\r\n",
+                probe.len()
+            ),
+        };
+        let (endpoint, server) = answering(answer).await;
+        let store = S3Store::new(settings(&endpoint, "audit", "access", "secret")).unwrap();
+        assert_eq!(store.prove().await.unwrap(), CreateOnly::IfNoneMatch);
+        assert_eq!(store.has_md5_etags(), seen);
+        server.abort();
+    }
+}

@@ -102,6 +102,28 @@ async fn a_put_whose_answers_are_cut_off_is_sent_again_from_its_file_and_found_d
 }
 
 #[tokio::test]
+async fn where_nothing_refuses_overwriting_a_put_whose_answer_is_lost_is_looked_at_before_it_is_sent_again() {
+    let home = InProcess::start(Dialect::Heedless).await;
+    let wire = Wire::to(&home.server.endpoint()).await;
+    let create_only = CreateOnlySetting::Head;
+    let store = S3Store::new(S3Settings { create_only, ..through(&wire, home.settings()) }).unwrap();
+    assert_eq!(store.prove().await.unwrap(), CreateOnly::HeadThenPut);
+    let puts = |name: &str| wire.heads("PUT").iter().filter(|head| head.contains(name)).count();
+    let noise = noise(300_000);
+    // The look's own answers are lost as well: one of them, and all that the SDK asks for.
+    for lost in [1, 2, 4] {
+        let name = format!("s/data/{lost}.xlsx");
+        // Two looks come before a put, and are answered.
+        wire.swallow_answers_after(2, lost);
+        let (key, content) = (key(&name), file(home.folder.path(), ".file", &noise));
+        let outcome = store.put_if_absent(&key, &content, &Lock::NONE).await.unwrap();
+        assert_eq!(outcome, PutOutcome::AlreadyExists, "{lost}");
+        assert_eq!(puts(&name), 1, "{lost}");
+        assert!(read(&store, &key).await.unwrap() == noise);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_cuts_off_every_answer_is_tried_three_times() {
     let (_home, wire, store) = wired(|_| {}).await;
     store.prove().await.unwrap();

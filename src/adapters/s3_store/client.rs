@@ -18,12 +18,13 @@ use rustls::pki_types::pem::PemObject;
 
 use super::errors::Place;
 use super::keys::{FreshKeys, ReadKeys};
+use super::limit::AnswerLimit;
 use super::{S3Settings, Timeouts};
 use crate::domain::failure::FailureKind;
 use crate::ports::object_store::StoreError;
 
 /// Attempts at one request, the first included, before the reconciler takes over with its longer pauses.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// A client that looks at nothing but `settings` and `keys`.
 pub(super) fn build(
@@ -45,6 +46,7 @@ pub(super) fn build(
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts(&settings.timeouts, 0))
+        .interceptor(AnswerLimit::OfRefusals)
         .stalled_stream_protection(stalled);
     if let Some(endpoint) = &settings.endpoint {
         config = config.endpoint_url(endpoint.as_str());

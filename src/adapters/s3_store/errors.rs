@@ -96,9 +96,13 @@ impl Trouble {
         }
     }
 
-    /// Whether the store may have done what it was asked, and was not heard.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::NoAnswer(_))
+    /// Whether the store may have done what it was asked: it was not heard, or it only says that something went wrong.
+    pub(super) fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Answered(answer) => matches!(answer.status, 304 | 408 | 409 | 500..=599),
+            Self::Unsendable(_) | Self::Unmakeable(_) | Self::Keyless(_) => false,
+        }
     }
 
     /// Whether it says that nothing stands under the key. A 404 for another reason, such as a bucket that is gone,

@@ -6,11 +6,15 @@
 //! read back last, so that a store that refuses everything proves nothing. It has no lock: it stays for good anyway,
 //! and one under a lock could not be put again.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use md5::Digest;
 
 use super::errors::Trouble;
 use super::{CreateOnlySetting, S3Store};
+use crate::domain::digest::Md5;
 use crate::domain::failure::{FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
@@ -113,11 +117,38 @@ impl S3Store {
             .get(&key)
             .await?
             .ok_or_else(|| damaged("was taken, or refused as taken, and is not there"))?;
-        if body.meta.bytes != PROBE.len() as u64 {
-            return Err(damaged("has another size than was put"));
+        let etag = body.meta.md5;
+        // An endless answer is another object too: no more than one byte beyond the probe is waited for.
+        let (mut bytes, mut chunks) = (Vec::new(), body.bytes);
+        while bytes.len() <= PROBE.len()
+            && let Some(chunk) = chunks.try_next().await?
+        {
+            bytes.extend_from_slice(&chunk);
         }
-        let bytes: Vec<Bytes> = body.bytes.try_collect().await?;
-        if bytes.concat() == PROBE { Ok(()) } else { Err(damaged("holds other bytes than were put")) }
+        if bytes != PROBE {
+            return Err(damaged("holds other bytes than were put"));
+        }
+        self.note_etags(etag).await
+    }
+
+    /// Takes note of whether the ETags of this store are MD5s, as the probe's shows.
+    async fn note_etags(&self, etag: Option<Md5>) -> Result<(), StoreError> {
+        let md5 = Md5::from(<[u8; 16]>::from(md5::Md5::digest(PROBE)));
+        let is_md5 = |etag: Option<Md5>| etag.map(|etag| etag == md5);
+        let mut seen = is_md5(etag);
+        if seen == Some(false) {
+            // One answer is a claim.
+            let again = self.look(&ObjectKey::probe()).await?;
+            seen = is_md5(again.and_then(|meta| meta.md5));
+        }
+        if seen == Some(false) {
+            tracing::warn!(
+                store.place = %self.place,
+                "the ETags of this store are no MD5s: they are compared with nothing, and readback = \"metadata\" compares sizes alone"
+            );
+        }
+        *self.md5_etags.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        Ok(())
     }
 }
 

@@ -1,6 +1,9 @@
 //! One put, with all that every put carries.
 
+use std::time::Duration;
+
 use aws_sdk_s3::config::Config;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
@@ -17,11 +20,10 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
 use crate::domain::text::ForeignText;
-use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
+use crate::ports::object_store::{Content, CreateOnly, LARGEST_OBJECT, PutOutcome, StoreError};
 
-/// The most that one put may carry, with every store; there is no multipart here, as conditions and locks are not
-/// honoured there by several of them.
-const LARGEST_PUT: u64 = 5 << 30;
+/// The pause before a put is tried again by us; the next one is four times as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What is read of a file at a time, and held in memory.
 const FILE_BUFFER: usize = 256 * 1024;
@@ -31,6 +33,10 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 impl S3Store {
     /// Puts `content` under `key`, refused as `mode` says where the key is taken.
+    ///
+    /// A put whose answer was lost may have been done, and so may one that was answered with an error of the server. Where the
+    /// store refuses to overwrite, the SDK's own next attempt is refused then. Where it does not, the SDK makes no second
+    /// attempt (see [`Self::try_put`]), and before each attempt of ours the key is looked at.
     pub(super) async fn put(
         &self,
         key: &ObjectKey,
@@ -38,16 +44,35 @@ impl S3Store {
         mode: CreateOnly,
         lock: &Lock,
     ) -> Result<PutOutcome, StoreError> {
-        let trouble = match self.try_put(key, content, mode, lock).await? {
-            Ok(outcome) => return Ok(outcome),
-            Err(trouble) => trouble,
-        };
-        // A store that refuses a large body before its end, and hangs up, is often not heard. Tried again, it would
-        // be the same: so what stands there by now, ours or another's, decides.
-        if trouble.is_silence() && self.look(key).await.is_ok_and(|found| found.is_some()) {
-            return Ok(PutOutcome::AlreadyExists);
+        let mut attempts = if mode == CreateOnly::HeadThenPut { client::ATTEMPTS } else { 1 };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let trouble = match self.try_put(key, content, mode, lock).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(trouble) => trouble,
+            };
+            // A store that refuses a large body before its end, and hangs up, is often not heard. Tried again, it would
+            // be the same: so what stands there by now, ours or another's, decides.
+            if trouble.may_have_been_done() && self.look(key).await.is_ok_and(|found| found.is_some()) {
+                return Ok(PutOutcome::AlreadyExists);
+            }
+            let error = object_lock::refused(&self.place, key, lock, trouble);
+            attempts -= 1;
+            if attempts == 0 || error.kind() != FailureKind::Transient {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 4;
+            if self.is_taken(key).await? {
+                return Ok(PutOutcome::AlreadyExists);
+            }
         }
-        Err(object_lock::refused(&self.place, key, lock, trouble))
+    }
+
+    /// Whether something stands under `key`, on the word of two answers where the first says no: a put into a store that
+    /// overwrites rests on nothing else.
+    pub(super) async fn is_taken(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        Ok(self.look(key).await?.is_some() || self.look(key).await?.is_some())
     }
 
     /// As [`Self::put`], but leaves it to the caller to say what the store's trouble means. The outer error is ours.
@@ -68,15 +93,19 @@ impl S3Store {
             _ => request,
         };
         let timeouts = client::timeouts(&self.settings.timeouts, bytes);
-        let request = request
-            .customize()
-            .disable_payload_signing()
-            .config_override(Config::builder().timeout_config(timeouts))
-            .mutate_request(move |request| {
+        let changed = Config::builder().timeout_config(timeouts);
+        let changed = match mode {
+            // A second attempt behind our back would write over the first, whose answer was lost.
+            CreateOnly::HeadThenPut => changed.retry_config(RetryConfig::disabled()),
+            _ => changed,
+        };
+        let request = request.customize().disable_payload_signing().config_override(changed).mutate_request(
+            move |request| {
                 if mode == CreateOnly::ObsForbidOverwrite {
                     request.headers_mut().insert("x-obs-forbid-overwrite", "true");
                 }
-            });
+            },
+        );
         match request.send().await.map_err(Trouble::of) {
             Ok(answer) => {
                 let version_id = answer.version_id().map(ForeignText::new);
@@ -99,7 +128,8 @@ impl S3Store {
         let conditional = matches!(mode, CreateOnly::IfNoneMatch | CreateOnly::ObsForbidOverwrite);
         let taken = match trouble.status() {
             Some(412) if conditional => true,
-            Some(409) if conditional => self.look(key).await?.is_some(),
+            // 304 is what some stores say for a condition that does not hold, whatever was asked.
+            Some(304 | 409) if conditional => self.look(key).await?.is_some(),
             _ => false,
         };
         Ok(if taken { Ok(PutOutcome::AlreadyExists) } else { Err(trouble) })
@@ -110,7 +140,8 @@ impl S3Store {
 async fn open(key: &ObjectKey, content: &Content) -> Result<(ByteStream, u64, [u8; 16]), StoreError> {
     match content {
         Content::Bytes(bytes) => Ok((body_of(bytes), bytes.len() as u64, md5::Md5::digest(bytes).into())),
-        Content::File { bytes, .. } if *bytes > LARGEST_PUT => Err(too_large(key, *bytes)),
+        // There is no multipart here: conditions and locks are not honoured there by several stores.
+        Content::File { bytes, .. } if *bytes > LARGEST_OBJECT => Err(too_large(key, *bytes)),
         Content::File { path, bytes, md5, .. } => {
             local_content::check_size(path, *bytes).await?;
             let body = ByteStream::read_from()
@@ -131,7 +162,7 @@ fn body_of(bytes: &Bytes) -> ByteStream {
 
 fn too_large(key: &ObjectKey, bytes: u64) -> StoreError {
     let message = format!(
-        "{key} has {bytes} bytes, and one put carries {LARGEST_PUT} at most: archive this stream under a new name \
+        "{key} has {bytes} bytes, and one put carries {LARGEST_OBJECT} at most: archive this stream under a new name \
          with a shorter window"
     );
     StoreError(Failure::new(FailureKind::Rejected, Scope::Window, message))

@@ -1,5 +1,7 @@
 //! Following the log: an entry settles what it names, whatever the ledger thought of it before.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -272,12 +274,17 @@ pub(super) async fn rebuilt(
     stream: &StreamName,
     as_of: Timestamp,
     fingerprint: &Fingerprint,
+    late: &BTreeSet<Window>,
 ) -> Result<(), LedgerError> {
+    // No two windows of a stream have the same start.
+    let late: Vec<_> = late.iter().map(|window| ms(window.start())).collect();
     sqlx::query(
-        "UPDATE windows SET pulled_at_ms = max(pulled_at_ms, ?) WHERE stream = ? AND state = 'archived'",
+        "UPDATE windows SET pulled_at_ms = max(pulled_at_ms, ?)
+         WHERE stream = ? AND state = 'archived' AND start_ms NOT IN (SELECT value FROM json_each(?))",
     )
     .bind(ms(as_of))
     .bind(stream.as_str())
+    .bind(to_json(&late)?)
     .execute(&mut *connection)
     .await
     .map_err(storage)?;

@@ -169,7 +169,7 @@ pub(super) async fn named_objects(
     window: Window,
 ) -> Result<Vec<NamedObject>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT object_key, sha256, seq, content_digest FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
+        "SELECT object_key, bytes, sha256, seq, content_digest FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
          ORDER BY seq, object_key",
     )
     .bind(stream.as_str())
@@ -181,6 +181,7 @@ pub(super) async fn named_objects(
     let object = |row: &SqliteRow| {
         Ok(NamedObject {
             key: parsed(row, "object_key")?,
+            bytes: u64::try_from(get::<i64, _>(row, "bytes")?).map_err(|e| unreadable("a size", e))?,
             sha256: parsed(row, "sha256")?,
             seq: seq(row, "seq")?,
             content_digest: optional_parsed(row, "content_digest")?,

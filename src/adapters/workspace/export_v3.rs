@@ -75,12 +75,14 @@ impl WorkspaceV3 {
         Self { centre: ExportCentre(Arc::clone(&client)), client, parts, creating: RwLock::default() }
     }
 
+    /// Hands the file of a task to `sink`. Returns the time at which the task was asked for and, where it is known, the time
+    /// since which its file is there; both by this machine's clock.
     async fn pull(
         &self,
         request: &ExportRequest,
         sink: &mut dyn ByteSink,
         trail: &mut Trail,
-    ) -> Result<Option<Timestamp>, Failure> {
+    ) -> Result<(Timestamp, Option<Timestamp>), Failure> {
         let (task, made_at) = self.ready_task(request, trail).await?;
         self.parts.checkpoint.reached(Step::TaskReady);
         let answer = self.centre.download(&task.id, trail).await;
@@ -89,7 +91,7 @@ impl WorkspaceV3 {
         if answer.as_ref().is_err_and(is_of_task) && !self.is_last(&task, request) {
             self.finish(&task).await?;
         }
-        receive(&self.client, answer?, sink).await.map(|()| made_at)
+        receive(&self.client, answer?, sink).await.map(|()| (task.asked_at, made_at))
     }
 
     /// A task for this very export whose file is there: one that stands already, or a new one; and since when it is there, by
@@ -264,8 +266,14 @@ impl RecordSource for WorkspaceV3 {
         sink: &mut dyn ByteSink,
     ) -> Result<ExportReceipt, SourceError> {
         let mut trail = Trail::default();
-        let pulled = self.pull(request, sink, &mut trail).await;
-        trail.receipt(pulled, ExportApi::V3, self.client.now())
+        let (asked_at, made_at) = match self.pull(request, sink, &mut trail).await {
+            Ok(times) => times,
+            Err(failure) => return Err(trail.blame(failure)),
+        };
+        let now = self.client.now();
+        let receipt = trail.receipt(Ok(made_at), ExportApi::V3, now)?;
+        // The file may have waited for days. Records that arrived meanwhile are not in it, so the pull is as old as its task.
+        Ok(ExportReceipt { pulled_at: asked_at.min(now), ..receipt })
     }
 
     async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError> {

@@ -285,6 +285,7 @@ impl Windows<'_> {
             bytes: object.bytes,
             sha256: object.sha256,
             md5: object.md5,
+            etag: object.etag,
             lock: *lock,
             in_range,
         });
@@ -296,6 +297,7 @@ impl Windows<'_> {
             bytes: orphan.bytes,
             sha256: orphan.sha256,
             md5: None,
+            etag: None,
             lock: Lock::NONE,
             in_range,
         }));

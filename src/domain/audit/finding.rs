@@ -322,6 +322,8 @@ pub enum Note {
     PulledPastHorizon { seqs: Vec<Seq> },
     /// Objects whose bytes are those of the log under another version than it says: restored, or copied.
     OtherVersions { objects: u64, first: String },
+    /// Objects whose ETag is not the MD5 in their entries, in a store whose ETags may be no MD5s.
+    EtagsDiffer { objects: u64, first: String },
     /// The stretch of time that was asked for holds nothing.
     NothingInRange,
     /// Locks that the log says, in a place that knows of none.
@@ -382,6 +384,10 @@ impl fmt::Display for Note {
             Self::OtherVersions { objects, first } => write!(
                 f,
                 "{objects} objects have the right bytes under another version than their entries say, the first is {first}: they were restored, or this is a copy"
+            ),
+            Self::EtagsDiffer { objects, first } => write!(
+                f,
+                "{objects} objects have an ETag that is not the MD5 in their entries, the first is {first}: the ETags of this store may be no MD5s, and --level bytes tells"
             ),
             Self::NothingInRange => f.write_str(
                 "no window that the log says anything of lies in the stretch of time that was asked for",

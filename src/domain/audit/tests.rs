@@ -24,6 +24,7 @@ fn archived(day: u8, revision: u32, follows: Option<u64>) -> EntryBody {
             bytes: 1,
             sha256: Sha256::of(b"1"),
             md5: None,
+            etag: None,
             format: Format::Csv,
             rows: Some(1),
             content_digest: Some(crate::domain::digest::ContentDigest::EMPTY),

@@ -91,6 +91,7 @@ impl Chain {
                 bytes: 7,
                 sha256: Sha256::of(b"an export"),
                 md5: None,
+                etag: None,
                 format: Format::Csv,
                 rows: Some(3),
                 content_digest: Some("0".repeat(64).parse().unwrap()),

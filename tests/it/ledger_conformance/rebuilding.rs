@@ -131,13 +131,15 @@ pub async fn a_rebuilt_ledger_takes_what_was_due_before_the_last_entry_as_done<A
         chain.archives_at(3, day(1), 1, &[]),
         chain.archives_at(99, day(2), 1, &[]),
         chain.parks(day(3), 5),
+        chain.archives_at(4, day(4), 1, &[]),
     ];
     ledger.apply(&stream(), &entries).await.unwrap();
-    ledger.rebuilt(&stream(), minute(50), &Fingerprint("now".to_owned())).await.unwrap();
+    ledger.rebuilt(&stream(), minute(50), &Fingerprint("now".to_owned()), &[day(4)].into()).await.unwrap();
     let pulled_at = async |window| match state_of(&*ledger, window).await {
         Some(WindowState::Archived { last_pulled_at, .. }) => last_pulled_at,
         other => panic!("{other:?}"),
     };
     assert_eq!((pulled_at(day(1)).await, pulled_at(day(2)).await), (minute(50), minute(99)));
+    assert_eq!(pulled_at(day(4)).await, minute(4), "recorded late: a pull that was due meanwhile is due");
     assert_eq!(state_of(&*ledger, day(3)).await, parked(5, Some("now"), Some(4)));
 }

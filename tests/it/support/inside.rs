@@ -24,11 +24,13 @@ use connvault::config::{Config, Secrets};
 use connvault::domain::lock::LockPolicy;
 use connvault::domain::log_entry::Writer;
 use connvault::domain::window::Window;
+use connvault::ports::object_store::{ObjectStore, Readback};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::clock::TestClock;
 use super::faulty_store::FaultyStore;
+use super::lying_store::LyingStore;
 
 /// Begins a session by the configuration at `config`.
 pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
@@ -52,11 +54,34 @@ pub fn with_faults(session: &Session) -> FaultyStore {
 
 /// As [`with_faults`], with entries that are signed.
 pub fn with_faults_signed(session: &Session, signing: Option<Arc<Signing>>) -> FaultyStore {
+    let faulty = FaultyStore::new(store_of(session));
+    put_store(session, Arc::new(faulty.clone()), Readback::Full, signing);
+    faulty
+}
+
+/// Puts a store that answers wrongly when told to in front of the store of the session's only stream.
+pub fn with_lies(session: &Session) -> LyingStore {
+    let lying = LyingStore::new(store_of(session));
+    put_store(session, Arc::new(lying.clone()), Readback::Full, None);
+    lying
+}
+
+/// The store of the session's only stream.
+pub fn store_of(session: &Session) -> Arc<dyn ObjectStore> {
+    let (_, stream) = session.services.roster.streams().pop_first().unwrap();
+    Arc::clone(&stream.store)
+}
+
+/// Has the session's only stream go through `store`, unlocked.
+pub fn put_store(
+    session: &Session,
+    store: Arc<dyn ObjectStore>,
+    readback: Readback,
+    signing: Option<Arc<Signing>>,
+) {
     let (name, stream) = session.services.roster.streams().pop_first().unwrap();
-    let faulty = FaultyStore::new(Arc::clone(&stream.store));
-    let store = Arc::new(faulty.clone());
     let unlocked = LockPolicy::default();
-    let locks = Arc::new(ObjectLocks::new(Arc::clone(&store) as _, stream.rules.store.clone(), unlocked));
+    let locks = Arc::new(ObjectLocks::new(Arc::clone(&store), stream.rules.store.clone(), unlocked));
     let services = &session.services;
     let log = StreamLog::new(
         name,
@@ -77,13 +102,12 @@ pub fn with_faults_signed(session: &Session, signing: Option<Arc<Signing>>) -> F
         definition_digest: stream.definition_digest,
         source: Arc::clone(&stream.source),
         store,
-        readback: stream.readback,
+        readback,
         on_count_mismatch: stream.on_count_mismatch,
         locks,
         log,
     };
     services.roster.put(Arc::new(stream));
-    faulty
 }
 
 /// What a run did.

@@ -8,6 +8,7 @@ pub mod content;
 pub mod faulty_store;
 pub mod inside;
 pub mod ledger;
+pub mod lying_store;
 pub mod place;
 pub mod s3s;
 pub mod servers;

@@ -1,7 +1,7 @@
 //! A wire between a client and a server: it keeps what the client sends, and can swallow answers.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +11,12 @@ use tokio::task::JoinHandle;
 #[derive(Default)]
 struct State {
     sent: Mutex<Vec<u8>>,
+    /// So many answers pass before the first is swallowed.
+    skip: AtomicUsize,
     swallow: AtomicUsize,
+    /// Every so many-th answer to a put is swallowed; 0: none.
+    every: AtomicUsize,
+    answers: AtomicUsize,
 }
 
 /// The wire, until dropped.
@@ -40,6 +45,17 @@ impl Wire {
     /// the next `count` answers.
     pub fn swallow_answers(&self, count: usize) {
         self.state.swallow.store(count, Ordering::SeqCst);
+    }
+
+    /// As [`Self::swallow_answers`], once `skip` answers have passed.
+    pub fn swallow_answers_after(&self, skip: usize, count: usize) {
+        self.state.skip.store(skip, Ordering::SeqCst);
+        self.swallow_answers(count);
+    }
+
+    /// As [`Self::swallow_answers`], for every `nth` answer to a put from now on.
+    pub fn swallow_every_put(&self, nth: usize) {
+        self.state.every.store(nth, Ordering::SeqCst);
     }
 
     /// All that went to the server so far.
@@ -79,10 +95,18 @@ async fn accept(listener: TcpListener, server: String, state: Arc<State>) {
 async fn carry(client: TcpStream, server: TcpStream, state: &State) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let is_put = AtomicBool::new(false);
+    let is_put = &is_put;
     let up = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             state.sent.lock().unwrap().extend_from_slice(&buffer[..read]);
+            // A client sends its next request once it has its answer.
+            let method =
+                [&b"PUT "[..], b"GET ", b"HEAD"].into_iter().find(|method| buffer.starts_with(method));
+            if let Some(method) = method {
+                is_put.store(method == b"PUT ", Ordering::SeqCst);
+            }
             if to_server.write_all(&buffer[..read]).await.is_err() {
                 break;
             }
@@ -95,7 +119,15 @@ async fn carry(client: TcpStream, server: TcpStream, state: &State) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
             let swallow = |left: usize| left.checked_sub(1);
-            if state.swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, swallow).is_ok() {
+            let passes = state.skip.fetch_update(Ordering::SeqCst, Ordering::SeqCst, swallow).is_ok();
+            if !passes && state.swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, swallow).is_ok() {
+                break;
+            }
+            let answers =
+                state.answers.fetch_add(usize::from(is_put.load(Ordering::SeqCst)), Ordering::SeqCst) + 1;
+            if is_put.load(Ordering::SeqCst)
+                && answers.checked_rem(state.every.load(Ordering::SeqCst)) == Some(0)
+            {
                 break;
             }
             if to_client.write_all(&buffer[..read]).await.is_err() {
