@@ -75,6 +75,11 @@ impl RichText {
 /// What XML calls white space.
 pub(super) const XML_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
+/// Whether `text` is nothing but white space.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.trim_matches(XML_SPACE).is_empty()
+}
+
 /// Adds `text` with `_xHHHH_`, the way that spreadsheets write characters which XML cannot hold, turned into the
 /// characters (ECMA-376 part 1, 22.9.2.19). What is no character (half a surrogate pair) stays as it is.
 pub(super) fn push_unescaped(out: &mut String, text: &str) {

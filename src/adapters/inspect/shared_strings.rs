@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::InspectError;
-use super::rich_text::{RichText, XML_SPACE};
+use super::rich_text::{RichText, is_blank};
 use super::xml::{Node, Xml};
 
 /// One page of a spilled table, and how many of them are kept of each of its two files: a megabyte.
@@ -47,12 +47,8 @@ impl SharedStrings {
                     table.push(text.text(), scratch, in_memory).map_err(InspectError::Io)?;
                 }
                 Node::End(end) => text.end(end.name()),
-                Node::Text(piece) if inside && !text.takes_text() => {
-                    if !piece.trim_matches(XML_SPACE).is_empty() {
-                        return Err(InspectError::unread(
-                            "a shared text has text at a place that is not known",
-                        ));
-                    }
+                Node::Text(piece) if inside && !text.takes_text() && !is_blank(&piece) => {
+                    return Err(InspectError::unread("a shared text has text at a place that is not known"));
                 }
                 Node::Text(piece) if inside => text.push(&piece)?,
                 Node::Eof => return table.finish().map_err(InspectError::Io),

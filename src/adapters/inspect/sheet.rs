@@ -10,7 +10,7 @@ use std::ops::Range;
 use csv::ByteRecord;
 
 use super::error::InspectError;
-use super::rich_text::{RichText, XML_SPACE, push_unescaped};
+use super::rich_text::{RichText, XML_SPACE, is_blank, push_unescaped};
 use super::rows::{MAX_COLUMNS, MAX_ROW};
 use super::shared_strings::SharedStrings;
 use super::xml::{Element, Node, Xml};
@@ -114,10 +114,8 @@ impl<'m, 's> Sheet<'m, 's> {
                         self.value.push_str(&text);
                     }
                 }
-                Node::Text(text) if self.in_cell && !self.text.takes_text() => {
-                    if !text.trim_matches(XML_SPACE).is_empty() {
-                        return Err(self.unread("a cell has text at a place that is not known"));
-                    }
+                Node::Text(text) if self.in_cell && !self.text.takes_text() && !is_blank(&text) => {
+                    return Err(self.unread("a cell has text at a place that is not known"));
                 }
                 Node::Text(text) => self.text.push(&text)?,
                 Node::End(end) => match end.name() {
