@@ -204,13 +204,21 @@ mod tests {
         };
         let archived = |corrupt| match pulled(at("2026-11-02T02:00:00Z")) {
             WindowState::Archived {
-                seq, revision, count, last_pulled_at, retry_at, leased_until, ..
+                seq,
+                revision,
+                count,
+                content,
+                last_pulled_at,
+                retry_at,
+                leased_until,
+                ..
             } => {
                 let failures = corrupt;
                 WindowState::Archived {
                     seq,
                     revision,
                     count,
+                    content,
                     last_pulled_at,
                     failures,
                     corrupt,

@@ -29,9 +29,9 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Whether the archive has a hole here at `now`: due, and not archived.
+    /// Whether an operator must know of the window at `now`: due, and not archived, or archived as bytes that could not be read.
     pub fn is_gap(&self, now: Timestamp) -> bool {
-        self.due_at <= now && !matches!(self.verdict, Verdict::Archived { .. })
+        self.due_at <= now && (self.verdict.is_unread() || !matches!(self.verdict, Verdict::Archived { .. }))
     }
 }
 
@@ -50,6 +50,8 @@ pub struct StreamSummary {
     pub mismatched: u64,
     /// Windows that wait, those that are not over yet left out.
     pub waiting: u64,
+    /// Of the archived ones, those whose newest revision could not be read: they need an operator.
+    pub unread: u64,
     /// Windows that need an operator.
     pub parked: u64,
     /// Windows that the provider no longer has.
@@ -101,6 +103,7 @@ impl StreamSummary {
             archived: count("archived"),
             uncounted: counted(CountVerdict::Uncounted),
             mismatched: counted(CountVerdict::Mismatched),
+            unread: judged.iter().filter(|j| j.verdict.is_unread()).count() as u64,
             waiting: count("waiting"),
             parked: count("parked"),
             lost: count("lost"),

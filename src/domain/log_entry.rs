@@ -315,6 +315,12 @@ pub struct Inspected {
     /// As [`ExportFacts::records`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordTimes>,
+    /// As [`ExportFacts::out_of_bounds`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_bounds: bool,
+    /// As [`ExportFacts::same_content_as`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_content_as: Option<Seq>,
     /// As [`ExportFacts::notes`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Line>,

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backoff;
 pub mod calendar;
 pub mod confirmed_time;
+pub mod content;
 pub mod count;
 pub mod definition;
 pub mod digest;

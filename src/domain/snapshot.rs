@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::confirmed_time::{Confirmation, KnownTime};
+use super::content::Content;
 use super::count::CountVerdict;
 use super::failure::FailureKind;
 use super::log_entry::{Definition, Head};
@@ -51,6 +52,8 @@ pub enum WindowState {
         revision: Revision,
         /// What the provider's own count said of it.
         count: CountVerdict,
+        /// Whether its newest revision was read, and the facts about its records.
+        content: Content,
         /// When it was last pulled, whether a revision came of it or not.
         last_pulled_at: Timestamp,
         /// Failures in a row to pull it again.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::backoff::{CAP, PARKED_RETRY};
 use super::calendar::Calendar;
+use super::content::Content;
 use super::count::CountVerdict;
 use super::export::{Bounds, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
@@ -192,6 +193,9 @@ pub enum Verdict {
         revision: Revision,
         /// What the provider's own count said of it.
         count: CountVerdict,
+        /// Whether its newest revision was read. One that was not needs an operator, though nothing is lost.
+        #[serde(flatten)]
+        content: Content,
     },
     /// An operator must look.
     Parked {
@@ -275,6 +279,11 @@ impl Verdict {
         }
     }
 
+    /// Whether the window is archived as bytes that could not be read: an operator must look.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Archived { content, .. } if content.is_unread())
+    }
+
     /// Whether the window is to be pulled now, and why.
     pub fn due(&self) -> Option<DueReason> {
         match self {
@@ -288,8 +297,9 @@ impl Verdict {
 pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Timestamp) -> Verdict {
     let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
     match state {
-        Some(WindowState::Archived { seq, revision, count, .. }) => {
-            return Verdict::Archived { seq: *seq, revision: *revision, count: *count };
+        Some(WindowState::Archived { seq, revision, count, content, .. }) => {
+            let (count, content) = (*count, content.clone());
+            return Verdict::Archived { seq: *seq, revision: *revision, count, content };
         }
         Some(WindowState::Lost { seq, since }) if is_loss_believed(window, *since, now) => {
             return Verdict::Lost { since: *since, seq: Some(*seq) };

@@ -9,7 +9,9 @@ use super::connection::storage;
 use super::rows::{ms, number, to_json};
 use super::snapshot;
 use crate::domain::count::CountVerdict;
-use crate::domain::log_entry::{Archived, Definition, EntryBody, Head, Lost, Parked, SealedEntry, after};
+use crate::domain::log_entry::{
+    Archived, Definition, EntryBody, Head, Inspected, Lost, Parked, SealedEntry, after,
+};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::Fingerprint;
@@ -60,7 +62,8 @@ async fn take_over(
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
-        EntryBody::Inspected(_) | EntryBody::Acknowledged(_) => {}
+        EntryBody::Inspected(inspected) => put_inspected(connection, stream, inspected).await?,
+        EntryBody::Acknowledged(_) => {}
     }
     if entry.writer.key_fingerprint.is_some() {
         sign(connection, stream).await?;
@@ -139,13 +142,16 @@ async fn put_archived(
     seq: Seq,
     archived: &Archived,
 ) -> Result<(), LedgerError> {
-    let window = archived.window;
+    let (window, export) = (archived.window, &archived.export);
     sqlx::query(
-        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision, pulled_at_ms, count)
-         VALUES (?, ?, ?, 'archived', ?, ?, ?, ?)
+        "INSERT INTO windows (stream, start_ms, end_ms, state, seq, revision, pulled_at_ms, count, unread, open_records,
+                              out_of_bounds, same_content_as)
+         VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
              state = 'archived', seq = excluded.seq, revision = excluded.revision, settled_at_ms = NULL,
-             count = excluded.count, pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
+             count = excluded.count, unread = excluded.unread, open_records = excluded.open_records,
+             out_of_bounds = excluded.out_of_bounds, same_content_as = excluded.same_content_as,
+             pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
              failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
              failed_at_ms = NULL, fingerprint = NULL, parked_seq = NULL",
     )
@@ -154,8 +160,12 @@ async fn put_archived(
     .bind(ms(window.end()))
     .bind(number(seq.get(), "a sequence number")?)
     .bind(i64::from(archived.revision.get()))
-    .bind(ms(archived.export.pulled_at))
-    .bind(CountVerdict::of(archived.export.counted, archived.object.rows).as_str())
+    .bind(ms(export.pulled_at))
+    .bind(CountVerdict::of(export.counted, archived.object.rows).as_str())
+    .bind(export.unread.as_deref())
+    .bind(export.open_records.map(|open| number(open, "a number of records")).transpose()?)
+    .bind(export.out_of_bounds)
+    .bind(export.same_content_as.map(|seq| number(seq.get(), "a sequence number")).transpose()?)
     .execute(&mut *connection)
     .await
     .map_err(storage)?;
@@ -173,6 +183,44 @@ async fn put_archived(
         let facts = Facts { key: &orphan.key, bytes: orphan.bytes, sha256, role: "orphan", content: None };
         put_object(connection, stream, window, seq, &facts).await?;
     }
+    Ok(())
+}
+
+/// An object that was archived unread has been read. A later revision of the window keeps what is known of it.
+async fn put_inspected(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    inspected: &Inspected,
+) -> Result<(), LedgerError> {
+    let window = inspected.window;
+    sqlx::query(
+        "UPDATE windows SET unread = NULL, count = ?, open_records = ?, out_of_bounds = ?, same_content_as = ?
+         WHERE stream = ? AND start_ms = ? AND end_ms = ? AND revision = ? AND unread IS NOT NULL",
+    )
+    .bind(CountVerdict::of(inspected.counted, Some(inspected.rows)).as_str())
+    .bind(inspected.open_records.map(|open| number(open, "a number of records")).transpose()?)
+    .bind(inspected.out_of_bounds)
+    .bind(inspected.same_content_as.map(|seq| number(seq.get(), "a sequence number")).transpose()?)
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .bind(i64::from(inspected.revision.get()))
+    .execute(&mut *connection)
+    .await
+    .map_err(storage)?;
+    sqlx::query(
+        "UPDATE objects SET rows = ?, content_digest = ?
+         WHERE stream = ? AND start_ms = ? AND end_ms = ? AND sha256 = ? AND role = 'archived' AND content_digest IS NULL",
+    )
+    .bind(number(inspected.rows, "a row count")?)
+    .bind(inspected.content_digest.to_string())
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
+    .bind(inspected.sha256.to_string())
+    .execute(connection)
+    .await
+    .map_err(storage)?;
     Ok(())
 }
 

@@ -72,6 +72,12 @@ pub(super) fn number(value: u64, what: &str) -> Result<i64, LedgerError> {
     i64::try_from(value).map_err(|e| unreadable(what, e))
 }
 
+/// A number that may be absent.
+pub(super) fn optional_number(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, LedgerError> {
+    let number: Option<i64> = get(row, column)?;
+    number.map(u64::try_from).transpose().map_err(|e| unreadable(column, e))
+}
+
 pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u32, LedgerError> {
     u32::try_from(get::<i64, _>(row, column)?).map_err(|e| unreadable(column, e))
 }

@@ -10,11 +10,12 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::connection::{storage, unreadable};
 use super::rows::{
-    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_parsed,
-    optional_seq, parsed, revision, seq, window,
+    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_number,
+    optional_parsed, optional_seq, parsed, revision, seq, window,
 };
 use super::sources;
 use crate::domain::confirmed_time::Confirmation;
+use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
@@ -83,7 +84,8 @@ pub(super) async fn window_state_of(
 ) -> Result<Option<WindowState>, LedgerError> {
     let row = sqlx::query(
         "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
-                failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count
+                failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count,
+                unread, open_records, out_of_bounds, same_content_as
          FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
     )
     .bind(stream.as_str())
@@ -98,7 +100,8 @@ pub(super) async fn window_state_of(
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
-                failure_kind, failure_message, failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count
+                failure_kind, failure_message, failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count,
+                unread, open_records, out_of_bounds, same_content_as
          FROM windows",
     );
     // Row by row: as rows they take many times the memory of what is made of them, and there may be very many.
@@ -129,6 +132,7 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             seq: seq(row, "seq")?,
             revision: revision(row)?,
             count: count_verdict(get(row, "count")?)?,
+            content: content(row)?,
             last_pulled_at: instant(row, "pulled_at_ms")?,
             failures: count(row, "failures")?,
             corrupt: count(row, "corrupt")?,
@@ -138,6 +142,17 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
         "lost" => Ok(WindowState::Lost { seq: seq(row, "seq")?, since: instant(row, "settled_at_ms")? }),
         other => Err(unreadable("a window's state", other)),
     }
+}
+
+fn content(row: &SqliteRow) -> Result<Content, LedgerError> {
+    Ok(match get::<Option<String>, _>(row, "unread")? {
+        Some(reason) => Content::Unread { reason: reason.into() },
+        None => Content::Read(Marks {
+            open_records: optional_number(row, "open_records")?,
+            out_of_bounds: get(row, "out_of_bounds")?,
+            same_content_as: optional_seq(row, "same_content_as")?,
+        }),
+    })
 }
 
 fn count_verdict(text: &str) -> Result<CountVerdict, LedgerError> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::content::Content;
 use crate::domain::count::CountVerdict;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::FailureKind;
@@ -61,6 +62,7 @@ fn archived() -> WindowState {
 pub(crate) fn pulled(last_pulled_at: Timestamp) -> WindowState {
     WindowState::Archived {
         count: CountVerdict::Uncounted,
+        content: Content::default(),
         seq: Seq::FIRST.next(),
         revision: Revision::FIRST,
         last_pulled_at,

@@ -3,6 +3,7 @@
 use std::slice::from_ref;
 
 use connvault::domain::confirmed_time::{Confirmation, KnownTime};
+use connvault::domain::content::Content;
 use connvault::domain::count::CountVerdict;
 use connvault::domain::digest::Sha256;
 use connvault::domain::log_entry::SealedEntry;
@@ -17,6 +18,7 @@ use super::{Adapter, day, leased, minute, state, state_of, stream};
 fn archived(seq: u64, revision: u32) -> Option<WindowState> {
     Some(WindowState::Archived {
         count: CountVerdict::Uncounted,
+        content: Content::default(),
         seq: Seq::new(seq).unwrap(),
         revision: Revision::new(revision).unwrap(),
         last_pulled_at: minute(0),

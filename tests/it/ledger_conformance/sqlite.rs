@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use connvault::adapters::sqlite_ledger::SqliteLedger;
+use connvault::domain::content::Content;
 use connvault::domain::count::CountVerdict;
 use connvault::domain::object_key::{Revision, Seq};
 use connvault::domain::snapshot::WindowState;
@@ -93,6 +94,7 @@ async fn a_ledger_that_the_second_schema_wrote_is_opened_with_all_that_is_in_it(
             seq,
             revision,
             count,
+            content: Content::default(),
             last_pulled_at,
             failures,
             corrupt: 0,

@@ -52,6 +52,7 @@ fn a_revisit_waits_for_its_pause_and_for_the_one_that_goes_on() {
     let (now, later) = ("2026-11-05T01:00:00Z", at("2026-11-05T01:30:00Z"));
     let state = |retry_at, leased_until| WindowState::Archived {
         count: CountVerdict::Uncounted,
+        content: Content::default(),
         seq: Seq::FIRST,
         revision: Revision::FIRST,
         last_pulled_at: at("2026-11-02T02:00:00Z"),
