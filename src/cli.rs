@@ -3,6 +3,7 @@
 //! Results go to standard output, as a table or (`--json`) as one JSON document; everything else goes to standard
 //! error. Each command ends with an [`Exit`].
 
+mod acknowledge;
 mod backfill;
 mod check;
 mod gaps;
@@ -73,8 +74,10 @@ enum Command {
     Plan,
     /// Show every stream, and every window that is not archived
     Status,
-    /// List windows that are due and not archived; exit 3 if there are any
-    Gaps,
+    /// List windows that are due and neither archived nor acknowledged; exit 3 if there are any
+    Gaps(gaps::Asked),
+    /// Take note of windows that are lost: the log says who did and why, and `gaps` no longer exits 3 for them
+    Acknowledge(acknowledge::Asked),
     /// Archive one stream's windows within a stretch of time
     Backfill(backfill::Asked),
     /// Make windows that are parked or pausing due at once
@@ -161,7 +164,8 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Backfill(asked) => backfill::run(&config()?, injected, &asked, global.json, bars).await,
         Command::Plan => plan::run(&config()?, injected, global.json).await,
         Command::Status => status::run(&config()?, injected, global.json).await,
-        Command::Gaps => gaps::run(&config()?, injected, global.json).await,
+        Command::Gaps(asked) => gaps::run(&config()?, injected, &asked, global.json).await,
+        Command::Acknowledge(asked) => acknowledge::run(&config()?, injected, &asked, global.json).await,
         Command::Retry { stream, window } => {
             retry::run(&config()?, injected, stream, window, global.json).await
         }

@@ -5,6 +5,7 @@
 //! keeps readers (`status`, `gaps`) and the writer out of each other's way, `synchronous = FULL` makes a commit
 //! survive a power cut. Every public method is one transaction, so a crash leaves a state that some method left.
 
+mod acknowledgements;
 mod apply;
 mod connection;
 mod holds;
@@ -23,7 +24,9 @@ use crate::domain::confirmed_time::Confirmation;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
-use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::snapshot::{
+    AcknowledgeRequest, Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState,
+};
 use crate::domain::window::Window;
 use crate::ports::ledger::{
     Attempt, AttemptOutcome, Disposition, Lease, LeaseOutcome, Ledger, LedgerError, NamedObject, Purpose,
@@ -215,6 +218,22 @@ impl Ledger for SqliteLedger {
         let windows = leases::retry(&mut transaction, stream, window).await?;
         transaction.commit().await?;
         Ok(windows)
+    }
+
+    async fn ask_to_acknowledge(
+        &self,
+        stream: &StreamName,
+        requests: &[(Window, AcknowledgeRequest)],
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        for (window, request) in requests {
+            acknowledgements::ask(&mut transaction, stream, *window, request).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn acknowledgements_asked_for(&self) -> Result<u64, LedgerError> {
+        acknowledgements::asked_for(&self.readers).await
     }
 
     async fn attempts(&self, stream: &StreamName, window: Window) -> Result<Vec<Attempt>, LedgerError> {

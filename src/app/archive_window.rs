@@ -24,6 +24,7 @@ use crate::ports::checkpoint::Step;
 use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
 use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
+use super::acknowledge::acknowledge;
 use super::attest::{attest_lost, attest_parked};
 use super::counting::{Count, Terms, compare, count};
 use super::data_object;
@@ -52,6 +53,7 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         Task::Revisit { .. } if expired => return Ending::AlreadyArchived,
         Task::Revisit { .. } => (task, Purpose::Revisit),
         Task::AttestParked => return attest_parked(services, stream, window).await,
+        Task::Acknowledge => return acknowledge(services, stream, window).await,
     };
     let lease = match take_lease(services, stream, window, purpose).await {
         Ok(Ok(lease)) => lease,
@@ -63,7 +65,9 @@ pub async fn work(services: &Services, stream: &Stream, window: Window, task: Ta
         match task {
             Task::Archive { .. } => archive(services, stream, &lease).await,
             Task::Revisit { .. } => revisit(services, stream, &lease).await,
-            Task::AttestLost | Task::AttestParked => attest_lost(services, stream, &lease).await,
+            Task::AttestLost | Task::AttestParked | Task::Acknowledge => {
+                attest_lost(services, stream, &lease).await
+            }
         }
     };
     let outcome = tokio::select! {

@@ -1,4 +1,4 @@
-//! What the log says of windows that it cannot name an object for: lost ones, and parked ones each time they are parked.
+//! What the log says of windows that it cannot name an object for: lost ones, and parked ones once for each reason in a row.
 //!
 //! That a window is lost is its last word, so it is said under a lease, like an object. That it is parked is not: its entry
 //! takes nothing from a window that somebody archives meanwhile, so it needs none.
@@ -149,7 +149,7 @@ async fn is_worth_another_try(services: &Services, stream: &Stream, window: Wind
     Ok(in_vain.len() + 1 < LAST_TRIES || since < LAST_CHANCE)
 }
 
-/// Says in the log that a window is parked, if it still is and no entry says so.
+/// Says in the log that a window is parked, if it still is and no entry says so for this reason.
 pub(super) async fn attest_parked(services: &Services, stream: &Stream, window: Window) -> Ending {
     let said = tokio::select! {
         said = say_parked(services, stream, window) => said,
@@ -178,7 +178,7 @@ async fn say_parked(services: &Services, stream: &Stream, window: Window) -> Res
 }
 
 /// Nothing can be charged to a window that only waits for its entry: whatever failed, the stream waits at least.
-async fn hold(services: &Services, stream: &Stream, failure: &Failure) -> Result<(), Failure> {
+pub(super) async fn hold(services: &Services, stream: &Stream, failure: &Failure) -> Result<(), Failure> {
     if failure.scope == Scope::Daemon {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::domain::name::SourceName;
 use crate::domain::text::Line;
 
+use super::acknowledge::wake_when_asked;
 use super::compose::{self, Injected};
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};
@@ -64,6 +65,7 @@ pub async fn run(
     );
     let pulse = Arc::new(Pulse::default());
     let mut onlookers = onlookers(config, &session, &pulse);
+    onlookers.spawn(wake_when_asked(Arc::clone(&session.services.ledger), Arc::clone(&controls.wake)));
     let reconciler = Reconciler {
         look: Arc::new(Look::new(Arc::clone(&session.services), Selection::All)),
         concurrency: config.daemon.concurrency.into(),

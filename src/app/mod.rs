@@ -1,5 +1,6 @@
 //! What the daemon does, in terms of ports: open streams, archive windows, reconcile, report.
 
+pub mod acknowledge;
 mod agreed_read;
 pub mod archive_window;
 pub mod attest;

@@ -85,6 +85,11 @@ pub enum Ending {
         /// The head of the log, which says so now.
         head: Head,
     },
+    /// That a person has taken note of it is in the log.
+    Acknowledged {
+        /// The head of the log, which says so now.
+        head: Head,
+    },
     /// Somebody else works on it.
     HeldElsewhere,
     /// It failed.

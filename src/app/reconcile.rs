@@ -79,6 +79,8 @@ pub struct Tally {
     pub unchanged: u64,
     /// Windows attested as lost.
     pub lost: u64,
+    /// Gaps that the log says are acknowledged now.
+    pub acknowledged: u64,
     /// Tries that failed.
     pub failed: u64,
 }
@@ -364,6 +366,7 @@ impl Run<'_> {
                 }
             }
             Ending::Unchanged => self.tally.unchanged += 1,
+            Ending::Acknowledged { .. } => self.tally.acknowledged += 1,
             Ending::AlreadyArchived | Ending::Parked { .. } | Ending::HeldElsewhere | Ending::Interrupted => {
             }
         }

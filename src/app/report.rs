@@ -78,6 +78,9 @@ impl Report {
             Ending::Parked { head } => {
                 tracing::error!(%stream, %window, %head, "window parked until an operator looks: `status` says why and what to do");
             }
+            Ending::Acknowledged { head } => {
+                tracing::info!(%stream, %window, %head, "gap acknowledged: a person has taken note of it");
+            }
             Ending::HeldElsewhere => tracing::info!(%stream, %window, "window is being worked on elsewhere"),
             Ending::Interrupted => tracing::info!(%stream, %window, "window abandoned, to be taken up again"),
             Ending::Failed(failure) => self.failure(stream, window, failure),

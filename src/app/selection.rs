@@ -17,6 +17,13 @@ pub enum Selection {
     All,
     /// One stream's windows within a stretch of time.
     Stretch(Stretch),
+    /// What a person asks the log to acknowledge, and nothing else.
+    Acknowledging {
+        /// The stream.
+        stream: StreamName,
+        /// Its windows.
+        windows: BTreeSet<Window>,
+    },
 }
 
 /// One stream's windows that lie, with any part, within `[from, to)`.
@@ -84,6 +91,7 @@ impl Selection {
         match self {
             Self::All => true,
             Self::Stretch(stretch) => stretch.stream == *stream,
+            Self::Acknowledging { stream: own, .. } => own == stream,
         }
     }
 
@@ -92,6 +100,7 @@ impl Selection {
         match self {
             Self::All => true,
             Self::Stretch(stretch) => stretch.includes(stream, window),
+            Self::Acknowledging { stream: own, windows } => own == stream && windows.contains(&window),
         }
     }
 
@@ -104,8 +113,16 @@ impl Selection {
 
     /// What is to be done of `plan`, and beside it.
     pub fn choose(&self, plan: Plan, rules: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Plan {
-        let Self::Stretch(stretch) = self else { return plan };
         let mut chosen = plan;
+        let stretch = match self {
+            Self::All => return chosen,
+            Self::Stretch(stretch) => stretch,
+            Self::Acknowledging { .. } => {
+                let is_asked_for = |action: &Action| self.includes(&action.stream, action.window);
+                chosen.actions.retain(|action| action.task == Task::Acknowledge && is_asked_for(action));
+                return chosen;
+            }
+        };
         chosen.actions.retain(|action| stretch.includes(&action.stream, action.window));
         let own = rules.iter().filter(|rules| rules.name == stretch.stream);
         for (rules, window) in own.flat_map(|rules| rules.completed(now).map(move |window| (rules, window))) {

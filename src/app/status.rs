@@ -11,7 +11,7 @@ use crate::domain::confirmed_time::{BEHIND, Confirmation};
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
 use crate::domain::name::SourceName;
-use crate::domain::snapshot::{FailureNote, Resource, Snapshot, Withdrawal};
+use crate::domain::snapshot::{Acknowledgement, FailureNote, Resource, Snapshot, Withdrawal};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 
 /// All of it, at one instant.
@@ -23,7 +23,7 @@ pub struct Status {
     pub streams: Vec<StreamSummary>,
     /// Which API each source is asked through.
     pub sources: Vec<SourceStatus>,
-    /// Completed windows that are not archived.
+    /// Completed windows that are not archived, acknowledged losses too.
     pub windows: Vec<Judged>,
     /// What is held up.
     pub holds: Vec<HeldUp>,
@@ -135,7 +135,10 @@ impl StreamSummary {
     /// For people, at `now`, with the log's head in the form that there is room for.
     pub fn cells(&self, now: Timestamp, head: fn(&Head) -> String) -> [String; 10] {
         let numbers = [self.archived, self.waiting, self.parked, self.lost, self.late];
-        let [archived, waiting, parked, lost, late] = numbers.map(|number| number.to_string());
+        let [archived, waiting, parked, mut lost, late] = numbers.map(|number| number.to_string());
+        if self.acknowledged > 0 {
+            lost += &format!(" ({} acknowledged)", self.acknowledged);
+        }
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             self.stream.to_string(),
@@ -230,9 +233,25 @@ pub fn at(instant: Option<Timestamp>) -> String {
 }
 
 impl Judged {
-    /// The verdict in a word, and whether it is late.
+    /// What [`Self::acknowledged_cells`] are called.
+    pub const ACKNOWLEDGED_COLUMNS: [&str; 6] = ["stream", "window", "verdict", "by", "at", "reason"];
+
+    /// Who took note of the gap, when and why: for people; `None` where nobody did.
+    pub fn acknowledged_cells(&self) -> Option<[String; 6]> {
+        let Acknowledgement { by, at, reason, .. } = self.acknowledged.as_ref()?;
+        let verdict = self.verdict.word().to_owned();
+        let (stream, window) = (self.stream.to_string(), self.window.to_string());
+        Some([stream, window, verdict, by.to_string(), format!("{at:.0}"), reason.to_string()])
+    }
+
+    /// The verdict in a word, and whether it is acknowledged or late.
     pub fn word(&self) -> String {
-        format!("{}{}", self.verdict.word(), if self.late { " (late)" } else { "" })
+        let more = match (&self.acknowledged, self.late) {
+            (Some(_), _) => " (acknowledged)",
+            (None, true) => " (late)",
+            (None, false) => "",
+        };
+        format!("{}{more}", self.verdict.word())
     }
 
     /// What holds the window up, where that is something shared.
@@ -249,16 +268,26 @@ impl Judged {
         match &self.verdict {
             Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
             Verdict::Lost { since, seq } => {
-                let attested =
-                    if seq.is_some() { "attested in the log" } else { "to be attested in the log" };
-                (format!("since {since:.0}"), format!("the provider no longer has it; {attested}"))
+                let recorded = match seq {
+                    None => "to be recorded in the log".to_owned(),
+                    Some(seq) => format!(
+                        "recorded by log entry {seq}; to take note of it: connvault acknowledge {} {} --by … --reason …",
+                        self.stream, self.window
+                    ),
+                };
+                (format!("since {since:.0}"), format!("the provider no longer has it; {recorded}"))
             }
             Verdict::Parked { failure, since, held_by, .. } => {
+                let last = if failure.at > *since && held_by.is_none() {
+                    format!(" (tried last at {:.0})", failure.at)
+                } else {
+                    String::new()
+                };
                 let command = match held_by {
                     Some(_) => "connvault retry".to_owned(),
                     None => format!("connvault retry {} {}", self.stream, self.window),
                 };
-                (format!("since {since:.0}"), format!("{}; when mended: {command}", failure.message))
+                (format!("since {since:.0}"), format!("{}{last}; when mended: {command}", failure.message))
             }
             Verdict::Waiting { why, next } => {
                 let why = match why {

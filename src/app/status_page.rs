@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::pulse::Pulse;
 use super::services::Services;
 use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
-use super::survey::StreamSummary;
+use super::survey::{Judged, StreamSummary};
 use crate::adapters::http::{Kind, Page, Server, Site};
 use crate::domain::log_entry::Head;
 
@@ -114,20 +114,32 @@ fn html(status: &Status) -> String {
         });
         page += &table("held up", HeldUp::COLUMNS, holds);
     }
-    if !status.windows.is_empty() {
-        let windows = status.windows.iter().take(SHOWN).map(|judged| {
+    let (acknowledged, open): (Vec<_>, Vec<_>) =
+        status.windows.iter().partition(|judged| judged.acknowledged.is_some());
+    if !open.is_empty() {
+        let windows = open.iter().take(SHOWN).map(|judged| {
             let (when, why) = judged.words();
             let left = time_left(judged.expires_at, status.now);
             [judged.stream.to_string(), judged.window.to_string(), judged.word(), when, left, why]
         });
         let names = ["stream", "window", "verdict", "since or until", "time left", "why, and what to do"];
         page += &table("not archived", names, windows);
-        let more = status.windows.len().saturating_sub(SHOWN);
-        if more > 0 {
-            _ = writeln!(page, "<p>… and {more} more, in <a href=\"status.json\">status.json</a></p>");
-        }
+        page += &more(open.len());
+    }
+    if !acknowledged.is_empty() {
+        let rows = acknowledged.iter().take(SHOWN).filter_map(|judged| judged.acknowledged_cells());
+        page += &table("not archived, and acknowledged", Judged::ACKNOWLEDGED_COLUMNS, rows);
+        page += &more(acknowledged.len());
     }
     page + "</body>\n</html>\n"
+}
+
+/// A line that says how many of so many rows are not shown.
+fn more(rows: usize) -> String {
+    match rows.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("<p>… and {more} more, in <a href=\"status.json\">status.json</a></p>\n"),
+    }
 }
 
 /// A table; a column called `log head` is set so that it can be read and copied.

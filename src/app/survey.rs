@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Acknowledgement, Snapshot};
 use crate::domain::verdict::{StreamRules, Verdict, judge};
 use crate::domain::window::Window;
 
@@ -24,13 +24,22 @@ pub struct Judged {
     pub due_at: Timestamp,
     /// When the source may begin to answer short.
     pub expires_at: Timestamp,
-    /// Whether it is due, not archived, and past the stream's deadline.
+    /// Whether it is past the stream's deadline and something can still be done about it. A loss that the log records is not
+    /// late: nothing brings the window back.
     pub late: bool,
+    /// Who has taken note of the gap, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
 }
 
 impl Judged {
-    /// Whether an operator must know of the window at `now`: due, and not archived, or archived as bytes that could not be read.
+    /// Whether the archive has a hole here at `now` that nobody has taken note of: due, and neither archived nor acknowledged.
     pub fn is_gap(&self, now: Timestamp) -> bool {
+        self.is_known_gap(now) && self.acknowledged.is_none()
+    }
+
+    /// As [`Self::is_gap`], acknowledged or not.
+    pub fn is_known_gap(&self, now: Timestamp) -> bool {
         self.due_at <= now && (self.verdict.is_unread() || !matches!(self.verdict, Verdict::Archived { .. }))
     }
 }
@@ -56,7 +65,9 @@ pub struct StreamSummary {
     pub parked: u64,
     /// Windows that the provider no longer has.
     pub lost: u64,
-    /// Windows past the deadline.
+    /// Windows, of the lost ones, that a person has taken note of.
+    pub acknowledged: u64,
+    /// Windows past the deadline, recorded losses left out.
     pub late: u64,
     /// The window that is open now becomes due then.
     pub next_due_at: Option<Timestamp>,
@@ -68,13 +79,15 @@ pub struct StreamSummary {
 pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
     let judged = |rules: &StreamRules, window| {
         let verdict = judge(rules, window, snapshot, now);
-        let done = matches!(verdict, Verdict::Archived { .. });
+        let done = matches!(verdict, Verdict::Archived { .. } | Verdict::Lost { seq: Some(_), .. });
+        let acknowledged = verdict.acknowledgement(&rules.name, window, snapshot).cloned();
         Judged {
             stream: rules.name.clone(),
             window,
             due_at: rules.due_at(window),
             expires_at: rules.expires_at(window),
             late: !done && rules.late_at(window) <= now,
+            acknowledged,
             verdict,
         }
     };
@@ -107,6 +120,7 @@ impl StreamSummary {
             waiting: count("waiting"),
             parked: count("parked"),
             lost: count("lost"),
+            acknowledged: judged.iter().filter(|j| j.acknowledged.is_some()).count() as u64,
             late: judged.iter().filter(|j| j.late).count() as u64,
             next_due_at: open.map(|window| rules.due_at(window)),
             first_expiry_at: judged.iter().filter(savable).map(|j| j.expires_at).min(),

@@ -108,6 +108,8 @@ pub struct Report {
     pub lost: u64,
     /// Windows that are parked, in the stretch of time.
     pub parked: u64,
+    /// Windows that are lost or unread and acknowledged, in the stretch of time.
+    pub acknowledged: u64,
     /// Objects that the store was asked for.
     pub objects_checked: u64,
     /// Objects that were read and hashed.
@@ -196,6 +198,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         parked,
         objects,
         locked,
+        acknowledged,
         ..
     } = audit(&terms, &gathered.found);
     findings.extend(not_as_configured(target.configured.as_ref(), definition.as_ref()));
@@ -227,6 +230,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
     }
     let windows = archived.len() as u64;
     let (lost, parked) = (lost.len() as u64, parked.len() as u64);
+    let acknowledged = acknowledged.len() as u64;
     Ok(Report {
         head,
         definition,
@@ -234,6 +238,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         windows,
         lost,
         parked,
+        acknowledged,
         objects_checked,
         objects_hashed,
         bytes_hashed,

@@ -84,7 +84,8 @@ impl When {
         }
     }
 
-    fn instant(self, stream: &Stream) -> Result<Timestamp, CliError> {
+    /// The instant that it means in the stream's time zone.
+    pub(super) fn instant(self, stream: &Stream) -> Result<Timestamp, CliError> {
         match self {
             Self::Instant(instant) => Ok(instant),
             Self::Date(date) => {
@@ -133,9 +134,7 @@ fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretc
         config.streams.get(&asked.stream).ok_or_else(|| retry::unknown_stream(config, &asked.stream))?;
     let from = asked.from.instant(stream)?;
     let to = asked.to.map_or_else(|| Ok(injected.clock.now()), |to| to.instant(stream))?;
-    if from >= to {
-        return Err(usage(format!("--from {from} is not before --to {to}")));
-    }
+    check_order(from, to)?;
     if from < stream.start {
         let (name, start) = (&asked.stream, stream.start);
         return Err(usage(format!(
@@ -143,6 +142,11 @@ fn stretch(config: &Config, injected: &Injected, asked: &Asked) -> Result<Stretc
         )));
     }
     Ok(Stretch::new(asked.stream.clone(), from, to, asked.redo.into()))
+}
+
+/// An error where nothing lies between the two.
+pub(super) fn check_order(from: Timestamp, to: Timestamp) -> Result<(), CliError> {
+    if from >= to { Err(usage(format!("--from {from} is not before --to {to}"))) } else { Ok(()) }
 }
 
 async fn dry_run(

@@ -1,5 +1,7 @@
-//! `gaps`: windows that are due and not archived, and streams on hold until an operator looks. Silence and 0 mean that there
-//! are none.
+//! `gaps`: windows that are due and neither archived nor acknowledged, and streams on hold until an operator looks. Silence
+//! and 0 mean that there are none.
+
+use clap::Args;
 
 use super::ledger_view::look;
 use super::status::windows_and_holds;
@@ -9,10 +11,24 @@ use crate::app::survey::survey;
 use crate::config::Config;
 use crate::exit_code::Exit;
 
-pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// Also list losses that are acknowledged; they do not make the command exit 3
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) async fn run(
+    config: &Config,
+    injected: &Injected,
+    asked: &Asked,
+    json: bool,
+) -> Result<Exit, CliError> {
     let view = look(config, injected).await?;
     let mut gaps = survey(&view.rules, &view.snapshot, view.now);
-    gaps.retain(|judged| judged.is_gap(view.now));
+    gaps.retain(|judged| judged.is_gap(view.now) || (asked.all && judged.is_known_gap(view.now)));
+    let found = gaps.iter().any(|judged| judged.is_gap(view.now));
     if json {
         output::json(&gaps)?;
     } else {
@@ -29,5 +45,5 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
             output::say(&format!("stream {} is on hold: {}", rules.name, hold.failure.message));
         }
     }
-    Ok(if gaps.is_empty() && !on_hold { Exit::Done } else { Exit::Found })
+    Ok(if found || on_hold { Exit::Found } else { Exit::Done })
 }

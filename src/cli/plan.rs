@@ -48,6 +48,7 @@ fn words(task: Task) -> (&'static str, &'static str) {
             "past the provider's horizon; a source that may still answer is asked once before",
         ),
         Task::AttestParked => ("attest parked", "it cannot be had until an operator looks"),
+        Task::Acknowledge => ("acknowledge", "a person has taken note of the gap"),
         Task::Archive { reason } => ("archive", reason_words(reason)),
         Task::Revisit { reason } => ("revisit", reason_words(reason)),
     }

@@ -42,7 +42,8 @@ impl Observer for Bar {
                     | Ending::AlreadyArchived
                     | Ending::Unchanged
                     | Ending::Lost { .. }
-                    | Ending::Parked { .. },
+                    | Ending::Parked { .. }
+                    | Ending::Acknowledged { .. },
                 ..
             } => {
                 self.bar.inc(1);

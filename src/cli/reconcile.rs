@@ -80,16 +80,7 @@ pub(super) async fn run(
         Some(bars) => Arc::new(Bar::new(bars)),
         None => Arc::new(NoObserver),
     };
-    let reconciler = Reconciler {
-        look: Arc::clone(&look),
-        concurrency: config.daemon.concurrency.into(),
-        wake: controls.wake.clone(),
-        stop: controls.stop.clone(),
-        observer,
-        alive_every: ALIVE_EVERY,
-    };
-    let tally = reconciler.run(Until::NothingDue).await;
-    drop(reconciler);
+    let tally = until_nothing_is_due(config, &look, observer, controls).await;
     let outcome = outcome(&session, &look.selection, tally, controls.stop.is_cancelled()).await?;
     session.end().await;
     if json {
@@ -98,6 +89,29 @@ pub(super) async fn run(
         output::text(&summary(&outcome))?;
     }
     Ok(exit(&outcome))
+}
+
+/// As [`run`], and leaves it to the caller to say what came of it, and to end the session.
+pub(super) async fn quietly(config: &Config, session: &Session, selection: Selection, controls: &Controls) {
+    let look = Arc::new(Look::new(Arc::clone(&session.services), selection));
+    until_nothing_is_due(config, &look, Arc::new(NoObserver), controls).await;
+}
+
+async fn until_nothing_is_due(
+    config: &Config,
+    look: &Arc<Look>,
+    observer: Arc<dyn Observer>,
+    controls: &Controls,
+) -> Tally {
+    let reconciler = Reconciler {
+        look: Arc::clone(look),
+        concurrency: config.daemon.concurrency.into(),
+        wake: controls.wake.clone(),
+        stop: controls.stop.clone(),
+        observer,
+        alive_every: ALIVE_EVERY,
+    };
+    reconciler.run(Until::NothingDue).await
 }
 
 async fn outcome(

@@ -35,9 +35,14 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
         text += "\nheld up:\n";
         text += &holds(&status.holds);
     }
-    if !status.windows.is_empty() {
+    let (known, open): (Vec<_>, Vec<_>) = status.windows.iter().partition(|j| j.acknowledged.is_some());
+    if !open.is_empty() {
         text += "\nnot archived:\n";
-        text += &windows(&status.windows, status.now);
+        text += &windows(&open, status.now);
+    }
+    if !known.is_empty() {
+        text += "\nnot archived, and acknowledged:\n";
+        text += &acknowledged(&known);
     }
     output::text(&text)
 }
@@ -75,8 +80,24 @@ fn held_up(holds: &BTreeMap<Resource, (Timestamp, Line)>) -> String {
     output::lines(&table) + "when mended: connvault retry\n"
 }
 
-/// Windows for people, after what holds them up.
+/// Windows for people, after what holds them up, and acknowledged ones apart.
 pub(super) fn windows_and_holds(judged: &[Judged], now: Timestamp) -> String {
+    let (known, open): (Vec<_>, Vec<_>) = judged.iter().partition(|j| j.acknowledged.is_some());
+    let known = if known.is_empty() { String::new() } else { acknowledged(&known) };
+    let open = if open.is_empty() { String::new() } else { open_and_holds(&open, now) };
+    let apart = if open.is_empty() || known.is_empty() { "" } else { "\nacknowledged:\n" };
+    open + apart + &known
+}
+
+/// Gaps that a person has taken note of, the first of them.
+fn acknowledged(judged: &[&Judged]) -> String {
+    let mut table = output::table(Judged::ACKNOWLEDGED_COLUMNS);
+    let rows = judged.iter().take(SHOWN).filter_map(|judged| judged.acknowledged_cells());
+    rows.for_each(|row| _ = table.add_row(row));
+    output::lines(&table) + &more(judged.len())
+}
+
+fn open_and_holds(judged: &[&Judged], now: Timestamp) -> String {
     let held = judged.iter().filter_map(|judged| match &judged.verdict {
         Verdict::Parked { failure, next, .. }
         | Verdict::Waiting { why: Waiting::Hold { failure, .. }, next } => {
@@ -92,7 +113,7 @@ pub(super) fn windows_and_holds(judged: &[Judged], now: Timestamp) -> String {
 }
 
 /// Windows for people, the first of them.
-fn windows(windows: &[Judged], now: Timestamp) -> String {
+fn windows(windows: &[&Judged], now: Timestamp) -> String {
     let mut table =
         output::table(["stream", "window", "verdict", "since or until", "time left", "why, and what to do"]);
     for judged in windows.iter().take(SHOWN) {
@@ -101,9 +122,15 @@ fn windows(windows: &[Judged], now: Timestamp) -> String {
         let left = time_left(judged.expires_at, now);
         table.add_row([judged.stream.to_string(), judged.window.to_string(), judged.word(), when, left, why]);
     }
-    let more = windows.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!("… and {more} more (--json lists all)\n") } else { String::new() };
-    output::lines(&table) + &more
+    output::lines(&table) + &more(windows.len())
+}
+
+/// A line that says how many of so many rows are not shown.
+fn more(rows: usize) -> String {
+    match rows.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("… and {more} more (--json lists all)\n"),
+    }
 }
 
 /// The verdict, why, and what to do, in one line that is equal for windows with one cause.
@@ -111,6 +138,7 @@ pub(super) fn cause(judged: &Judged) -> String {
     let (when, why) = judged.words();
     match &judged.verdict {
         Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
+        Verdict::Lost { .. } => "lost, the provider no longer has it".to_owned(),
         verdict => format!("{}, {why}", verdict.word()),
     }
 }

@@ -126,6 +126,7 @@ enum StreamDocument<'a> {
         windows: u64,
         lost: u64,
         parked: u64,
+        acknowledged: u64,
         objects_checked: u64,
         objects_hashed: u64,
         bytes_hashed: u64,
@@ -263,6 +264,7 @@ fn document(outcomes: &[Outcome], sample: Option<Sample>) -> Document<'_> {
             windows: report.windows,
             lost: report.lost,
             parked: report.parked,
+            acknowledged: report.acknowledged,
             objects_checked: report.objects_checked,
             objects_hashed: report.objects_hashed,
             bytes_hashed: report.bytes_hashed,
@@ -314,7 +316,8 @@ fn summary(stream: &StreamName, report: &Report) -> String {
         entries => format!("{entries} entries"),
     };
     let mut text = format!("{stream}: {entries}, {} archived", output::count(report.windows, "window"));
-    for (number, word) in [(report.lost, "lost"), (report.parked, "parked")] {
+    let more = [(report.lost, "lost"), (report.parked, "parked"), (report.acknowledged, "acknowledged")];
+    for (number, word) in more {
         if number > 0 {
             text += &format!(", {number} {word}");
         }

@@ -11,7 +11,7 @@ mod found;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -22,6 +22,7 @@ use super::lock::Lock;
 use super::log_entry::{Definition, Head};
 use super::name::StreamName;
 use super::object_key::{DataKey, Seq};
+use super::snapshot::Acknowledgement;
 use super::text::ForeignText;
 use super::window::Window;
 
@@ -155,6 +156,9 @@ pub struct Audit {
     pub lost: BTreeSet<Window>,
     /// Windows that are parked, neither archived nor lost, in the stretch of time.
     pub parked: BTreeSet<Window>,
+    /// The acknowledgement that counts, of each window that is lost or unread and that a person has taken note of, in the
+    /// stretch of time.
+    pub acknowledged: BTreeMap<Window, Acknowledgement>,
     /// Every object that an entry names, orphans too.
     pub objects: Vec<Claimed>,
     /// Entries, in the stretch of time, that were put under a lock.

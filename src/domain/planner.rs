@@ -54,19 +54,21 @@ pub enum Task {
     AttestLost,
     /// It is parked: say so in the log.
     AttestParked,
+    /// A person has taken note of its loss: say so in the log.
+    Acknowledge,
 }
 
 impl Task {
     /// Whether nothing is to be pulled, so that no expiry makes it urgent.
     pub fn is_attest(self) -> bool {
-        matches!(self, Self::AttestLost | Self::AttestParked)
+        matches!(self, Self::AttestLost | Self::AttestParked | Self::Acknowledge)
     }
 
     /// Whose turn it takes with a window that is or is not its stream's newest.
     pub fn turn(self, is_newest: bool) -> Turn {
         match self {
             Self::Archive { .. } if is_newest => Turn::Newest,
-            Self::Archive { .. } | Self::AttestLost | Self::AttestParked => Turn::Urgent,
+            Self::Archive { .. } | Self::AttestLost | Self::AttestParked | Self::Acknowledge => Turn::Urgent,
             Self::Revisit { .. } => Turn::Spare,
         }
     }
@@ -121,18 +123,22 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
         let held = rules.held_by(snapshot, now).map(|(_, hold)| hold.until);
         let silenced = rules.silenced_by(snapshot, now).map(|(_, hold)| hold.until);
         for window in rules.completed(now) {
-            let todo = match task_for(&judge(rules, window, snapshot, now)) {
+            let verdict = judge(rules, window, snapshot, now);
+            let todo = match task_for(&verdict) {
+                _ if is_to_be_acknowledged(rules, window, &verdict, snapshot) => Now(Task::Acknowledge),
                 Never => again(revisit_at(rules, window, snapshot, now), now),
                 Now(Task::AttestLost) => {
                     pauses_until(rules, window, snapshot, now).map_or(Now(Task::AttestLost), Later)
                 }
                 todo => todo,
             };
-            let held = if matches!(todo, Now(Task::AttestLost)) { silenced } else { held };
+            let held = match todo {
+                Now(Task::AttestLost) => silenced,
+                Now(Task::Acknowledge) => rules.log_held_by(snapshot, now).map(|hold| hold.until),
+                _ => held,
+            };
             match (todo, held) {
-                (Now(Task::AttestLost | Task::AttestParked | Task::Revisit { .. }), Some(until)) => {
-                    plan.wake_at(until);
-                }
+                (Now(task), Some(until)) if !matches!(task, Task::Archive { .. }) => plan.wake_at(until),
                 (Now(task), _) => plan.actions.push(Action {
                     stream: rules.name.clone(),
                     window,
@@ -190,6 +196,17 @@ fn task_for(verdict: &Verdict) -> Todo {
             None => Later(*next),
         },
     }
+}
+
+/// Whether a person asked for the acknowledgement of the very entry that the verdict on `window` rests on.
+fn is_to_be_acknowledged(
+    rules: &StreamRules,
+    window: Window,
+    verdict: &Verdict,
+    snapshot: &Snapshot,
+) -> bool {
+    let asked = snapshot.to_acknowledge.get(&rules.name).and_then(|windows| windows.get(&window));
+    asked.is_some_and(|asked| verdict.acknowledgeable() == Some(asked.entry))
 }
 
 /// What is to be done with a window that is pulled again at `at`.

@@ -35,13 +35,13 @@ pub enum WindowState {
     },
     /// Needs an operator.
     Parked {
-        /// Since when.
+        /// Since when it has been parked for this reason.
         since: Timestamp,
-        /// Why.
+        /// The last failure; the pause before the next try begins with it.
         failure: FailureNote,
         /// What the config and credentials were when it was parked; not known where only the log said that it is.
         fingerprint: Option<Fingerprint>,
-        /// The entry that says so, once it is written.
+        /// The entry that says so, once it is written. An entry for the same reason stays good when a later try fails.
         seq: Option<Seq>,
     },
     /// In the log.
@@ -78,6 +78,32 @@ pub enum WindowState {
 /// recorded windows as lost that were not over; and an entry that is dated later than now was dated by such a clock.
 pub fn is_loss_believed(window: Window, recorded_at: Timestamp, now: Timestamp) -> bool {
     recorded_at >= window.end() && pause::has_been(recorded_at, now)
+}
+
+/// That a person has taken note of a window that is lost or unread, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The entry that says so.
+    pub seq: Seq,
+    /// The entry that it acknowledges. Once the window's state rests on another entry, this counts no more.
+    pub entry: Seq,
+    /// The person.
+    pub by: Line,
+    /// The person's reason.
+    pub reason: Line,
+    /// When the entry was written.
+    pub at: Timestamp,
+}
+
+/// An acknowledgement that was asked for and is not in the log yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcknowledgeRequest {
+    /// The entry that is to be acknowledged.
+    pub entry: Seq,
+    /// The person.
+    pub by: Line,
+    /// The person's reason.
+    pub reason: Line,
 }
 
 /// A failure as the ledger keeps it.
@@ -159,6 +185,10 @@ pub struct Snapshot {
     pub streams: BTreeMap<StreamName, StreamState>,
     /// By stream and window.
     pub windows: BTreeMap<StreamName, BTreeMap<Window, WindowState>>,
+    /// The newest acknowledgement of each window, by stream and window.
+    pub acknowledged: BTreeMap<StreamName, BTreeMap<Window, Acknowledgement>>,
+    /// Acknowledgements that are still to be written, by stream and window.
+    pub to_acknowledge: BTreeMap<StreamName, BTreeMap<Window, AcknowledgeRequest>>,
     /// What is held up, and until when.
     pub holds: BTreeMap<Resource, Hold>,
     /// Sources whose v2 export is gone.
@@ -189,6 +219,23 @@ pub struct Withdrawal {
     pub reason: Line,
 }
 
+impl FailureNote {
+    /// Whether a `parked` entry with this failure still says why a window is parked that failed last with `other`.
+    pub fn is_for_the_reason_of(&self, other: &Self) -> bool {
+        self.kind == other.kind && gist(&self.message) == gist(&other.message)
+    }
+}
+
+/// The part of a message that two failures for one reason have in common: no quotations, which are of somebody else, and no
+/// words with a digit in them, such as numbers, instants and request ids.
+fn gist(message: &str) -> String {
+    let unquoted = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '+' | '%');
+    let mut words = unquoted.split(|c| !is_inside(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    words.retain(|word| !word.chars().any(char::is_numeric));
+    words.join(" ")
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -198,5 +245,35 @@ impl fmt::Display for Resource {
             Self::Daemon => f.write_str("this machine"),
             Self::Clock => f.write_str("the clock of this machine"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(kind: FailureKind, message: &str) -> FailureNote {
+        FailureNote { kind, message: message.into(), at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn two_failures_have_one_reason_whatever_numbers_ids_and_quotations_they_carry() {
+        let before = note(
+            FailureKind::Corrupt,
+            "host answered the v2 export with 200 at 2026-11-23T02:00:00Z (WKS.1, \"try 7f3a of 3\"): 1,380 bytes of 2 MB",
+        );
+        let after = note(
+            FailureKind::Corrupt,
+            "host answered the v2 export with 200 at 2026-11-24T02:00:01Z (WKS.2, \"no such thing\"): 12 bytes of 3 MB",
+        );
+        assert!(before.is_for_the_reason_of(&after));
+        assert!(!before.is_for_the_reason_of(&note(FailureKind::Rejected, &before.message)));
+        assert!(!before.is_for_the_reason_of(&note(FailureKind::Corrupt, "the file is cut off")));
+    }
+
+    #[test]
+    fn a_quotation_that_is_cut_off_hides_what_follows_it_and_nothing_before() {
+        let before = note(FailureKind::Corrupt, "no export: \"abc");
+        assert!(before.is_for_the_reason_of(&note(FailureKind::Corrupt, "no export: \"def \u{2026}")));
     }
 }

@@ -14,7 +14,9 @@ use super::export::{Bounds, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
 use super::pause;
-use super::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState, is_loss_believed};
+use super::snapshot::{
+    Acknowledgement, FailureNote, Fingerprint, Hold, Resource, Snapshot, WindowState, is_loss_believed,
+};
 use super::window::Window;
 
 /// By so much the provider's clock may be behind ours without anything being asked for that is still to come.
@@ -74,8 +76,8 @@ impl StreamRules {
         asked_for.saturating_add(self.horizon).unwrap_or(Timestamp::MAX)
     }
 
-    /// When a window that was parked at `since` is tried again all the same: after a day, and sooner the less time is left. What
-    /// is tried no more before it expires is lost, though what was wrong may have gone long before.
+    /// When a parked window whose last try failed at `since` is tried again all the same: after a day, and sooner the less time
+    /// is left. What is tried no more before it expires is lost, though what was wrong may have gone long before.
     pub fn parked_until(&self, window: Window, since: Timestamp) -> Timestamp {
         let [day, least] =
             [PARKED_RETRY, CAP].map(|pause| SignedDuration::try_from(pause).unwrap_or_default());
@@ -132,6 +134,13 @@ impl StreamRules {
     pub fn source_held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<&'s Hold> {
         let mut holds = self.holds(snapshot, now);
         holds.find_map(|(resource, hold)| matches!(resource, Resource::Source(_)).then_some(hold))
+    }
+
+    /// As [`Self::held_by`], for an entry that needs no source.
+    pub fn log_held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<&'s Hold> {
+        let holds = self.holds(snapshot, now);
+        let holds = holds.filter(|(resource, _)| !matches!(resource, Resource::Source(_)));
+        holds.map(|(_, hold)| hold).max_by_key(|hold| hold.until)
     }
 
     /// As [`Self::held_by`], for what is said of a window that has expired: the source may have to be asked once more, but one
@@ -284,6 +293,25 @@ impl Verdict {
         matches!(self, Self::Archived { content, .. } if content.is_unread())
     }
 
+    /// The entry that a person can acknowledge: the one that records the window as lost. Nothing else is a gap for good.
+    pub fn acknowledgeable(&self) -> Option<Seq> {
+        match self {
+            Self::Lost { seq, .. } => *seq,
+            _ => None,
+        }
+    }
+
+    /// The acknowledgement of `window` of `stream` that counts for this verdict on it.
+    pub fn acknowledgement<'s>(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        snapshot: &'s Snapshot,
+    ) -> Option<&'s Acknowledgement> {
+        let newest = snapshot.acknowledged.get(stream)?.get(&window)?;
+        (self.acknowledgeable() == Some(newest.entry)).then_some(newest)
+    }
+
     /// Whether the window is to be pulled now, and why.
     pub fn due(&self) -> Option<DueReason> {
         match self {
@@ -379,7 +407,7 @@ fn judge_due(
 ) -> Verdict {
     let reason = match state {
         Some(WindowState::Parked { since, failure, fingerprint, seq }) => {
-            let next = rules.parked_until(window, *since);
+            let next = rules.parked_until(window, failure.at);
             if fingerprint.as_ref().is_some_and(|before| *before != rules.fingerprints.stream) {
                 DueReason::ConfigChanged
             } else if !pauses(next, Some(failure), now) {

@@ -20,7 +20,9 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
-use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::snapshot::{
+    AcknowledgeRequest, Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState,
+};
 use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 
@@ -298,6 +300,17 @@ pub trait Ledger: Send + Sync {
 
     /// Makes windows that are parked or pausing, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
+
+    /// Asks whoever works with this ledger to write acknowledgements of these windows into the stream's log: all or none. An
+    /// entry that settles a window, or acknowledges it, ends the request for it.
+    async fn ask_to_acknowledge(
+        &self,
+        stream: &StreamName,
+        requests: &[(Window, AcknowledgeRequest)],
+    ) -> Result<(), LedgerError>;
+
+    /// How many acknowledgements were ever asked for: a number that has grown says that there is something to do.
+    async fn acknowledgements_asked_for(&self) -> Result<u64, LedgerError>;
 
     /// Every attempt at a window, oldest first.
     async fn attempts(&self, stream: &StreamName, window: Window) -> Result<Vec<Attempt>, LedgerError>;

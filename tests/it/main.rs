@@ -18,6 +18,7 @@ mod export_tasks;
 mod export_tasks_left;
 mod fixtures;
 mod horizon;
+mod known_losses;
 mod ledger_conformance;
 mod log_proof;
 mod official_client;

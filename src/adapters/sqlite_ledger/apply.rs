@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
+use super::acknowledgements;
 use super::connection::storage;
 use super::rows::{ms, number, to_json};
 use super::snapshot;
@@ -62,8 +63,13 @@ async fn take_over(
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
+        EntryBody::Acknowledged(acknowledged) => {
+            acknowledgements::put(connection, stream, sealed, acknowledged).await?;
+        }
         EntryBody::Inspected(inspected) => put_inspected(connection, stream, inspected).await?,
-        EntryBody::Acknowledged(_) => {}
+    }
+    if let Some(window) = entry.body.window().filter(|_| !matches!(entry.body, EntryBody::Parked(_))) {
+        acknowledgements::end_request(connection, stream, window).await?;
     }
     if entry.writer.key_fingerprint.is_some() {
         sign(connection, stream).await?;
@@ -153,7 +159,8 @@ async fn put_archived(
              out_of_bounds = excluded.out_of_bounds, same_content_as = excluded.same_content_as,
              pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
              failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
-             failed_at_ms = NULL, fingerprint = NULL, parked_seq = NULL",
+             failed_at_ms = NULL, fingerprint = NULL, parked_seq = NULL, parked_since_ms = NULL, parked_kind = NULL,
+             parked_reason = NULL",
     )
     .bind(stream.as_str())
     .bind(ms(window.start()))
@@ -273,7 +280,7 @@ async fn put_lost(
         "INSERT INTO windows (stream, start_ms, end_ms, state, seq, settled_at_ms) VALUES (?, ?, ?, 'lost', ?, ?)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
              state = 'lost', seq = excluded.seq, revision = NULL, settled_at_ms = excluded.settled_at_ms,
-             retry_at_ms = NULL, parked_seq = NULL
+             retry_at_ms = NULL, parked_seq = NULL, parked_since_ms = NULL, parked_kind = NULL, parked_reason = NULL
          WHERE state <> 'archived'",
     )
     .bind(stream.as_str())
@@ -288,7 +295,7 @@ async fn put_lost(
 }
 
 /// A window that the log says is parked. What this machine found out itself counts more than what it reads: a window that it
-/// has worked on keeps its state, and learns only which entry says what it knows.
+/// has worked on keeps its state, and learns only what the log says of it, so that the same is not said again.
 async fn put_parked(
     connection: &mut SqliteConnection,
     stream: &StreamName,
@@ -296,13 +303,18 @@ async fn put_parked(
     parked: &Parked,
 ) -> Result<(), LedgerError> {
     sqlx::query(
-        "INSERT INTO windows (stream, start_ms, end_ms, state, failures, failure_kind, failure_message, failed_at_ms, parked_seq)
-         VALUES (?, ?, ?, 'parked', 1, ?, ?, ?, ?)
+        "INSERT INTO windows (stream, start_ms, end_ms, state, failures, failure_kind, failure_message, failed_at_ms,
+             parked_kind, parked_reason, parked_since_ms, parked_seq)
+         VALUES (?1, ?2, ?3, 'parked', 1, ?4, ?5, ?6, ?4, ?5, ?6, ?7)
          ON CONFLICT (stream, start_ms, end_ms) DO UPDATE SET
-             state = 'parked', failure_kind = excluded.failure_kind, failure_message = excluded.failure_message,
-             failed_at_ms = excluded.failed_at_ms, parked_seq = excluded.parked_seq, retry_at_ms = NULL
-         WHERE (state = 'parked' AND failed_at_ms = excluded.failed_at_ms)
-            OR (state IN ('open', 'parked') AND lease_generation = 0)",
+             state = iif(lease_generation = 0, 'parked', state),
+             failure_kind = iif(lease_generation = 0, excluded.failure_kind, failure_kind),
+             failure_message = iif(lease_generation = 0, excluded.failure_message, failure_message),
+             failed_at_ms = iif(lease_generation = 0, excluded.failed_at_ms, failed_at_ms),
+             retry_at_ms = iif(lease_generation = 0, NULL, retry_at_ms),
+             parked_seq = excluded.parked_seq, parked_since_ms = excluded.parked_since_ms,
+             parked_kind = excluded.parked_kind, parked_reason = excluded.parked_reason
+         WHERE state IN ('open', 'parked')",
     )
     .bind(stream.as_str())
     .bind(ms(parked.window.start()))

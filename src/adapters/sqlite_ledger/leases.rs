@@ -171,7 +171,7 @@ pub(super) async fn dispose(
     sqlx::query(
         "UPDATE windows SET state = iif(state = 'archived', state, ?1), failures = failures + 1,
              corrupt = corrupt + ?2, retry_at_ms = iif(state = 'archived', ?3, ?4), failure_kind = ?5,
-             failure_message = ?6, failed_at_ms = ?7, fingerprint = iif(state = 'archived', NULL, ?8), parked_seq = NULL
+             failure_message = ?6, failed_at_ms = ?7, fingerprint = iif(state = 'archived', NULL, ?8)
          WHERE stream = ?9 AND start_ms = ?10 AND end_ms = ?11 AND state IN ('open', 'parked', 'archived')",
     )
     .bind(state)
@@ -233,7 +233,7 @@ pub(super) async fn retry(
 ) -> Result<u64, LedgerError> {
     let changed = sqlx::query(
         "UPDATE windows SET state = iif(state = 'archived', state, 'open'), failures = 0, corrupt = 0,
-             retry_at_ms = NULL, fingerprint = NULL, parked_seq = NULL
+             retry_at_ms = NULL, fingerprint = NULL
          WHERE (state = 'parked' OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL))
            AND (?1 IS NULL OR stream = ?1) AND (?2 IS NULL OR (start_ms = ?2 AND end_ms = ?3))",
     )

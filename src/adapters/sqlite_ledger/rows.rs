@@ -103,13 +103,21 @@ pub(super) fn revision(row: &SqliteRow) -> Result<Revision, LedgerError> {
 
 /// The failure that the columns `failure_kind`, `failure_message` and `failed_at_ms` hold, if they do.
 pub(super) fn failure_note(row: &SqliteRow) -> Result<Option<FailureNote>, LedgerError> {
-    let Some(kind) = get::<Option<&str>, _>(row, "failure_kind")? else {
+    note(row, ["failure_kind", "failure_message", "failed_at_ms"])
+}
+
+/// The failure whose kind, message and instant these columns hold, if they do.
+pub(super) fn note(
+    row: &SqliteRow,
+    [kind, message, at]: [&'static str; 3],
+) -> Result<Option<FailureNote>, LedgerError> {
+    let Some(kind) = get::<Option<&str>, _>(row, kind)? else {
         return Ok(None);
     };
     Ok(Some(FailureNote {
         kind: failure_kind(kind)?,
-        message: get::<String, _>(row, "failure_message")?.into(),
-        at: instant(row, "failed_at_ms")?,
+        message: get::<String, _>(row, message)?.into(),
+        at: instant(row, at)?,
     }))
 }
 

@@ -10,10 +10,10 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::connection::{storage, unreadable};
 use super::rows::{
-    count, failure_kind, failure_note, get, instant, json, ms, optional_instant, optional_number,
+    count, failure_kind, failure_note, get, instant, json, ms, note, optional_instant, optional_number,
     optional_parsed, optional_seq, parsed, revision, seq, window,
 };
-use super::sources;
+use super::{acknowledgements, sources};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
@@ -29,6 +29,8 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
     let snapshot = Snapshot {
         streams: streams(&mut *transaction).await?,
         windows: windows(&mut *transaction).await?,
+        acknowledged: acknowledgements::acknowledged(&mut *transaction).await?,
+        to_acknowledge: acknowledgements::requests(&mut *transaction).await?,
         holds: holds(&mut *transaction).await?,
         withdrawals: sources::withdrawals(&mut *transaction).await?,
         confirmed: confirmed(&mut *transaction).await?,
@@ -84,8 +86,8 @@ pub(super) async fn window_state_of(
 ) -> Result<Option<WindowState>, LedgerError> {
     let row = sqlx::query(
         "SELECT state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms, failure_kind, failure_message,
-                failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count,
-                unread, open_records, out_of_bounds, same_content_as
+                failed_at_ms, fingerprint, parked_seq, parked_since_ms, parked_kind, parked_reason, leased_until_ms,
+                pulled_at_ms, count, unread, open_records, out_of_bounds, same_content_as
          FROM windows WHERE stream = ? AND start_ms = ? AND end_ms = ?",
     )
     .bind(stream.as_str())
@@ -100,8 +102,8 @@ pub(super) async fn window_state_of(
 async fn windows(executor: impl SqliteExecutor<'_>) -> Result<Windows, LedgerError> {
     let rows = sqlx::query(
         "SELECT stream, start_ms, end_ms, state, seq, revision, settled_at_ms, failures, corrupt, retry_at_ms,
-                failure_kind, failure_message, failed_at_ms, fingerprint, parked_seq, leased_until_ms, pulled_at_ms, count,
-                unread, open_records, out_of_bounds, same_content_as
+                failure_kind, failure_message, failed_at_ms, fingerprint, parked_seq, parked_since_ms, parked_kind,
+                parked_reason, leased_until_ms, pulled_at_ms, count, unread, open_records, out_of_bounds, same_content_as
          FROM windows",
     );
     // Row by row: as rows they take many times the memory of what is made of them, and there may be very many.
@@ -122,12 +124,7 @@ fn window_state(row: &SqliteRow) -> Result<WindowState, LedgerError> {
             last_failure: failure_note(row)?,
             leased_until: optional_instant(row, "leased_until_ms")?,
         }),
-        "parked" => Ok(WindowState::Parked {
-            since: instant(row, "failed_at_ms")?,
-            failure: failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?,
-            fingerprint: get::<Option<String>, _>(row, "fingerprint")?.map(Fingerprint),
-            seq: optional_seq(row, "parked_seq")?,
-        }),
+        "parked" => parked(row),
         "archived" => Ok(WindowState::Archived {
             seq: seq(row, "seq")?,
             revision: revision(row)?,
@@ -152,6 +149,19 @@ fn content(row: &SqliteRow) -> Result<Content, LedgerError> {
             out_of_bounds: get(row, "out_of_bounds")?,
             same_content_as: optional_seq(row, "same_content_as")?,
         }),
+    })
+}
+
+/// A parked window. Its entry says why it is parked as long as the last failure has the same reason.
+fn parked(row: &SqliteRow) -> Result<WindowState, LedgerError> {
+    let failure = failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?;
+    let said = note(row, ["parked_kind", "parked_reason", "parked_since_ms"])?;
+    let said = said.filter(|said| said.is_for_the_reason_of(&failure));
+    Ok(WindowState::Parked {
+        since: said.as_ref().map_or(failure.at, |said| said.at),
+        seq: if said.is_some() { optional_seq(row, "parked_seq")? } else { None },
+        failure,
+        fingerprint: get::<Option<String>, _>(row, "fingerprint")?.map(Fingerprint),
     })
 }
 

@@ -9,9 +9,9 @@ use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signa
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::count::CountVerdict;
 use crate::domain::lock::Lock;
-use crate::domain::log_entry::{Archived, Definition, EntryBody, LogEntry};
+use crate::domain::log_entry::{Acknowledged, Archived, Definition, EntryBody, LogEntry};
 use crate::domain::object_key::{Revision, Seq};
-use crate::domain::snapshot::is_loss_believed;
+use crate::domain::snapshot::{Acknowledgement, is_loss_believed};
 use crate::domain::window::Window;
 use crate::domain::window_length::WindowLength;
 
@@ -35,22 +35,25 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
             EntryBody::Stream(_) => {}
             EntryBody::Archived(archived) => windows.archived(*seq, archived, &entry.lock, audit),
             EntryBody::Lost(lost) => {
-                windows.of_calendar(*seq, lost.window, audit);
-                if ahead.contains(seq) || !is_loss_believed(lost.window, entry.recorded_at, terms.now) {
-                    windows.not_believed.insert(*seq);
-                } else {
-                    windows.lost.insert(lost.window);
-                }
+                let believed =
+                    !ahead.contains(seq) && is_loss_believed(lost.window, entry.recorded_at, terms.now);
+                windows.lost(*seq, lost.window, believed, audit);
             }
             EntryBody::Parked(parked) => {
                 windows.of_calendar(*seq, parked.window, audit);
                 windows.parked.insert(parked.window);
             }
-            EntryBody::Inspected(inspected) => windows.of_calendar(*seq, inspected.window, audit),
-            EntryBody::Acknowledged(acknowledged) => windows.of_calendar(*seq, acknowledged.window, audit),
+            EntryBody::Inspected(inspected) => {
+                windows.of_calendar(*seq, inspected.window, audit);
+                windows.acknowledgeable.remove(&inspected.window);
+            }
+            EntryBody::Acknowledged(acknowledged) => {
+                windows.acknowledged(*seq, acknowledged, entry.recorded_at, audit);
+            }
         }
     }
     windows.due(terms, &entries, audit);
+    audit.acknowledged = windows.in_force();
     let Windows { newest, lost, not_believed, parked, counts, past_horizon, range, .. } = windows;
     if !not_believed.is_empty() {
         audit.notes.push(Note::LossesNotBelieved { seqs: not_believed.into_iter().collect() });
@@ -77,6 +80,11 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     if !audit.lost.is_empty() {
         audit.notes.push(Note::WindowsLost { windows: audit.lost.iter().copied().collect() });
     }
+    let known = audit.acknowledged.iter().map(|(window, acknowledgement)| Note::Acknowledged {
+        window: *window,
+        acknowledgement: acknowledgement.clone(),
+    });
+    audit.notes.extend(known);
 }
 
 /// What the provider's own counts say of the windows in `range`.
@@ -241,12 +249,66 @@ struct Windows<'a> {
     /// Entries that say that a window is lost, and were dated by a clock that was ahead.
     not_believed: BTreeSet<Seq>,
     parked: BTreeSet<Window>,
+    /// The entry that each window's state rests on, where a person can take note of it: lost, or archived unread.
+    acknowledgeable: BTreeMap<Window, Seq>,
+    /// Every such entry, superseded ones too.
+    may_be_acknowledged: BTreeSet<(Window, Seq)>,
+    acknowledged: BTreeMap<Window, Acknowledgement>,
 }
 
 impl Windows<'_> {
+    fn lost(&mut self, seq: Seq, window: Window, believed: bool, audit: &mut Audit) {
+        self.of_calendar(seq, window, audit);
+        self.may_be_acknowledged.insert((window, seq));
+        if !believed {
+            self.not_believed.insert(seq);
+            return;
+        }
+        self.lost.insert(window);
+        // A window that is archived stays archived, whatever comes after.
+        if !self.newest.contains_key(&window) {
+            self.acknowledgeable.insert(window, seq);
+        }
+    }
+
+    /// Takes an acknowledgement for what it is; that it names an entry that says no such thing is a finding.
+    fn acknowledged(
+        &mut self,
+        seq: Seq,
+        acknowledged: &Acknowledged,
+        recorded_at: Timestamp,
+        audit: &mut Audit,
+    ) {
+        let Acknowledged { window, entry, by, reason } = acknowledged;
+        self.of_calendar(seq, *window, audit);
+        if self.may_be_acknowledged.contains(&(*window, *entry)) {
+            let (by, reason) = (by.clone(), reason.clone());
+            let known = Acknowledgement { seq, entry: *entry, by, reason, at: recorded_at };
+            self.acknowledged.insert(*window, known);
+        } else if *entry >= seq || self.there.contains(entry) {
+            // An entry that is missing may be what was meant; that it is missing is a finding already.
+            audit.findings.push(Finding::NothingAcknowledged { seq, entry: *entry, window: *window });
+        }
+    }
+
+    /// The acknowledgements that still count: of windows in range whose state rests on the entry that was acknowledged.
+    fn in_force(&self) -> BTreeMap<Window, Acknowledgement> {
+        let counts = |(window, known): &(&Window, &Acknowledgement)| {
+            self.range.takes(**window) && self.acknowledgeable.get(window) == Some(&known.entry)
+        };
+        let counting = self.acknowledged.iter().filter(counts);
+        counting.map(|(window, known)| (*window, known.clone())).collect()
+    }
+
     fn archived(&mut self, seq: Seq, archived: &Archived, lock: &Lock, audit: &mut Audit) {
         let Archived { window, revision, object, .. } = archived;
         self.of_calendar(seq, *window, audit);
+        if archived.export.unread.is_some() {
+            self.acknowledgeable.insert(*window, seq);
+            self.may_be_acknowledged.insert((*window, seq));
+        } else {
+            self.acknowledgeable.remove(window);
+        }
         let mut twice = false;
         if let Some(first) = self.revisions.insert((*window, *revision), seq) {
             twice = true;

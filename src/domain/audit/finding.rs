@@ -9,6 +9,7 @@ use crate::domain::digest::{Md5, Sha256};
 use crate::domain::lock::Lock;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, HashPrefix, Revision, Seq};
+use crate::domain::snapshot::Acknowledgement;
 use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 
@@ -59,6 +60,8 @@ pub enum Finding {
     DatedBeforeItsWindow { seq: Seq, recorded_at: Timestamp, window: Window },
     /// An object of another window or revision.
     KeyOfAnother { seq: Seq, key: DataKey, window: Window, revision: Revision },
+    /// An acknowledgement of an entry that records no loss of the window, and archives none of its objects unread.
+    NothingAcknowledged { seq: Seq, entry: Seq, window: Window },
     /// Windows that nothing is said of.
     WindowsWithoutVerdict { first: Window, last: Window, windows: u64 },
     /// Signing has stopped.
@@ -126,6 +129,7 @@ impl fmt::Display for Finding {
             | Self::DatedBack { .. }
             | Self::DatedBeforeItsWindow { .. }
             | Self::KeyOfAnother { .. }
+            | Self::NothingAcknowledged { .. }
             | Self::WindowsWithoutVerdict { .. } => self.of_claims(f),
             _ => self.of_chain(f),
         }
@@ -228,6 +232,11 @@ impl Finding {
             Self::KeyOfAnother { seq, key, window, revision } => {
                 write!(f, "entry {seq} is about {revision} of window {window}, and names {key}")
             }
+            Self::NothingAcknowledged { seq, entry, window } => write!(
+                f,
+                "entry {seq} acknowledges entry {entry} for window {window}, and entry {entry} neither records its loss nor \
+                 archives an unread object of it"
+            ),
             Self::WindowsWithoutVerdict { first, windows: 1, .. } => {
                 write!(f, "no entry says what became of window {first}")
             }
@@ -332,6 +341,12 @@ pub enum Note {
     HoldsLifted { objects: u64, first: String },
     /// Gaps that are known, and may still be filled.
     WindowsParked { windows: Vec<Window> },
+    /// Who has taken note of a gap, and why.
+    Acknowledged {
+        window: Window,
+        #[serde(flatten)]
+        acknowledgement: Acknowledgement,
+    },
     /// When the archive was last written to.
     LastWritten { at: Timestamp },
 }
@@ -396,6 +411,13 @@ impl fmt::Display for Note {
                 let names: Vec<_> = windows.iter().map(Window::to_string).collect();
                 write!(f, "not archived until an operator looks (parked): {}", names.join(", "))
             }
+            Self::Acknowledged {
+                window,
+                acknowledgement: Acknowledgement { seq, entry, by, reason, at },
+            } => write!(
+                f,
+                "window {window} (entry {entry}) was acknowledged at {at} by {by}: {reason} (entry {seq})"
+            ),
             Self::LastWritten { at } => {
                 write!(f, "the last entry is of {at}: for a copy made then, say so with --to")
             }

@@ -350,3 +350,76 @@ fn losses_that_a_clock_recorded_which_was_ahead_are_noted_and_date_nothing_back(
     let back = audited(vec![open(), lost(1, ahead), (archived(2, 1, None), "2026-11-01T00:00:00Z")]);
     assert!(back.findings.iter().any(|finding| matches!(finding, Finding::DatedBack { .. })));
 }
+
+fn lost(day: u8) -> EntryBody {
+    EntryBody::Lost(Lost { window: window(day), reason: "too old".into(), last_attempt: None })
+}
+
+fn unread(day: u8, revision: u32, follows: Option<u64>) -> EntryBody {
+    let EntryBody::Archived(mut body) = archived(day, revision, follows) else {
+        unreachable!("it is archived")
+    };
+    body.export.unread = Some("a name is cut".into());
+    (body.object.rows, body.object.content_digest) = (None, None);
+    EntryBody::Archived(body)
+}
+
+fn acknowledged(day: u8, entry: u64) -> EntryBody {
+    let (by, reason) = ("Ada".into(), "an outage".into());
+    EntryBody::Acknowledged(Acknowledged { window: window(day), entry: seq(entry), by, reason })
+}
+
+/// The findings on a log of one day's entries, and the entries that are acknowledged.
+fn known(bodies: Vec<EntryBody>) -> (Vec<String>, Vec<u64>) {
+    let mut terms = terms();
+    terms.to = Some(Bound::Instant("2026-11-02T00:00:00Z".parse().unwrap()));
+    let mut all = vec![opened("2026-11-01T00:00:00Z", "UTC")];
+    all.extend(bodies);
+    let audit = audit(&terms, &found(&folder(&log(all, false)), None));
+    let noted = audit.notes.iter().filter(|note| matches!(note, Note::Acknowledged { .. })).count();
+    assert_eq!(noted, audit.acknowledged.len());
+    let findings = audit.findings.iter().map(Finding::to_string).collect();
+    (findings, audit.acknowledged.values().map(|known| known.entry.get()).collect())
+}
+
+#[test]
+fn an_acknowledgement_counts_while_the_window_rests_on_the_entry_that_it_names() {
+    let none = Vec::<String>::new;
+    assert_eq!(known(vec![lost(1), acknowledged(1, 2)]), (none(), vec![2]));
+    assert_eq!(known(vec![unread(1, 1, None), acknowledged(1, 2)]), (none(), vec![2]));
+    assert_eq!(known(vec![lost(1), acknowledged(1, 2), lost(1)]), (none(), vec![]));
+    assert_eq!(known(vec![lost(1), acknowledged(1, 2), archived(1, 1, None)]), (none(), vec![]));
+    assert_eq!(known(vec![lost(1), acknowledged(1, 2), unread(1, 1, None)]), (none(), vec![]));
+    assert_eq!(
+        known(vec![unread(1, 1, None), acknowledged(1, 2), archived(1, 2, Some(2))]),
+        (none(), vec![])
+    );
+    // It was lost when the person looked, and one more entry said so before the person's own.
+    assert_eq!(known(vec![lost(1), lost(1), acknowledged(1, 2)]), (none(), vec![]));
+    assert_eq!(known(vec![lost(1), acknowledged(1, 2), acknowledged(1, 2)]), (none(), vec![2]));
+}
+
+#[test]
+fn an_acknowledgement_of_anything_but_a_loss_or_an_unread_object_of_its_window_is_a_finding() {
+    for (entry, bodies) in [
+        (1, vec![lost(1)]),
+        (3, vec![lost(1)]),
+        (9, vec![lost(1)]),
+        (2, vec![archived(1, 1, None)]),
+        (3, vec![lost(1), lost(2)]),
+    ] {
+        let mut bodies = bodies;
+        bodies.push(acknowledged(1, entry));
+        let (findings, counting) = known(bodies);
+        let says = format!("acknowledges entry {entry} for window");
+        assert!(findings.len() == 1 && findings[0].contains(&says), "{entry}: {findings:?}");
+        assert_eq!(counting, Vec::<u64>::new());
+    }
+    // That the entry is missing is said already.
+    let mut terms = terms();
+    terms.to = Some(Bound::Instant("2026-11-02T00:00:00Z".parse().unwrap()));
+    let all = log(vec![opened("2026-11-01T00:00:00Z", "UTC"), lost(1), lost(1), acknowledged(1, 2)], false);
+    let mut folder = folder(&all);
+    folder.remove(1);
+    begins(&told(&terms, &found(&folder, None)), &["entry 2 is missing"]);
+}

@@ -13,7 +13,7 @@ use crate::domain::count::CountVerdict;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{Revision, Seq};
-use crate::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowState};
+use crate::domain::snapshot::{AcknowledgeRequest, FailureNote, Fingerprint, Hold, Resource, WindowState};
 use crate::domain::verdict::Fingerprints;
 use crate::domain::window_length::WindowLength;
 
@@ -111,6 +111,33 @@ fn what_has_expired_is_attested_once_and_never_pulled() {
     with(&mut snapshot, &rules, lost[0].window, state);
     let second = plan(&[rules], &snapshot, now);
     assert!(second.actions.iter().all(|a| a.task != Task::AttestLost));
+}
+
+#[test]
+fn an_acknowledgement_is_written_for_the_entry_that_it_was_asked_for_whatever_the_source_does() {
+    let rules = rules("logins", "2026-10-01T00:00:00Z");
+    let now = at("2026-10-31T00:00:00Z");
+    let window = rules.completed(now).next().unwrap();
+    let planned = |lost: u64, asked: u64, held: Option<Resource>| {
+        let mut snapshot = Snapshot::default();
+        let [lost, entry] = [lost, asked].map(|seq| Seq::new(seq).unwrap());
+        with(&mut snapshot, &rules, window, WindowState::Lost { seq: lost, since: now });
+        let request = AcknowledgeRequest { entry, by: "Ada".into(), reason: "an outage".into() };
+        snapshot.to_acknowledge.entry(rules.name.clone()).or_default().insert(window, request);
+        if let Some(resource) = held {
+            let failure = note(FailureKind::Auth, now);
+            let until = at("2026-10-31T01:00:00Z");
+            let fingerprint = fingerprint("now");
+            snapshot.holds.insert(resource, Hold { until, since: now, failures: 1, failure, fingerprint });
+        }
+        let plan = plan(std::slice::from_ref(&rules), &snapshot, now);
+        plan.actions.iter().any(|action| action.task == Task::Acknowledge && action.window == window)
+    };
+    assert!(planned(7, 7, None));
+    assert!(planned(7, 7, Some(Resource::Source(rules.source.clone()))), "no source is needed");
+    assert!(!planned(7, 7, Some(Resource::Store(rules.store.clone()))));
+    assert!(!planned(7, 7, Some(Resource::Stream(rules.name.clone()))));
+    assert!(!planned(8, 7, None), "another entry says that it is lost");
 }
 
 #[test]

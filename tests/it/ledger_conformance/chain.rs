@@ -5,10 +5,10 @@ use connvault::domain::export::{Bounds, ExportApi, Filters, Format};
 use connvault::domain::failure::FailureKind;
 use connvault::domain::lock::Lock;
 use connvault::domain::log_entry::{
-    Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, Parked, SealedEntry,
-    StoredObject, StreamOpened, Writer, after,
+    Acknowledged, Archived, Definition, EntryBody, ExportFacts, FORMAT, Head, LogEntry, Lost, Orphan, Parked,
+    SealedEntry, StoredObject, StreamOpened, Writer, after,
 };
-use connvault::domain::object_key::{DataKey, Revision};
+use connvault::domain::object_key::{DataKey, Revision, Seq};
 use connvault::domain::window::Window;
 
 use super::{day, minute, stream};
@@ -110,6 +110,17 @@ impl Chain {
     pub fn parks(&mut self, window: Window, since: i64) -> SealedEntry {
         let (failure, reason) = (FailureKind::Rejected, "no such user".into());
         self.next(EntryBody::Parked(Parked { window, failure, reason, since: minute(since) }))
+    }
+
+    /// Acknowledges the entry in this place.
+    pub fn acknowledges(&mut self, window: Window, entry: u64) -> SealedEntry {
+        let (by, reason) = ("Ada".into(), "an outage".into());
+        self.next(EntryBody::Acknowledged(Acknowledged {
+            window,
+            entry: Seq::new(entry).unwrap(),
+            by,
+            reason,
+        }))
     }
 
     pub fn loses(&mut self, window: Window) -> SealedEntry {

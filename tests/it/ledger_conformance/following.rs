@@ -8,7 +8,7 @@ use connvault::domain::count::CountVerdict;
 use connvault::domain::digest::Sha256;
 use connvault::domain::log_entry::SealedEntry;
 use connvault::domain::object_key::{Revision, Seq};
-use connvault::domain::snapshot::{Fingerprint, Snapshot, WindowState};
+use connvault::domain::snapshot::{AcknowledgeRequest, Acknowledgement, Fingerprint, Snapshot, WindowState};
 use connvault::ports::ledger::{Disposition, LedgerError};
 
 use super::chain::{Chain, key};
@@ -65,6 +65,45 @@ pub async fn the_date_of_the_last_entry_and_the_confirmed_time_are_kept<A: Adapt
     let known = adapter.ledger().snapshot().await.unwrap().known_time();
     let confirmed = Confirmation { at: minute(6), host: "store".to_owned() };
     assert_eq!(known, KnownTime { confirmed: Some(confirmed), recorded: Some(minute(0)) });
+}
+
+pub async fn an_acknowledgement_is_kept_with_the_entry_that_it_names_and_ends_the_request<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    let (mut chain, first) = Chain::opened();
+    ledger.apply(&stream(), &[first, chain.loses(day(1)), chain.loses(day(2))]).await.unwrap();
+    let request = |entry| AcknowledgeRequest {
+        entry: Seq::new(entry).unwrap(),
+        by: "Ada".into(),
+        reason: "an outage".into(),
+    };
+    let asked = async || ledger.snapshot().await.unwrap().to_acknowledge;
+    assert_eq!(ledger.acknowledgements_asked_for().await.unwrap(), 0);
+    let both = [(day(1), request(2)), (day(2), request(3))];
+    ledger.ask_to_acknowledge(&stream(), &both).await.unwrap();
+    ledger.ask_to_acknowledge(&stream(), &both[..1]).await.unwrap();
+    assert_eq!(asked().await[&stream()], both.clone().into());
+    assert_eq!(ledger.acknowledgements_asked_for().await.unwrap(), 3);
+
+    let acknowledged = chain.acknowledges(day(1), 2);
+    ledger.apply(&stream(), from_ref(&acknowledged)).await.unwrap();
+    assert_eq!(asked().await[&stream()], both[1..].iter().cloned().collect());
+    // What is archived after all has nothing to be acknowledged.
+    ledger.apply(&stream(), from_ref(&chain.archives(day(2), 1, &[]))).await.unwrap();
+    assert!(asked().await.is_empty());
+    let known = Acknowledgement {
+        seq: Seq::new(4).unwrap(),
+        entry: Seq::new(2).unwrap(),
+        by: "Ada".into(),
+        reason: "an outage".into(),
+        at: minute(0),
+    };
+    assert_eq!(ledger.snapshot().await.unwrap().acknowledged[&stream()], [(day(1), known)].into());
+    let again = chain.acknowledges(day(1), 2);
+    ledger.apply(&stream(), from_ref(&again)).await.unwrap();
+    let newest = &ledger.snapshot().await.unwrap().acknowledged[&stream()][&day(1)];
+    assert_eq!(newest.seq, Seq::new(6).unwrap());
+    assert_eq!(ledger.acknowledgements_asked_for().await.unwrap(), 3, "a number is not given twice");
 }
 
 pub async fn an_entry_that_does_not_follow_is_refused<A: Adapter>() {

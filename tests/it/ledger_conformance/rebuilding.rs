@@ -41,23 +41,29 @@ pub async fn what_this_machine_found_out_counts_more_than_what_it_reads_of_a_par
     let ledger = adapter.ledger();
     let (mut chain, first) = Chain::opened();
     ledger.apply(&stream(), &[first]).await.unwrap();
-    let park = async |at: i64| {
+    let park_for = async |at: i64, why: &str| {
         let lease = leased(&*ledger, day(1), "a", at, at + 30).await;
-        let failure = Failure::new(FailureKind::Rejected, Scope::Window, "no such user");
+        let failure = Failure::new(FailureKind::Rejected, Scope::Window, why);
         let disposition = Disposition::Park { fingerprint: Fingerprint("own".to_owned()) };
         ledger.fail(&lease, &failure, &disposition, minute(at + 1)).await.unwrap();
     };
-    park(0).await;
+    park_for(0, "no such user").await;
     assert_eq!(state_of(&*ledger, day(1)).await, parked(1, Some("own"), None));
     let said = chain.parks(day(1), 1);
     ledger.apply(&stream(), from_ref(&said)).await.unwrap();
     assert_eq!(state_of(&*ledger, day(1)).await, parked(1, Some("own"), Some(2)));
-    // Parked anew, which no entry says yet; an entry about the time before says nothing of it.
-    park(1500).await;
-    assert_eq!(state_of(&*ledger, day(1)).await, parked(1501, Some("own"), None));
-    let before = chain.parks(day(1), 1);
-    ledger.apply(&stream(), from_ref(&before)).await.unwrap();
-    assert_eq!(state_of(&*ledger, day(1)).await, parked(1501, Some("own"), None));
+    // Parked again for the same reason: the entry still says so, and since when.
+    park_for(1500, "no such user").await;
+    let Some(WindowState::Parked { since, failure, seq, .. }) = state_of(&*ledger, day(1)).await else {
+        panic!("not parked")
+    };
+    assert_eq!((since, failure.at, seq), (minute(1), minute(1501), Seq::new(2)));
+    // For another reason, which no entry says yet.
+    park_for(3000, "no such project").await;
+    let Some(WindowState::Parked { since, seq, .. }) = state_of(&*ledger, day(1)).await else {
+        panic!("not parked")
+    };
+    assert_eq!((since, seq), (minute(3001), None));
     // An operator asked for it: it stays due.
     ledger.retry(None, None).await.unwrap();
     let late = chain.parks(day(1), 1501);

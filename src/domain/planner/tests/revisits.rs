@@ -85,6 +85,7 @@ fn what_a_clock_that_was_ahead_has_written_delays_no_revisit() {
     let year = SignedDuration::from_hours(365 * 24);
     let state = |last_pulled_at, retry_at, leased_until| WindowState::Archived {
         count: CountVerdict::Uncounted,
+        content: Content::default(),
         seq: Seq::FIRST,
         revision: Revision::FIRST,
         last_pulled_at,
