@@ -74,9 +74,9 @@ enum Command {
     Plan,
     /// Show every stream, and every window that is not archived
     Status,
-    /// List windows that are due and neither archived nor acknowledged; exit 3 if there are any
+    /// List windows that are due and not archived, or archived unread, and not acknowledged; exit 3 if there are any
     Gaps(gaps::Asked),
-    /// Take note of windows that are lost: the log says who did and why, and `gaps` no longer exits 3 for them
+    /// Take note of windows that are lost or unread: the log says who did and why, and `gaps` no longer exits 3 for them
     Acknowledge(acknowledge::Asked),
     /// Archive one stream's windows within a stretch of time
     Backfill(backfill::Asked),

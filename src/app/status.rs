@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::survey::{Judged, StreamSummary, survey};
 use crate::domain::confirmed_time::{BEHIND, Confirmation};
+use crate::domain::content::Content;
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
 use crate::domain::name::SourceName;
@@ -23,7 +24,7 @@ pub struct Status {
     pub streams: Vec<StreamSummary>,
     /// Which API each source is asked through.
     pub sources: Vec<SourceStatus>,
-    /// Completed windows that are not archived, acknowledged losses too.
+    /// Completed windows that are not archived, or archived unread; acknowledged ones too.
     pub windows: Vec<Judged>,
     /// What is held up.
     pub holds: Vec<HeldUp>,
@@ -135,10 +136,7 @@ impl StreamSummary {
     /// For people, at `now`, with the log's head in the form that there is room for.
     pub fn cells(&self, now: Timestamp, head: fn(&Head) -> String) -> [String; 10] {
         let numbers = [self.archived, self.waiting, self.parked, self.lost, self.late];
-        let [archived, waiting, parked, mut lost, late] = numbers.map(|number| number.to_string());
-        if self.acknowledged > 0 {
-            lost += &format!(" ({} acknowledged)", self.acknowledged);
-        }
+        let [archived, waiting, parked, lost, late] = numbers.map(|number| number.to_string());
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             self.stream.to_string(),
@@ -182,7 +180,9 @@ impl Status {
         for rules in streams {
             let judged = survey(std::slice::from_ref(rules), snapshot, now);
             summaries.push(StreamSummary::of(rules, &judged, snapshot, now));
-            let open = |judged: &Judged| !matches!(judged.verdict, Verdict::Archived { .. });
+            let open = |judged: &Judged| {
+                judged.verdict.is_unread() || !matches!(judged.verdict, Verdict::Archived { .. })
+            };
             windows.extend(judged.into_iter().filter(open));
         }
         // A stream that waits for an operator stays on hold until its log was read again.
@@ -239,19 +239,21 @@ impl Judged {
     /// Who took note of the gap, when and why: for people; `None` where nobody did.
     pub fn acknowledged_cells(&self) -> Option<[String; 6]> {
         let Acknowledgement { by, at, reason, .. } = self.acknowledged.as_ref()?;
-        let verdict = self.verdict.word().to_owned();
+        let unread = if self.verdict.is_unread() { ", unread" } else { "" };
+        let verdict = format!("{}{unread}", self.verdict.word());
         let (stream, window) = (self.stream.to_string(), self.window.to_string());
         Some([stream, window, verdict, by.to_string(), format!("{at:.0}"), reason.to_string()])
     }
 
-    /// The verdict in a word, and whether it is acknowledged or late.
+    /// The verdict in a word, and whether it is unread, acknowledged or late.
     pub fn word(&self) -> String {
+        let unread = if self.verdict.is_unread() { ", unread" } else { "" };
         let more = match (&self.acknowledged, self.late) {
             (Some(_), _) => " (acknowledged)",
             (None, true) => " (late)",
             (None, false) => "",
         };
-        format!("{}{more}", self.verdict.word())
+        format!("{}{unread}{more}", self.verdict.word())
     }
 
     /// What holds the window up, where that is something shared.
@@ -266,6 +268,17 @@ impl Judged {
     /// Since or until when the verdict holds, and why, with what to do: for people.
     pub fn words(&self) -> (String, String) {
         match &self.verdict {
+            Verdict::Archived { seq, content: Content::Unread { reason }, .. } => {
+                let (stream, window) = (&self.stream, self.window);
+                let next = format!(
+                    "read it with a later version: connvault reread {stream} {window}; or take note of it: connvault \
+                     acknowledge {stream} {window} --by … --reason …"
+                );
+                (
+                    String::new(),
+                    format!("archived as it came by log entry {seq}, and not read: {reason}; {next}"),
+                )
+            }
             Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
             Verdict::Lost { since, seq } => {
                 let recorded = match seq {

@@ -24,8 +24,8 @@ pub struct Judged {
     pub due_at: Timestamp,
     /// When the source may begin to answer short.
     pub expires_at: Timestamp,
-    /// Whether it is past the stream's deadline and something can still be done about it. A loss that the log records is not
-    /// late: nothing brings the window back.
+    /// Whether it is past the stream's deadline and an operator can still do something about it. A loss that the log records
+    /// is not late, since nothing brings the window back; a window whose bytes could not be read is, until it is acknowledged.
     pub late: bool,
     /// Who has taken note of the gap, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,8 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Whether the archive has a hole here at `now` that nobody has taken note of: due, and neither archived nor acknowledged.
+    /// Whether an operator must know of the window at `now`: due and not archived, or archived as bytes that could not be read,
+    /// and not acknowledged.
     pub fn is_gap(&self, now: Timestamp) -> bool {
         self.is_known_gap(now) && self.acknowledged.is_none()
     }
@@ -65,9 +66,9 @@ pub struct StreamSummary {
     pub parked: u64,
     /// Windows that the provider no longer has.
     pub lost: u64,
-    /// Windows, of the lost ones, that a person has taken note of.
+    /// Windows, of the lost and the unread ones, that a person has taken note of.
     pub acknowledged: u64,
-    /// Windows past the deadline, recorded losses left out.
+    /// Windows past the deadline, recorded losses and acknowledged ones left out.
     pub late: u64,
     /// The window that is open now becomes due then.
     pub next_due_at: Option<Timestamp>,
@@ -79,8 +80,12 @@ pub struct StreamSummary {
 pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
     let judged = |rules: &StreamRules, window| {
         let verdict = judge(rules, window, snapshot, now);
-        let done = matches!(verdict, Verdict::Archived { .. } | Verdict::Lost { seq: Some(_), .. });
         let acknowledged = verdict.acknowledgement(&rules.name, window, snapshot).cloned();
+        let done = match verdict {
+            Verdict::Archived { .. } => !verdict.is_unread() || acknowledged.is_some(),
+            Verdict::Lost { seq, .. } => seq.is_some(),
+            Verdict::Waiting { .. } | Verdict::Parked { .. } => false,
+        };
         Judged {
             stream: rules.name.clone(),
             window,
@@ -125,5 +130,76 @@ impl StreamSummary {
             next_due_at: open.map(|window| rules.due_at(window)),
             first_expiry_at: judged.iter().filter(savable).map(|j| j.expires_at).min(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::content::Content;
+    use crate::domain::object_key::Seq;
+    use crate::domain::planner::tests::{at, pulled, rules, with};
+    use crate::domain::snapshot::WindowState;
+
+    fn seq(number: u64) -> Seq {
+        Seq::new(number).unwrap()
+    }
+
+    /// Whether a window in `state` is a gap, and late, before and after a person has acknowledged entry 7.
+    fn judged(state: WindowState) -> [(bool, bool); 2] {
+        let rules = rules("logins", "2026-10-01T00:00:00Z");
+        let now = at("2026-10-03T00:00:00Z");
+        let window = rules.completed(now).next().unwrap();
+        let mut snapshot = Snapshot::default();
+        with(&mut snapshot, &rules, window, state);
+        let look = |snapshot: &Snapshot| {
+            let judged = survey(std::slice::from_ref(&rules), snapshot, now).remove(0);
+            (judged.is_gap(now), judged.late)
+        };
+        let before = look(&snapshot);
+        let known = Acknowledgement {
+            seq: seq(9),
+            entry: seq(7),
+            by: "Ada".into(),
+            reason: "an outage".into(),
+            at: now,
+        };
+        snapshot.acknowledged.entry(rules.name.clone()).or_default().insert(window, known);
+        [before, look(&snapshot)]
+    }
+
+    fn unread(number: u64) -> WindowState {
+        let WindowState::Archived { revision, count, last_pulled_at, failures, corrupt, .. } =
+            pulled(at("2026-10-02T03:00:00Z"))
+        else {
+            unreachable!("it is archived")
+        };
+        let content = Content::Unread { reason: "a name is cut".into() };
+        let (retry_at, leased_until) = (None, None);
+        WindowState::Archived {
+            seq: seq(number),
+            revision,
+            count,
+            content,
+            last_pulled_at,
+            failures,
+            corrupt,
+            retry_at,
+            leased_until,
+        }
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_no_gap_and_no_longer_late() {
+        let lost = |number| WindowState::Lost { seq: seq(number), since: at("2026-10-02T03:00:00Z") };
+        assert_eq!(judged(lost(7)), [(true, false), (false, false)], "nothing brings a lost window back");
+        assert_eq!(judged(lost(8)), [(true, false), (true, false)], "another entry records the loss");
+        assert_eq!(
+            judged(unread(7)),
+            [(true, true), (false, false)],
+            "unread needs an operator, as parked does"
+        );
+        assert_eq!(judged(unread(8)), [(true, true), (true, true)]);
+        assert_eq!(judged(pulled(at("2026-10-02T03:00:00Z"))), [(false, false), (false, false)]);
     }
 }

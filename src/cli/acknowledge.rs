@@ -1,4 +1,4 @@
-//! `acknowledge`: a person takes note of windows that are lost, and the log says so from then on.
+//! `acknowledge`: a person takes note of windows that are lost or unread, and the log says so from then on.
 //!
 //! Only whoever holds the state directory appends to logs. While a daemon runs, the command leaves its request in the ledger
 //! and waits for the daemon to write the entries; without one it writes them in a run of its own.
@@ -39,7 +39,7 @@ pub(super) struct Asked {
     /// Which windows, as `gaps` prints them (20261122T000000Z_20261123T000000Z)
     #[arg(value_name = "WINDOW", required_unless_present = "from", conflicts_with_all = ["from", "to"])]
     windows: Vec<Window>,
-    /// In place of windows: all that are lost and not acknowledged from here on, a date in the stream's time zone or an instant
+    /// In place of windows: all that are lost or unread, from here on: a date in the stream's time zone or an instant
     #[arg(long, value_name = "WHEN")]
     from: Option<When>,
     /// Up to here, not including it [default: now]
@@ -236,7 +236,10 @@ fn named<'j>(
     if refused.is_empty() {
         return Ok(found);
     }
-    refused.push("only windows that the log records as lost can be acknowledged; none was".to_owned());
+    refused.push(
+        "only windows that the log records as lost, or archives unread, can be acknowledged; none was"
+            .to_owned(),
+    );
     Err(CliError::new(Exit::Usage, refused.join("\n")))
 }
 
@@ -276,7 +279,7 @@ fn words(outcome: &Outcome) -> String {
         );
     }
     if text.is_empty() {
-        text += "no window that is lost and not acknowledged lies there\n";
+        text += "no window that is lost or unread lies there\n";
     }
     text
 }

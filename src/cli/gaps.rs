@@ -14,7 +14,7 @@ use crate::exit_code::Exit;
 /// What is asked for.
 #[derive(Debug, Args)]
 pub(super) struct Asked {
-    /// Also list losses that are acknowledged; they do not make the command exit 3
+    /// Also list windows that are acknowledged; they do not make the command exit 3
     #[arg(long)]
     all: bool,
 }

@@ -196,9 +196,11 @@ fn exit(outcome: &Outcome) -> Exit {
     let unattested =
         outcome.gaps.iter().any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
     let operator = outcome.held_up.iter().any(|failure| failure.kind.needs_operator());
+    // An unread window needs an operator, too; one that is archived and read is no gap.
+    let unread = any("archived");
     if outcome.held_up.iter().any(|failure| failure.kind == FailureKind::Clock) {
         Exit::Temporary
-    } else if any("parked") || operator {
+    } else if any("parked") || unread || operator {
         Exit::Failed
     } else if any("waiting") || unattested || !outcome.held_up.is_empty() {
         Exit::Temporary

@@ -63,7 +63,16 @@ fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
             s.stream, s.archived, s.uncounted, s.mismatched
         )
     });
-    output::lines(&table) + &counts.collect::<String>()
+    let unread = streams.iter().filter(|s| s.unread + s.acknowledged > 0).map(|s| {
+        format!(
+            "{}: {} archived unread; of {} lost or unread, {} acknowledged\n",
+            s.stream,
+            s.unread,
+            s.lost + s.unread,
+            s.acknowledged
+        )
+    });
+    output::lines(&table) + &counts.chain(unread).collect::<String>()
 }
 
 fn holds(holds: &[HeldUp]) -> String {

@@ -293,10 +293,11 @@ impl Verdict {
         matches!(self, Self::Archived { content, .. } if content.is_unread())
     }
 
-    /// The entry that a person can acknowledge: the one that records the window as lost. Nothing else is a gap for good.
+    /// The entry that a person can acknowledge: the one that records the window as lost, or archives it unread.
     pub fn acknowledgeable(&self) -> Option<Seq> {
         match self {
             Self::Lost { seq, .. } => *seq,
+            Self::Archived { seq, content, .. } if content.is_unread() => Some(*seq),
             _ => None,
         }
     }

@@ -93,7 +93,7 @@ async fn shown_everywhere(vault: &Vault) {
     let known = &known[0]["acknowledged"];
     assert_eq!((&known["by"], &known["reason"]), (&BY[1].into(), &BY[3].into()));
     let status = text(&vault.connvault(&["status"]).await.stdout);
-    assert!(status.contains("3 (3 acknowledged)") && status.contains("Ada L."), "{status}");
+    assert!(status.contains("of 3 lost or unread, 3 acknowledged") && status.contains("Ada L."), "{status}");
     assert!(text(&vault.connvault(&["gaps", "--all"]).await.stdout).contains("ticket 7"));
     let status = json(&vault.connvault(&["status", "--json"]).await);
     let numbers = &status["streams"][0];
