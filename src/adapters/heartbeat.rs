@@ -29,8 +29,8 @@ pub async fn post(url: &SecretString, body: &impl Serialize) -> Result<(), Strin
     if is_loopback(&url) {
         client = client.no_proxy();
     }
-    let client = client.build().map_err(|error| cause(&error))?;
+    let client = client.build().map_err(|error| String::from(cause(&error)))?;
     let answer = client.post(url).json(body).send().await;
-    let status = answer.map_err(|error| cause(&error))?.status();
+    let status = answer.map_err(|error| String::from(cause(&error)))?.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answers {status}")) }
 }

@@ -191,7 +191,7 @@ impl S3Store {
 
     /// `key` as the bucket knows it.
     fn full_key(&self, key: &ObjectKey) -> String {
-        format!("{}{key}", self.prefix)
+        format!("{}{}", self.prefix, key.as_str())
     }
 
     /// How to put: as proven, or proven now. Whoever comes while another proves waits for its answer.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::state_dir::ledger_path;
 use crate::config::{Config, ConfigError};
 use crate::domain::snapshot::Snapshot;
+use crate::domain::text::Line;
 use crate::ports::ledger::LedgerError;
 
 use super::compose::Injected;
@@ -77,7 +78,7 @@ impl Checks {
     }
 
     fn add(&mut self, check: &'static str, outcome: Outcome, detail: impl Into<String>, fix: Option<&str>) {
-        let (subject, detail) = (self.subject.clone(), detail.into());
+        let (subject, detail) = (self.subject.clone(), Line::from(detail.into()).into());
         self.list.push(Check { subject, check, outcome, detail, fix: fix.map(str::to_owned) });
     }
 

@@ -16,6 +16,7 @@ use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
 use super::survey::{Judged, StreamSummary};
 use crate::adapters::http::{Kind, Page, Server, Site};
 use crate::domain::log_entry::Head;
+use crate::domain::text::{clean, json_escaped};
 
 /// After so long a port that was taken is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -87,7 +88,7 @@ fn plain(well: bool, text: impl Into<String>) -> Page {
 
 fn json(status: &Status) -> Page {
     match serde_json::to_string_pretty(status) {
-        Ok(text) => Page { well: true, kind: Kind::Json, text: text + "\n" },
+        Ok(text) => Page { well: true, kind: Kind::Json, text: json_escaped(&(text + "\n")).into_owned() },
         Err(error) => plain(false, format!("{error}\n")),
     }
 }
@@ -160,6 +161,7 @@ fn table<const N: usize>(title: &str, names: [&str; N], rows: impl Iterator<Item
 
 /// Messages hold what others have said.
 fn escaped(text: &str) -> String {
+    let text = clean(text, usize::MAX);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_others_have_said_is_only_shown() {
-        let page = table("x", ["why"], [["<script>\"a\" & b</script>".to_owned()]].into_iter());
-        assert!(page.contains("<td>&lt;script&gt;&quot;a&quot; &amp; b&lt;/script&gt;</td>"), "{page}");
+        let page = table("x", ["why"], [["<script>\"a\" & b</script>\u{202e}".to_owned()]].into_iter());
+        assert!(page.contains("<td>&lt;script&gt;&quot;a&quot; &amp; b&lt;/script&gt; </td>"), "{page}");
     }
 }

@@ -49,14 +49,14 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
 
 fn sources(sources: &[SourceStatus]) -> String {
     let mut table = output::table(SourceStatus::COLUMNS);
-    sources.iter().for_each(|source| _ = table.add_row(source.cells()));
+    sources.iter().for_each(|source| table.add_row(source.cells()));
     output::lines(&table)
 }
 
 fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
     let mut table = output::table(StreamSummary::COLUMNS);
     let head = |head: &Head| format!("{}:{:.16}…", head.seq, head.hash.to_string());
-    streams.iter().for_each(|stream| _ = table.add_row(stream.cells(now, head)));
+    streams.iter().for_each(|stream| table.add_row(stream.cells(now, head)));
     let counts = streams.iter().filter(|s| s.uncounted + s.mismatched > 0).map(|s| {
         format!(
             "{}: of {} archived, {} without the provider's own count, {} against it (log entries: counted, uncounted)\n",
@@ -102,7 +102,7 @@ pub(super) fn windows_and_holds(judged: &[Judged], now: Timestamp) -> String {
 fn acknowledged(judged: &[&Judged]) -> String {
     let mut table = output::table(Judged::ACKNOWLEDGED_COLUMNS);
     let rows = judged.iter().take(SHOWN).filter_map(|judged| judged.acknowledged_cells());
-    rows.for_each(|row| _ = table.add_row(row));
+    rows.for_each(|row| table.add_row(row));
     output::lines(&table) + &more(judged.len())
 }
 

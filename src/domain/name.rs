@@ -8,13 +8,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::text::ForeignText;
+
 /// A name was not made of 1 to 64 of `a-z 0-9 - _`, or began or ended with a sign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name:?} is not a name: use 1 to 64 of a-z, 0-9, `-` and `_`, beginning and ending with a letter or digit"
 )]
 pub struct BadName {
-    name: String,
+    name: ForeignText,
 }
 
 fn parse(name: &str) -> Result<String, BadName> {
@@ -24,7 +26,7 @@ fn parse(name: &str) -> Result<String, BadName> {
         && name.chars().all(|c| plain(c) || sign(c))
         && !name.starts_with(sign)
         && !name.ends_with(sign);
-    if good { Ok(name.to_owned()) } else { Err(BadName { name: name.to_owned() }) }
+    if good { Ok(name.to_owned()) } else { Err(BadName { name: ForeignText::new(name) }) }
 }
 
 macro_rules! name_type {

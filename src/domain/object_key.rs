@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Sha256;
 use super::export::Format;
 use super::name::StreamName;
+use super::text::{FOREIGN_LIMIT, ForeignText, clean};
 use super::window::Window;
 
 /// A key below a store's prefix, `/`-separated, without a leading slash.
@@ -27,7 +28,7 @@ pub struct ObjectKey(String);
 /// A key is not one that a store may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an object key of an archive")]
-pub struct BadKey(String);
+pub struct BadKey(ForeignText);
 
 impl ObjectKey {
     /// A key from text that came from a store's listing.
@@ -37,7 +38,7 @@ impl ObjectKey {
     pub fn parse(text: &str) -> Result<Self, BadKey> {
         let bad_segment = |s: &str| s.is_empty() || s == "." || s == ".." || s.contains(['\0', '\\']);
         if text.split('/').any(bad_segment) {
-            Err(BadKey(text.to_owned()))
+            Err(BadKey(ForeignText::new(text)))
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -60,9 +61,10 @@ impl ObjectKey {
     }
 }
 
+/// For messages: somebody else may have put the object, under any name. [`ObjectKey::as_str`] is the key itself.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&clean(&self.0, FOREIGN_LIMIT))
     }
 }
 
@@ -207,7 +209,7 @@ impl FromStr for DataKey {
             let format = Format::ALL.into_iter().find(|format| format.extension() == extension)?;
             Some(Self::new(window.parse().ok()?, Revision::new(revision.parse().ok()?)?, format))
         };
-        parts().filter(|key| key.to_string() == text).ok_or_else(|| BadKey(text.to_owned()))
+        parts().filter(|key| key.to_string() == text).ok_or_else(|| BadKey(ForeignText::new(text)))
     }
 }
 
@@ -379,6 +381,17 @@ mod tests {
         ] {
             let key = ObjectKey::parse(other).unwrap();
             assert_eq!(read_log_key(&stream(), &key), LogObject::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_somebody_else_made_up_is_shown_in_one_short_harmless_line() {
+        let text = format!("logins/data/\u{1b}[2J\u{202e}{}", "x".repeat(1000));
+        let key = ObjectKey::parse(&text).unwrap();
+        assert_eq!(key.as_str(), text);
+        let bad = format!("{text}/../").parse::<DataKey>().unwrap_err();
+        for shown in [key.to_string(), bad.to_string()] {
+            assert!(shown.len() < FOREIGN_LIMIT + 100 && !shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
         }
     }
 

@@ -177,8 +177,27 @@ pub fn clean(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(cleaned)
 }
 
+/// A JSON document with each harmful character in a text escaped: it reads back as the same, and harms no terminal. White
+/// space between values stays.
+pub fn json_escaped(document: &str) -> Cow<'_, str> {
+    let is_to_be_escaped = |c: char| c != '\n' && is_harmful(c);
+    if !document.contains(is_to_be_escaped) {
+        return Cow::Borrowed(document);
+    }
+    let mut escaped = String::with_capacity(document.len() + 64);
+    for character in document.chars() {
+        if is_to_be_escaped(character) {
+            let units = &mut [0; 2];
+            character.encode_utf16(units).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Control characters, line and paragraph separators, and the invisible characters that reorder or hide text.
-fn is_harmful(c: char) -> bool {
+pub fn is_harmful(c: char) -> bool {
     let invisible = matches!(
         c,
         '\u{00ad}'
@@ -218,6 +237,15 @@ mod tests {
         let long = Line::from("x".repeat(LINE_LIMIT + 1));
         assert_eq!(long.len(), LINE_LIMIT);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn an_escaped_document_is_harmless_and_reads_back_as_the_same() {
+        let value = serde_json::json!({ "key": "a\u{1b}[2J\u{9b}\u{202e}\u{e0041}b", "n": [1] });
+        let document = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json_escaped(&document);
+        assert!(!escaped.contains(|c| c != '\n' && is_harmful(c)), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

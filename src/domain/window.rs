@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::ForeignText;
+
 /// Half-open `[start, end)`, in whole minutes (the resolution of the provider's API), never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "WindowText", into = "WindowText")]
@@ -30,7 +32,7 @@ pub enum BadWindow {
     NotAMinute(Timestamp),
     /// Not of the form `20261122T000000Z_20261123T000000Z`.
     #[error("{0:?} is not a window: write it as 20261122T000000Z_20261123T000000Z")]
-    BadId(String),
+    BadId(ForeignText),
 }
 
 impl Window {
@@ -74,7 +76,7 @@ impl FromStr for Window {
     type Err = BadWindow;
 
     fn from_str(id: &str) -> Result<Self, BadWindow> {
-        let bad = || BadWindow::BadId(id.to_owned());
+        let bad = || BadWindow::BadId(ForeignText::new(id));
         let instant = |text: &str| {
             let civil = jiff::civil::DateTime::strptime(ID_FORMAT, text).map_err(|_| bad())?;
             jiff::tz::TimeZone::UTC.to_timestamp(civil).map_err(|_| bad())

@@ -6,6 +6,8 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use super::text::ForeignText;
+
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
 
 /// The length of a window. Fixed when a stream is opened.
@@ -22,7 +24,7 @@ pub enum WindowLength {
 #[error(
     "{0:?} is no window length: use \"1d\", or a number of minutes that divides a day, such as \"1h\" or \"15m\""
 )]
-pub struct BadWindowLength(String);
+pub struct BadWindowLength(ForeignText);
 
 impl WindowLength {
     /// A window of `minutes`.
@@ -34,7 +36,7 @@ impl WindowLength {
         NonZeroU16::new(minutes)
             .filter(|minutes| minutes.get() < MINUTES_OF_A_DAY && MINUTES_OF_A_DAY % *minutes == 0)
             .map(Self::Minutes)
-            .ok_or_else(|| BadWindowLength(format!("{minutes}m")))
+            .ok_or_else(|| BadWindowLength(ForeignText::new(format!("{minutes}m"))))
     }
 }
 
@@ -52,7 +54,7 @@ impl FromStr for WindowLength {
     type Err = BadWindowLength;
 
     fn from_str(text: &str) -> Result<Self, BadWindowLength> {
-        let bad = || BadWindowLength(text.to_owned());
+        let bad = || BadWindowLength(ForeignText::new(text));
         if text == "1d" {
             return Ok(Self::Day);
         }

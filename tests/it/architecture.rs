@@ -37,6 +37,7 @@ fn imports_point_one_way() {
     let allowed = |layer: &str| -> &[&str] {
         match layer {
             "domain" => &["domain"],
+            "telemetry" => &["domain"],
             "ports" => &["domain", "ports"],
             "config" => &["domain", "config"],
             "adapters" => &["domain", "ports", "adapters"],

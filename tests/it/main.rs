@@ -17,6 +17,7 @@ mod errors;
 mod export_tasks;
 mod export_tasks_left;
 mod fixtures;
+mod foreign_text;
 mod horizon;
 mod known_losses;
 mod ledger_conformance;

@@ -9,9 +9,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3Settings;
 use super::keys::Keyless;
-use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::text::ForeignText;
+use crate::domain::text::{ForeignText, Line};
 use crate::ports::object_store::StoreError;
 
 /// Which bucket, where: named in every error.
@@ -33,13 +32,13 @@ pub(super) enum Trouble {
     /// The store answered, with a refusal.
     Answered(Answer),
     /// No answer came, or none that could be read.
-    NoAnswer(String),
+    NoAnswer(Line),
     /// What was to be sent could not be read.
-    Unsendable(String),
+    Unsendable(Line),
     /// The request could not even be made.
-    Unmakeable(String),
+    Unmakeable(Line),
     /// There are no keys to sign it with.
-    Keyless(String),
+    Keyless(Line),
 }
 
 /// A refusal.
@@ -47,9 +46,9 @@ pub(super) enum Trouble {
 pub(super) struct Answer {
     status: u16,
     /// Empty where the store gave none (it cannot, on a HEAD).
-    code: String,
-    message: String,
-    request_id: Option<String>,
+    code: ForeignText,
+    message: ForeignText,
+    request_id: Option<ForeignText>,
     retry_after: Option<Duration>,
 }
 
@@ -60,7 +59,7 @@ impl Trouble {
         E: ProvideErrorMetadata + Error + 'static,
     {
         if let Some(why) = keyless(&error) {
-            return Self::Keyless(why);
+            return Self::Keyless(why.into());
         }
         match &error {
             SdkError::ConstructionFailure(_) => Self::Unmakeable(causes(&error)),
@@ -86,12 +85,12 @@ impl Trouble {
     }
 
     /// The store's word for it, or the HTTP status.
-    pub(super) fn code(&self) -> String {
+    pub(super) fn code(&self) -> ForeignText {
         match self {
-            Self::Answered(answer) if answer.code.is_empty() => answer.status.to_string(),
+            Self::Answered(answer) if answer.code.is_empty() => ForeignText::new(answer.status.to_string()),
             Self::Answered(answer) => answer.code.clone(),
             Self::NoAnswer(text) | Self::Unsendable(text) | Self::Unmakeable(text) | Self::Keyless(text) => {
-                clean(text)
+                ForeignText::new(text)
             }
         }
     }
@@ -152,7 +151,7 @@ fn keyless(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// An error and what caused it, in one line.
-fn causes(error: &dyn Error) -> String {
+fn causes(error: &dyn Error) -> Line {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -162,7 +161,8 @@ fn causes(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text.replace(['\n', '\r'], " ")
+    // A library that reads a store's answer quotes it, at any length.
+    ForeignText::new(text).into()
 }
 
 /// A store that asks for more is not believed: records would be gone before it is asked again.
@@ -183,9 +183,9 @@ impl Answer {
         let seconds = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
         Self {
             status: raw.status().as_u16(),
-            code: clean(code.unwrap_or_default()),
-            message: clean(message.unwrap_or_default()),
-            request_id: request_id.map(clean),
+            code: ForeignText::new(code.unwrap_or_default()),
+            message: ForeignText::new(message.unwrap_or_default()),
+            request_id: request_id.map(ForeignText::new),
             retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE)),
         }
     }
@@ -261,7 +261,7 @@ impl Place {
                     if answer.message.is_empty() { String::new() } else { format!(" ({})", answer.message) };
                 let why = format!("HTTP {}{code}{said}; {}", answer.status, meaning.next);
                 let mut error = failed(meaning.kind, meaning.scope, &why);
-                error.0.request_ids = answer.request_id.iter().map(ForeignText::new).collect();
+                error.0.request_ids = answer.request_id.into_iter().collect();
                 error.0.retry_after = answer.retry_after;
                 error
             }
@@ -276,7 +276,7 @@ impl Place {
 
     /// The error for a body that broke off on its way to us.
     pub(super) fn broken_off(&self, doing: &str, error: &dyn Error) -> StoreError {
-        self.error(doing, Trouble::NoAnswer(format!("the body broke off: {}", causes(error))))
+        self.error(doing, Trouble::NoAnswer(format!("the body broke off: {}", causes(error)).into()))
     }
 }
 
@@ -289,8 +289,8 @@ mod tests {
     }
 
     fn answered(status: u16, code: &str) -> StoreError {
-        let (message, request_id) = ("said so".to_owned(), Some("id-1".to_owned()));
-        let answer = Answer { status, code: code.to_owned(), message, request_id, retry_after: None };
+        let (message, request_id) = (ForeignText::new("said so"), Some(ForeignText::new("id-1")));
+        let answer = Answer { status, code: ForeignText::new(code), message, request_id, retry_after: None };
         place().error("put a/b", Trouble::Answered(answer))
     }
 

@@ -9,13 +9,14 @@ use super::S3Store;
 use super::errors::Trouble;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
+use crate::domain::text::ForeignText;
 use crate::ports::object_store::{Content, ObjectStore, PutOutcome, StoreError};
 
 /// What a bucket says when it is asked for one of its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Property {
     /// It has it, in words.
-    Has(String),
+    Has(ForeignText),
     /// It has it not.
     Lacks,
     /// It does not say.
@@ -23,7 +24,7 @@ pub enum Property {
         /// Why.
         why: Untold,
         /// The store's word for it, or what came in its place.
-        said: String,
+        said: ForeignText,
     },
 }
 
@@ -57,7 +58,7 @@ pub enum Deleting {
     /// The store agreed, and something stands under the key all the same.
     Left,
     /// They may not, in the store's words.
-    Refused(String),
+    Refused(ForeignText),
 }
 
 const CONTENT: &[u8] = b"connvault check puts this object to find out whether its keys may delete.\n";
@@ -68,15 +69,15 @@ impl S3Store {
         let bucket = &self.settings.bucket;
         let versioning = match self.client.get_bucket_versioning().bucket(bucket).send().await {
             Ok(said) => match said.status() {
-                Some(BucketVersioningStatus::Enabled) => Property::Has("enabled".to_owned()),
+                Some(BucketVersioningStatus::Enabled) => Property::Has(ForeignText::new("enabled")),
                 Some(BucketVersioningStatus::Suspended) | None => Property::Lacks,
-                Some(other) => Property::Has(other.as_str().to_owned()),
+                Some(other) => Property::Has(ForeignText::new(other.as_str())),
             },
             Err(error) => untold(&Trouble::of(error)),
         };
         let object_lock = match self.client.get_object_lock_configuration().bucket(bucket).send().await {
             Ok(said) => match said.object_lock_configuration().and_then(|lock| lock.object_lock_enabled()) {
-                Some(ObjectLockEnabled::Enabled) => Property::Has("enabled".to_owned()),
+                Some(ObjectLockEnabled::Enabled) => Property::Has(ForeignText::new("enabled")),
                 _ => Property::Lacks,
             },
             Err(error) => untold(&Trouble::of(error)),
@@ -86,7 +87,9 @@ impl S3Store {
                 let rules = said.server_side_encryption_configuration().map(|all| all.rules());
                 let rule = rules.and_then(<[_]>::first);
                 let rule = rule.and_then(|rule| rule.apply_server_side_encryption_by_default());
-                rule.map_or(Property::Lacks, |rule| Property::Has(rule.sse_algorithm().as_str().to_owned()))
+                rule.map_or(Property::Lacks, |rule| {
+                    Property::Has(ForeignText::new(rule.sse_algorithm().as_str()))
+                })
             }
             Err(error) => untold(&Trouble::of(error)),
         };

@@ -58,7 +58,7 @@ impl AgencyKeys {
             .redirect(redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()
-            .map_err(|error| cause(&error))?;
+            .map_err(|error| String::from(cause(&error)))?;
         Ok(Self { http, endpoint, clock, known: Mutex::default() })
     }
 
@@ -71,23 +71,23 @@ impl AgencyKeys {
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                return Err(CredentialsError::Refused(format!(
+                let message = format!(
                     "the metadata service {} has no keys for this machine: give the ECS an agency with the permissions that \
                      connvault needs",
                     self.endpoint
-                )));
+                );
+                return Err(CredentialsError::Refused(message.into()));
             }
             status => return Err(self.odd(status)),
         }
         let body = text(answer).await.map_err(|error| self.away(&error))?;
         let Answer { credential } = serde_json::from_str(body.expose_secret()).map_err(|error| {
             // Where it is wrong, not what stands there.
-            CredentialsError::Unreachable(format!(
-                "the metadata service {} answered without usable keys (line {}, column {})",
-                self.endpoint,
-                error.line(),
-                error.column()
-            ))
+            let (endpoint, line, column) = (&self.endpoint, error.line(), error.column());
+            let message = format!(
+                "the metadata service {endpoint} answered without usable keys (line {line}, column {column})"
+            );
+            CredentialsError::Unreachable(message.into())
         })?;
         let keys = AccessKeys {
             access_key: credential.access,
@@ -118,18 +118,17 @@ impl AgencyKeys {
     }
 
     fn away(&self, error: &reqwest::Error) -> CredentialsError {
-        CredentialsError::Unreachable(format!(
+        let message = format!(
             "the metadata service {} gives no keys: {}; kind = \"ecs-agency\" works on an ECS only",
             self.endpoint,
             cause(error)
-        ))
+        );
+        CredentialsError::Unreachable(message.into())
     }
 
     fn odd(&self, status: StatusCode) -> CredentialsError {
-        CredentialsError::Unreachable(format!(
-            "the metadata service {} answered with {status}",
-            self.endpoint
-        ))
+        let message = format!("the metadata service {} answered with {status}", self.endpoint);
+        CredentialsError::Unreachable(message.into())
     }
 }
 

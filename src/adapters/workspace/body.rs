@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::client::Client;
 use super::errors::{Operation, broken_off};
-use crate::adapters::remote_text::cause;
+use crate::adapters::remote_text::{cause, not_json};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::record_source::ByteSink;
 
@@ -63,7 +63,7 @@ pub(super) async fn json<T: DeserializeOwned>(
         body.extend_from_slice(&piece);
     }
     serde_json::from_slice(&body)
-        .map_err(|error| corrupt(format!("with something else than it should: {error}")))
+        .map_err(|error| corrupt(format!("with something else than it should: {}", not_json(&error))))
 }
 
 async fn next(

@@ -39,6 +39,8 @@ use crate::ports::record_source::{ExportReceipt, SourceError};
 /// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
 const PROJECT_ID: &str = "x-project-id";
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// A task is looked at for hours; the provider's support needs no more ids than these.
+const MOST_REQUEST_IDS: usize = 32;
 /// How much of an answer that is no export is read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
@@ -67,7 +69,7 @@ pub(super) struct Pass(Authority);
 /// What is left of requests, whatever came of them.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
-    /// The provider's request ids, in the order of the requests.
+    /// The provider's request ids, in the order of the requests: the first and the newest.
     pub request_ids: Vec<ForeignText>,
     /// How far the last request came.
     pub last: Reached,
@@ -135,6 +137,16 @@ impl Reached {
 }
 
 impl Trail {
+    /// Adds request ids; of many, the first and the newest are kept.
+    pub(super) fn noted(&mut self, request_ids: impl IntoIterator<Item = ForeignText>) {
+        for request_id in request_ids {
+            if self.request_ids.len() >= MOST_REQUEST_IDS {
+                self.request_ids.remove(1);
+            }
+            self.request_ids.push(request_id);
+        }
+    }
+
     /// The receipt of an export whose last byte arrived just now, where it did, and which was made then, where that is known.
     pub(super) fn receipt(
         self,
@@ -301,7 +313,7 @@ impl Client {
             Err(_) => return Err(self.silent(ask.operation)),
         };
         trail.last = Reached::Answer(answer.status());
-        trail.request_ids.extend(request_id(answer.headers()));
+        trail.noted(request_id(answer.headers()));
         let theirs = date(answer.headers());
         self.answers.answered(&self.host, theirs, sent);
         if let Some(theirs) = theirs {
@@ -346,7 +358,8 @@ impl Client {
             body: Sha256::of(&ask.body),
         };
         let headers = authorized(authority, &request, now).map_err(|error| {
-            no_keys(&CredentialsError::Refused(format!("{error}; check the files of the credentials")))
+            let message = format!("{error}; check the files of the credentials");
+            no_keys(&CredentialsError::Refused(message.into()))
         })?;
         let mut request = self.http.request(ask.method.clone(), url).headers(headers);
         request = request.header(PROJECT_ID, &self.project_header);

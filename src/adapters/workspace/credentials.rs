@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::adapters::remote_text::clean;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::Line;
 
 /// What could not be renewed is tried again after this.
 const RENEW_AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -33,13 +33,13 @@ pub struct AccessKeys {
 pub enum CredentialsError {
     /// An operator must look.
     #[error("{0}")]
-    Refused(String),
+    Refused(Line),
     /// Whoever gives it did not answer; it may later.
     #[error("{0}")]
-    Unreachable(String),
+    Unreachable(Line),
     /// Whoever gives it has asked to be left alone for so long.
     #[error("{0}")]
-    Closed(String, Duration),
+    Closed(Line, Duration),
 }
 
 impl CredentialsError {
@@ -50,7 +50,7 @@ impl CredentialsError {
             Self::Unreachable(_) => (FailureKind::Transient, None),
             Self::Closed(_, pause) => (FailureKind::Throttled, Some(*pause)),
         };
-        Failure { retry_after, ..Failure::new(kind, Scope::Source, clean(&self.to_string())) }
+        Failure { retry_after, ..Failure::new(kind, Scope::Source, self.to_string()) }
     }
 }
 
@@ -169,8 +169,8 @@ impl Credentials for FileKeys {
         let load = Arc::clone(&self.0);
         let read = tokio::task::spawn_blocking(move || load()).await;
         let read =
-            read.map_err(|_| CredentialsError::Refused("reading the access keys was cut short".to_owned()))?;
-        read.map(Authority::Keys).map_err(CredentialsError::Refused)
+            read.map_err(|_| CredentialsError::Refused("reading the access keys was cut short".into()))?;
+        read.map(Authority::Keys).map_err(|why| CredentialsError::Refused(why.into()))
     }
 
     async fn refresh(&self, _refused: &Authority) -> Result<Authority, CredentialsError> {

@@ -14,9 +14,9 @@ use super::client::{Ask, Client, Pass, Trail, project_path};
 use super::errors::{Operation, Subject};
 use super::query;
 use super::signer::encode;
-use crate::adapters::remote_text::clean;
 use crate::domain::export_task::{NameShape, Standing, TaskId};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::{ForeignText, Line};
 use crate::ports::record_source::ExportRequest;
 
 pub(super) const CREATE: Operation = Operation {
@@ -58,7 +58,7 @@ pub(super) enum Progress {
         since: Option<Timestamp>,
     },
     /// It comes to nothing, for this reason.
-    Failed(String),
+    Failed(Line),
 }
 
 /// The centre of one project.
@@ -192,13 +192,13 @@ impl Item {
                 since: self.end_time.as_deref().and_then(instant),
             },
             Some("FAIL") => {
-                let reason = self.fail_reason.map(|text| clean(&text)).filter(|text| !text.is_empty());
-                let code = self.error_code.map(|text| clean(&text)).filter(|text| !text.is_empty());
-                let said: Vec<_> = code.into_iter().chain(reason).collect();
+                let reason = self.fail_reason.map(ForeignText::new).filter(|text| !text.is_empty());
+                let code = self.error_code.map(ForeignText::new).filter(|text| !text.is_empty());
+                let said: Vec<_> = code.into_iter().chain(reason).map(String::from).collect();
                 let said = if said.is_empty() { "no reason given".to_owned() } else { said.join(", ") };
-                Progress::Failed(format!("the provider could not make the file ({said})"))
+                Progress::Failed(format!("the provider could not make the file ({said})").into())
             }
-            Some("EXPIRED") => Progress::Failed("its file was kept no longer".to_owned()),
+            Some("EXPIRED") => Progress::Failed("its file was kept no longer".into()),
             // A status that nobody has heard of is waited out like one that goes on.
             _ => Progress::Making,
         }

@@ -22,6 +22,7 @@ use crate::domain::export::ExportApi;
 use crate::domain::export_task::{ExportTask, Pull, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
+use crate::domain::text::Line;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
@@ -61,9 +62,9 @@ pub struct WorkspaceV3 {
 /// Why a task's file is not to be had.
 enum Unready {
     /// The task came to nothing, in words; it may stand there still.
-    Ended(String),
+    Ended(Line),
     /// It is not there, or not done, though it was waited for: in words.
-    Late(String),
+    Late(Line),
     /// It is not known; the task may still be good.
     Unknown(Failure),
 }
@@ -108,7 +109,7 @@ impl WorkspaceV3 {
                 Ok(made_at) => return Ok((task, made_at)),
                 Err(unready) => {
                     let why = self.give_up(&task, request, unready).await?;
-                    tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, why, "another one is asked for");
+                    tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, why = why.as_str(), "another one is asked for");
                 }
             }
         }
@@ -135,7 +136,7 @@ impl WorkspaceV3 {
         task: &Wanted,
         request: &ExportRequest,
         unready: Unready,
-    ) -> Result<String, Failure> {
+    ) -> Result<Line, Failure> {
         let is_last = self.is_last(task, request);
         match unready {
             Unready::Unknown(failure) => Err(failure),
@@ -213,7 +214,7 @@ impl WorkspaceV3 {
             // Of many looks at a task, none is worth a line in the log; one that fails is.
             let mut look = Trail::default();
             let progress = self.centre.progress(&task.id, &mut look).await.map_err(|failure| {
-                trail.request_ids.append(&mut look.request_ids);
+                trail.noted(look.request_ids);
                 Unready::Unknown(failure)
             });
             match progress? {
@@ -225,13 +226,15 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
-                None if listed || age() > lag => return Err(Unready::Late(MISSING.to_owned())),
+                None if listed || age() > lag => return Err(Unready::Late(MISSING.into())),
                 None => {}
             }
             let timeout = self.parts.task_timeout;
             // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
             if age().saturating_add(pause) > if listed { timeout } else { timeout.max(lag + pause) } {
-                return Err(Unready::Late(format!("it was not done within {timeout:?} (task_timeout)")));
+                return Err(Unready::Late(
+                    format!("it was not done within {timeout:?} (task_timeout)").into(),
+                ));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_LOOK);

@@ -22,8 +22,9 @@ use super::pacer::{Closed, Gate, UNSAID};
 use super::said::{clock_skew, retry_after};
 use super::settings::{SettingsError, http_client, usable_host, without_user};
 use super::signer::{Request, query_text};
-use crate::adapters::remote_text::{cause, clean};
+use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
+use crate::domain::text::ForeignText;
 use crate::ports::clock::Clock;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -164,7 +165,7 @@ impl Iam {
             body: Sha256::of(b""),
         };
         let headers = authorized(&authority, &request, self.clock.now())
-            .map_err(|error| CredentialsError::Refused(error.to_string()))?;
+            .map_err(|error| CredentialsError::Refused(error.to_string().into()))?;
         let ask = Ask {
             what: format!("search for the project of region {region}"),
             wanted: StatusCode::OK,
@@ -172,13 +173,14 @@ impl Iam {
         };
         let answer = self.ask(&ask, self.http.get(url.clone()).headers(headers)).await?;
         let found: Projects = self.json(answer).await?;
+        let refused = |message: String| CredentialsError::Refused(message.into());
         match found.projects.as_slice() {
-            [one] => Ok(clean(&one.id)),
-            [] => Err(CredentialsError::Refused(format!(
+            [one] => Ok(ForeignText::new(&one.id).into()),
+            [] => Err(refused(format!(
                 "{} knows no project of region {region} that these credentials may use; check region, or set project_id",
                 self.host
             ))),
-            several => Err(CredentialsError::Refused(format!(
+            several => Err(refused(format!(
                 "{} knows {} projects of region {region}; set project_id to the one that is meant",
                 self.host,
                 several.len()
@@ -221,14 +223,15 @@ impl Iam {
             let (host, seconds) = (&self.host, left.as_secs() + 1);
             let message =
                 format!("{host} has asked for a pause: nothing is sent to it for another {seconds} s");
-            CredentialsError::Closed(message, left)
+            CredentialsError::Closed(message.into(), left)
         })?;
         let answer = request.timeout(TIMEOUT).send().await.map_err(|error| {
             let cause = cause(&error);
-            CredentialsError::Unreachable(format!(
+            let message = format!(
                 "cannot ask {}: {cause}; check name resolution, network, proxy, iam_endpoint and ca_file",
                 self.host
-            ))
+            );
+            CredentialsError::Unreachable(message.into())
         })?;
         if answer.status() == ask.wanted { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
@@ -249,18 +252,23 @@ impl Iam {
             ask.shown.secrets().fold(said, |said, secret| said.replace(secret.expose_secret(), "[redacted]"));
         // What to do stands before a stranger's text: the whole is cut to a length.
         let message = |advice: &str| {
-            format!("{} answered the {} with {status}: {advice} ({})", self.host, ask.what, clean(&hidden))
+            format!(
+                "{} answered the {} with {status}: {advice} ({})",
+                self.host,
+                ask.what,
+                ForeignText::new(&hidden)
+            )
         };
         match (status.as_u16(), pause) {
             (400 | 401 | 403 | 404, _) => {
                 let clock = skew.map(|skew| clock_advice(Some(&skew)));
                 let advice = "check the credentials' domain, user and files, and the region";
-                CredentialsError::Refused(message(clock.as_deref().unwrap_or(advice)))
+                CredentialsError::Refused(message(clock.as_deref().unwrap_or(advice)).into())
             }
             (_, Some(pause)) => {
-                CredentialsError::Closed(message("it is left alone for as long as it asks"), pause)
+                CredentialsError::Closed(message("it is left alone for as long as it asks").into(), pause)
             }
-            (_, None) => CredentialsError::Unreachable(message("it is tried again")),
+            (_, None) => CredentialsError::Unreachable(message("it is tried again").into()),
         }
     }
 
@@ -278,7 +286,7 @@ impl Iam {
     }
 
     fn odd(&self, what: &str) -> CredentialsError {
-        CredentialsError::Unreachable(format!("{} answered {what}; check iam_endpoint", self.host))
+        CredentialsError::Unreachable(format!("{} answered {what}; check iam_endpoint", self.host).into())
     }
 
     fn url(&self, path: &str) -> Url {
@@ -306,7 +314,7 @@ impl TokenLogin {
         let read = tokio::task::spawn_blocking(move || read()).await;
         let password =
             read.map_err(|_| CredentialsError::Refused("reading the password was cut short".into()))?;
-        let password = password.map_err(CredentialsError::Refused)?;
+        let password = password.map_err(|why| CredentialsError::Refused(why.into()))?;
         let scope = &self.user.scope;
         if let Some(error) = logins.foreseen(&password, scope, self.iam.clock.now()) {
             return Err(error);

@@ -84,7 +84,7 @@ impl Logins {
         let error = refused.last().filter(|_| !is_right && refused.len() >= most)?;
         let message =
             format!("no token is asked for {scope}, as the password is refused for others: {error}");
-        Some(CredentialsError::Refused(message))
+        Some(CredentialsError::Refused(message.into()))
     }
 
     /// A login was answered at `now`. An error that refuses nothing says nothing.
@@ -171,7 +171,7 @@ mod tests {
             self.tries(
                 password,
                 project,
-                Some(CredentialsError::Refused(format!("{password} for {project}"))),
+                Some(CredentialsError::Refused(format!("{password} for {project}").into())),
             )
         }
 
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_service_that_does_not_answer_says_nothing_of_a_password() {
         let mut user = Tried::new();
-        let away = || Some(CredentialsError::Unreachable("away".to_owned()));
+        let away = || Some(CredentialsError::Unreachable("away".into()));
         assert!(user.tries("p", "a", away()) && user.tries("p", "b", away()) && user.is_let_in("p", "c"));
     }
 }

@@ -17,6 +17,7 @@ use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, Progres
 use super::export_v2::{EXPORT, WorkspaceV2};
 use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::text::Line;
 use crate::ports::record_source::{ByteSink, ExportRequest};
 
 pub use super::skew::{INTOLERABLE, NOTABLE};
@@ -148,7 +149,7 @@ impl SourceProbe {
     ) -> Result<(), ProbeError> {
         let began = Instant::now();
         let mut listed = false;
-        let ended = |cause, why: String| {
+        let ended = |cause, why: Line| {
             Err(ProbeError { failure: Failure::new(FailureKind::Transient, Scope::Window, why), cause })
         };
         loop {
@@ -156,12 +157,12 @@ impl SourceProbe {
                 Some(Progress::Ready { .. }) => break,
                 Some(Progress::Failed(why)) => return ended(Cause::Task, why),
                 None if listed || began.elapsed() > self.client.list_lag() => {
-                    return ended(Cause::Task, "the task is not in the list".to_owned());
+                    return ended(Cause::Task, "the task is not in the list".into());
                 }
                 progress => listed |= progress.is_some(),
             }
             if began.elapsed() > patience {
-                return ended(Cause::Unfinished, format!("the task was not done within {patience:?}"));
+                return ended(Cause::Unfinished, format!("the task was not done within {patience:?}").into());
             }
             sleep(LOOK_AGAIN).await;
         }

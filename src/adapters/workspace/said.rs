@@ -1,6 +1,5 @@
 //! What an answer says of itself: error code and message in its body, times in its headers. Read with distrust.
 
-use crate::adapters::remote_text::clean;
 use crate::domain::text::ForeignText;
 use std::fmt;
 use std::time::Duration;
@@ -25,8 +24,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's error body, as far as it could be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
-    code: Option<String>,
-    message: Option<String>,
+    code: Option<ForeignText>,
+    message: Option<ForeignText>,
     /// Whether an encoded authorization message came along.
     pub has_authorization_message: bool,
 }
@@ -48,8 +47,8 @@ impl Said {
         let Ok(body) = serde_json::from_slice::<Body>(body) else {
             return Self::default();
         };
-        let code = body.error_code.filter(|code| is_code(code));
-        let message = body.error_msg.map(|text| clean(&without_secrets(&text, authority)));
+        let code = body.error_code.filter(|code| is_code(code)).map(ForeignText::new);
+        let message = body.error_msg.map(|text| ForeignText::new(without_secrets(&text, authority)));
         let encoded = body.encoded_authorization_message.unwrap_or_default();
         Self {
             code,

@@ -90,7 +90,7 @@ pub(super) fn http_client(
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(|error| SettingsError::NoClient(cause(&error)))
+    builder.build().map_err(|error| SettingsError::NoClient(cause(&error).into()))
 }
 
 /// The `Host` header of an endpoint that requests may be signed for.

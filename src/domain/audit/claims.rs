@@ -12,6 +12,7 @@ use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Acknowledged, Archived, Definition, EntryBody, LogEntry};
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{Acknowledgement, is_loss_believed};
+use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
 use crate::domain::window_length::WindowLength;
 
@@ -25,7 +26,8 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     let calendar = zone.zip(length).map(|(zone, length)| Calendar::new(zone, length));
     let calendar = calendar.filter(|_| is_countable(audit.definition.as_ref(), length, terms.now));
     if let (None, Some(definition)) = (&calendar, &audit.definition) {
-        let (window, timezone) = (definition.window.clone(), definition.timezone.clone());
+        let [window, timezone] =
+            [&definition.window, &definition.timezone].map(|text| ForeignText::new(text).into());
         audit.findings.push(Finding::DefinitionUnusable { window, timezone });
     }
     let there: BTreeSet<Seq> = entries.iter().map(|(seq, _)| *seq).collect();

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::domain::digest::Sha256;
 use crate::domain::log_entry::{FORMAT, LogEntry};
 use crate::domain::object_key::{HashPrefix, Seq};
+use crate::domain::text::ForeignText;
 
 /// What lies in a log.
 #[derive(Debug, Clone, Default)]
@@ -50,12 +51,12 @@ impl Reading {
         }
         match serde_json::from_slice::<FormatOnly>(bytes) {
             Ok(FormatOnly { format }) if format != FORMAT => return Self::OtherFormat(format),
-            Err(error) => return Self::Unreadable(error.to_string()),
+            Err(error) => return Self::Unreadable(ForeignText::new(error.to_string()).into()),
             Ok(_) => {}
         }
         match serde_json::from_slice(bytes) {
             Ok(entry) => Self::Entry(Box::new(entry)),
-            Err(error) => Self::Unreadable(error.to_string()),
+            Err(error) => Self::Unreadable(ForeignText::new(error.to_string()).into()),
         }
     }
 }
