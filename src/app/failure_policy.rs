@@ -1,11 +1,13 @@
 //! What becomes of a window, and of what it shares with others, after a failure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::backoff::{LONGEST_ASKED_FOR, pause};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::name::StoreName;
 use crate::domain::snapshot::{FailureNote, Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
@@ -93,25 +95,26 @@ pub fn hold_on(
     }
 }
 
-/// Places the hold for a log that could not be read or opened: on its store where that failed, else on its stream. Returns
-/// what is on hold now.
+/// Places the hold for a log that could not be read or opened: on its store where that failed, else on its stream. Where
+/// the logs of other streams were read from that store at the same time, among the stores in `works`, only this log is
+/// unreadable, and the others go on.
 ///
 /// # Errors
 /// When the ledger fails.
 pub async fn hold_log(
     rules: &StreamRules,
     failure: &Failure,
+    works: &BTreeSet<StoreName>,
     ledger: &dyn Ledger,
     now: Timestamp,
-) -> Result<(Resource, Hold), Failure> {
+) -> Result<(), Failure> {
     let resource = match failure.scope {
-        Scope::Store => Resource::Store(rules.store.clone()),
+        Scope::Store if !works.contains(&rules.store) => Resource::Store(rules.store.clone()),
         _ => Resource::Stream(rules.name.clone()),
     };
     let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
     let hold = hold_on(rules, &resource, failure, &snapshot, now);
-    ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
-    Ok((resource, hold))
+    ledger.hold(&resource, &hold).await.map_err(of_ledger)
 }
 
 fn of_window(

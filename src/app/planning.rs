@@ -82,6 +82,10 @@ impl Look {
         // All at the same time: a store that does not answer keeps no other stream waiting.
         let read = futures_util::future::join_all(looks.map(|stream| self.read_log(stream))).await;
         let looked = !read.is_empty();
+        let is_read = |(stream, outcome): &(&Arc<Stream>, Result<(), Failure>)| {
+            outcome.is_ok().then(|| stream.rules.store.clone())
+        };
+        let works: BTreeSet<_> = read.iter().filter_map(is_read).collect();
         let mut lifted = Vec::new();
         for (stream, outcome) in read {
             match outcome {
@@ -91,7 +95,8 @@ impl Look {
                 }
                 Err(failure) if failure.scope == Scope::Daemon => return Err(failure),
                 Err(failure) => {
-                    hold_log(&stream.rules, &failure, &*services.ledger, services.clock.now()).await?;
+                    let now = services.clock.now();
+                    hold_log(&stream.rules, &failure, &works, &*services.ledger, now).await?;
                 }
             }
         }

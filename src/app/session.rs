@@ -4,6 +4,7 @@
 //! of processes that died, and what lies in the scratch folder is nobody's. Stores are proven before logs are read,
 //! logs before the spool is swept: what a log says is archived needs no spool.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
-use crate::domain::failure::{Failure, Scope};
+use crate::domain::failure::Scope;
 use crate::domain::snapshot::{Hold, WindowState};
 use crate::ports::ledger::Ledger;
 use crate::ports::object_store::CreateOnly;
@@ -141,18 +142,22 @@ async fn prove(name: &str, store: &OpenStore, watch: &ClockWatch) -> Result<(), 
 /// Opens every log. A stream whose log cannot be opened is on hold with all that shares the cause; the others go on. Only
 /// this machine's own failure ends the start.
 async fn open_logs(streams: &Streams, ledger: &dyn Ledger, watch: &ClockWatch) -> Result<(), StartError> {
+    let mut works = BTreeSet::new();
+    let mut failed = Vec::new();
     for (name, stream) in streams {
-        let of_stream = |failure: &Failure| StartError::from_failure(&format!("stream {name}"), failure);
         match stream.log.open(&stream.definition).await {
-            Ok(()) => {}
+            Ok(()) => _ = works.insert(stream.rules.store.clone()),
             // Stores refuse requests of a wrong clock, and no entry is dated by one: the first look holds everything up.
             Err(_) if matches!(watch.look().await, Standing::Wrong(_)) => {}
-            Err(failure) if failure.scope == Scope::Daemon => return Err(of_stream(&failure)),
-            Err(failure) => {
-                let held = hold_log(&stream.rules, &failure, ledger, watch.clock().now()).await;
-                held.map_err(|failure| of_stream(&failure))?;
+            Err(failure) if failure.scope == Scope::Daemon => {
+                return Err(StartError::from_failure(&format!("stream {name}"), &failure));
             }
+            Err(failure) => failed.push((stream, failure)),
         }
+    }
+    for (stream, failure) in failed {
+        let held = hold_log(&stream.rules, &failure, &works, ledger, watch.clock().now()).await;
+        held.map_err(|failure| StartError::from_failure("ledger", &failure))?;
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use connvault::domain::object_key::{Seq, log_key, signature_key};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::support::vault::{Vault, WINDOWS, allowed_signers, days_ago, signing_key, text};
+use crate::support::buckets::InProcess;
+use crate::support::s3s::Dialect;
+use crate::support::vault::{Place, Vault, WINDOWS, allowed_signers, days_ago, signing_key, text};
 
 /// The number of the last entry of a whole vault's log.
 const LAST: u64 = WINDOWS as u64 + 1;
@@ -458,4 +460,18 @@ async fn an_entry_beyond_a_gap_holds_its_stream_until_it_is_passed_and_the_last_
     let output = vault.connvault(&["backfill", "logins", "--from", &from, "--redo", "all"]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(read(&vault, 100).previous, Sha256::of(b"{"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_may_not_be_read_holds_its_stream_and_not_the_others_of_its_store() {
+    let server = InProcess::start(Dialect::Forbids("prefix=workspace%2Flogins%2Flog")).await;
+    let vault = Vault::with(|_| Place::Bucket(Box::new(server.settings())), |sim| sim).await;
+    add_stream(&vault);
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let gaps = vault.connvault(&["gaps", "--json"]).await;
+    let gaps: Value = serde_json::from_slice(&gaps.stdout).unwrap();
+    let gaps: Vec<_> = gaps.as_array().unwrap().iter().map(|gap| gap["stream"].clone()).collect();
+    assert_eq!(gaps, vec![Value::from("logins"); WINDOWS]);
+    drop(server);
 }
