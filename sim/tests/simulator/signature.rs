@@ -50,6 +50,14 @@ async fn an_unsigned_request_and_an_unknown_key_are_refused() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_none_is_told_so_with_a_date_and_without_a_signature() {
+    let sim = start().await;
+    let response = reqwest::get(format!("{}/", sim.endpoint())).await.unwrap();
+    assert_eq!(response.headers()["date"], "Mon, 23 Nov 2026 12:00:00 GMT");
+    expect(error_of(response).await, (404, "APIGW.0101"));
+}
+
+#[tokio::test]
 async fn a_clock_may_be_fifteen_minutes_off_and_not_a_second_more() {
     let sim = start().await;
     let mut client = Client::of(&sim);
