@@ -211,6 +211,7 @@ store = "archive"
 window = "1d"
 timezone = "Asia/Shanghai"
 start = "{start}"
+revisit = []
 on_count_mismatch = "flag"
 "#,
             endpoint = self.provider.endpoint(),

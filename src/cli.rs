@@ -13,6 +13,7 @@ mod plan;
 mod progress;
 mod rebuild;
 mod reconcile;
+mod reread;
 mod retry;
 mod signals;
 mod status;
@@ -82,6 +83,13 @@ enum Command {
     Backfill(backfill::Asked),
     /// Make windows that are parked or pausing due at once
     Retry {
+        /// Only of this stream
+        stream: Option<StreamName>,
+        /// Only this window, as `status` prints it (20261122T000000Z_20261123T000000Z)
+        window: Option<Window>,
+    },
+    /// Read what was archived unread again, with this version's reader; exit 3 if some of it still cannot be read
+    Reread {
         /// Only of this stream
         stream: Option<StreamName>,
         /// Only this window, as `status` prints it (20261122T000000Z_20261123T000000Z)
@@ -168,6 +176,9 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         Command::Acknowledge(asked) => acknowledge::run(&config()?, injected, &asked, global.json).await,
         Command::Retry { stream, window } => {
             retry::run(&config()?, injected, stream, window, global.json).await
+        }
+        Command::Reread { stream, window } => {
+            reread::run(&config()?, injected, stream, window, global.json).await
         }
         Command::Verify(asked) => {
             verify::run(|| load(&global, Secrets::of_stores), injected, &asked, global.json, bars).await

@@ -60,6 +60,8 @@ pub(crate) fn apply(fault: &Fault, answer: Answer, scene: Scene) -> Answer {
             &scene.request_id,
         ),
         Fault::EmptyBody => Answer { payload: Payload::Whole(Bytes::new()), ..answer },
+        Fault::NoContent => Answer::empty(StatusCode::NO_CONTENT),
+        Fault::Body(bytes) => Answer { payload: Payload::Whole(bytes.clone()), ..answer },
         Fault::WrongContentType => answer.with_header(header::CONTENT_TYPE, "text/html"),
         Fault::DropConnection => {
             scene.wire.close();

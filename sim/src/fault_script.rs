@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
+use bytes::Bytes;
+
 use crate::faults::{Fault, RetryAfter, Rule};
 
 /// A text that is no rule; its message says why.
@@ -26,7 +28,8 @@ impl Error for BadFaultScript {}
 /// | `delay` | milliseconds before the first byte |
 /// | `stall`, `truncate`, `cut`, `reset` | bytes of the body that come first |
 /// | `omit` | records that are missing |
-/// | `html`, `json-error`, `empty`, `content-type`, `drop` | none |
+/// | `body` | the path of a file, whose bytes are the body |
+/// | `html`, `json-error`, `empty`, `no-content`, `content-type`, `drop` | none |
 impl FromStr for Rule {
     type Err = BadFaultScript;
 
@@ -72,18 +75,25 @@ fn read_fault(text: &str) -> Result<Fault, BadFaultScript> {
         "cut" => Fault::TruncateCleanly { bytes: needed()? },
         "reset" => Fault::ResetAfter { bytes: needed()? },
         "omit" => Fault::OmitRecords { records: needed()? },
+        "body" => Fault::Body(file(argument)?),
         "html" => Fault::HtmlBody,
         "json-error" => Fault::JsonErrorBody,
         "empty" => Fault::EmptyBody,
+        "no-content" => Fault::NoContent,
         "content-type" => Fault::WrongContentType,
         "drop" => Fault::DropConnection,
         _ => return Err(BadFaultScript(format!("no fault is called `{name}`"))),
     };
-    let takes_none = matches!(name, "html" | "json-error" | "empty" | "content-type" | "drop");
+    let takes_none = matches!(name, "html" | "json-error" | "empty" | "no-content" | "content-type" | "drop");
     match argument {
         Some(_) if takes_none => Err(BadFaultScript(format!("`{name}` takes no argument"))),
         _ => Ok(fault),
     }
+}
+
+fn file(path: Option<&str>) -> Result<Bytes, BadFaultScript> {
+    let path = path.ok_or_else(|| BadFaultScript("body: the path of a file is needed".to_owned()))?;
+    std::fs::read(path).map(Bytes::from).map_err(|error| BadFaultScript(format!("{path}: {error}")))
 }
 
 fn number(text: Option<&str>, of: &str) -> Result<u64, BadFaultScript> {

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use crate::endpoint::Endpoint;
 
 /// A `Retry-After` header, in one of its two forms.
@@ -67,6 +69,10 @@ pub enum Fault {
     JsonErrorBody,
     /// 200 without a single byte of body.
     EmptyBody,
+    /// 204, which has no body.
+    NoContent,
+    /// 200 with these bytes for a body.
+    Body(Bytes),
     /// The right body under the content type `text/html`.
     WrongContentType,
     /// The connection is closed without an answer.

@@ -29,7 +29,8 @@ iam-tokens, iam-projects, metadata-token, security-key. Without xTIMES the fault
   cut=BYTES              so much of the body, then an end as if it were whole
   reset=BYTES            so much of the body, then a TCP reset
   omit=RECORDS           a whole answer that lacks so many records
-  html, json-error, empty, content-type, drop";
+  body=PATH              200 with the bytes of that file
+  html, json-error, empty, no-content, content-type, drop";
 
 /// Where the passwords of `--iam-user` come from: an argument would show in every list of processes.
 const PASSWORD: &str = "CONNVAULT_SIM_IAM_PASSWORD";

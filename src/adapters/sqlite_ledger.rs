@@ -21,9 +21,11 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 
 use crate::domain::confirmed_time::Confirmation;
+use crate::domain::digest::ContentDigest;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
+use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{
     AcknowledgeRequest, Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState,
 };
@@ -110,6 +112,15 @@ impl Ledger for SqliteLedger {
         window: Window,
     ) -> Result<Vec<NamedObject>, LedgerError> {
         snapshot::named_objects(&self.readers, stream, window).await
+    }
+
+    async fn same_content(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        digest: ContentDigest,
+    ) -> Result<Vec<(Window, Seq)>, LedgerError> {
+        snapshot::same_content(&self.readers, stream, window, digest).await
     }
 
     async fn lease(

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::adapters::spool::{Downloaded, SpoolError, SpoolFacts, SpooledExport};
+use crate::adapters::spool::{SpoolError, SpooledExport};
+use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
-use crate::domain::export::Bounds;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, Supersedes};
 use crate::domain::object_key::Seq;
@@ -22,13 +22,14 @@ use crate::domain::verdict::DueReason;
 use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::{AttemptOutcome, Lease, LeaseOutcome, Purpose};
-use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
 use super::acknowledge::acknowledge;
 use super::attest::{attest_lost, attest_parked};
-use super::counting::{Count, Terms, compare, count};
+use super::counting::Terms;
 use super::data_object;
+use super::duplicates::{Records, same_content_as};
 use super::failure_policy::{consequence, of_ledger, of_source};
+use super::intake::{pull, request};
 use super::observer::Ending;
 use super::revisit::revisit;
 use super::services::Services;
@@ -137,99 +138,6 @@ async fn archive(services: &Services, stream: &Stream, lease: &Lease) -> Result<
     commit(services, stream, lease, &export, None).await
 }
 
-/// What is asked of the source for a window.
-pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
-    ExportRequest {
-        stream: stream.name().clone(),
-        window,
-        definition: stream.definition_digest,
-        bounds: Bounds::around(window, stream.rules.margin),
-        filters: stream.definition.filters.clone(),
-        expires_at: stream.rules.expires_at(window),
-    }
-}
-
-/// Pulls the export into the spool and looks into it.
-pub(super) async fn pull(
-    services: &Services,
-    stream: &Stream,
-    request: &ExportRequest,
-    terms: Terms,
-) -> Result<SpooledExport, Failure> {
-    let before = count(stream, request, terms).await?;
-    let mut writer = services.spool.begin(stream.name(), request.window).await.map_err(of_spool)?;
-    services.checkpoint.reached(Step::PullStarted);
-    let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
-    let pulled = Pulled { bytes: writer.finish_bytes().await.map_err(of_spool)?, receipt, before };
-    let taken = take_in(services, stream, request, terms, pulled).await;
-    if taken.as_ref().is_err_and(|failure| failure.kind == FailureKind::Corrupt) {
-        stream.source.discard(request).await.map_err(of_source)?;
-    }
-    taken
-}
-
-/// An export that came whole, before anybody has looked into it.
-struct Pulled {
-    bytes: Downloaded,
-    receipt: ExportReceipt,
-    /// What was counted before it.
-    before: Count,
-}
-
-/// Looks into a download, holds it against the counts, and writes down what was found.
-async fn take_in(
-    services: &Services,
-    stream: &Stream,
-    request: &ExportRequest,
-    terms: Terms,
-    Pulled { bytes: downloaded, receipt, before }: Pulled,
-) -> Result<SpooledExport, Failure> {
-    let (window, bounds) = (request.window, request.bounds);
-    let after = count(stream, request, terms).await?;
-    services.checkpoint.reached(Step::Pulled);
-    let inspection = services.scratch.inspect(downloaded.path()).await?.map_err(|error| Failure {
-        request_ids: receipt.request_ids.clone(),
-        ..Failure::new(
-            error.kind(),
-            Scope::Window,
-            format!(
-                "window {window} of stream {}: the export of {} bytes is none: {error}",
-                stream.name(),
-                downloaded.bytes()
-            ),
-        )
-    })?;
-    let what = format!("window {window} of stream {}: the export", stream.name());
-    let past_horizon = request.expires_at <= receipt.made_at;
-    if past_horizon && inspection.rows == 0 {
-        // An old window without records is what a provider shows that has forgotten it.
-        let message = format!(
-            "window {window} of stream {}: the provider has no records of it (any more)",
-            stream.name()
-        );
-        return Err(Failure::new(FailureKind::Rejected, Scope::Window, message));
-    }
-    let compared = compare(stream, terms, (before, after), inspection.rows, &what)
-        .map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
-    let facts = SpoolFacts {
-        export: ExportFacts {
-            counted: compared.counted,
-            uncounted: compared.uncounted,
-            count_mismatch: compared.mismatch,
-            past_horizon,
-            request_ids: receipt.request_ids,
-            ..ExportFacts::new(receipt.api, bounds, receipt.pulled_at)
-        },
-        definition: stream.definition_digest,
-        format: inspection.format,
-        rows: Some(inspection.rows),
-        content_digest: Some(inspection.content_digest),
-    };
-    let export = downloaded.commit(facts).await.map_err(of_spool)?;
-    services.checkpoint.reached(Step::Spooled);
-    Ok(export)
-}
-
 /// Stores the export and says so in the log: from there on the window is archived. A revision says what it follows.
 pub(super) async fn commit(
     services: &Services,
@@ -249,7 +157,12 @@ pub(super) async fn commit(
         let Some(stored) = stored else { return archived_elsewhere(services, lease).await };
         // Nothing after this can be taken back: a holder that slept must not go on.
         services.ledger.renew(lease, lease_end(services.clock.now())).await.map_err(of_ledger)?;
-        let object = stored.object.clone();
+        let same_content_as = match Records::of(&export.facts) {
+            Some(records) => same_content_as(services, stream, lease.window, records).await?,
+            None => None,
+        };
+        let facts = ExportFacts { same_content_as, ..export.facts.export.clone() };
+        let (object, content) = (stored.object.clone(), content(&facts));
         let ending = |head| Ending::Archived {
             key: object.key.in_stream(stream.name()).to_string(),
             rows: object.rows,
@@ -257,13 +170,14 @@ pub(super) async fn commit(
             sha256: object.sha256,
             supersedes,
             count: CountVerdict::of(export.facts.export.counted, export.facts.rows),
+            content: content.clone(),
             head,
         };
         let body = EntryBody::Archived(Box::new(Archived {
             window: lease.window,
             revision: stored.revision,
             object: stored.object,
-            export: export.facts.export.clone(),
+            export: facts,
             supersedes,
             orphans: stored.orphans,
         }));
@@ -281,6 +195,18 @@ pub(super) async fn commit(
         "window {window} of stream {stream}: others keep taking the next place of the log; it is tried again"
     );
     Err(Failure::new(FailureKind::Transient, Scope::Window, message))
+}
+
+/// What is known of the records of an export with these facts.
+fn content(facts: &ExportFacts) -> Content {
+    match &facts.unread {
+        Some(reason) => Content::Unread { reason: reason.clone() },
+        None => Content::Read(Marks {
+            open_records: facts.open_records,
+            out_of_bounds: facts.out_of_bounds,
+            same_content_as: facts.same_content_as,
+        }),
+    }
 }
 
 /// Whether the log has an entry for the window that this work does not follow: for a first pull any, for a revision a

@@ -16,9 +16,10 @@ use crate::domain::verdict::is_for_a_day;
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptOutcome, Lease};
 
-use super::archive_window::{commit, of_spool, pull, request};
+use super::archive_window::{commit, of_spool};
 use super::counting::Terms;
 use super::failure_policy::{hold_on, of_ledger, of_source, shared};
+use super::intake::{pull, request};
 use super::observer::Ending;
 use super::services::Services;
 use super::stream::Stream;
@@ -128,7 +129,10 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
 
 /// Whether it says nothing of the window's records, and may be over soon.
 fn may_pass(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Transient | FailureKind::Throttled | FailureKind::Corrupt)
+    matches!(
+        kind,
+        FailureKind::Transient | FailureKind::Throttled | FailureKind::Corrupt | FailureKind::Unread
+    )
 }
 
 /// Whether the window, which expired and was asked for in vain once more just now, is asked for again. A try counts that was

@@ -28,6 +28,19 @@ pub(super) struct Terms {
     required: bool,
     /// Whether the provider is asked for a count at all.
     counts: bool,
+    /// Which exports that cannot be read are archived as they came.
+    pub(super) keeps: Keeps,
+}
+
+/// Which exports that came whole and cannot be read are archived as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Files that this version cannot read, at the third in a row: the provider may send something else the next time.
+    ThirdUnread,
+    /// Files that this version cannot read, at once: another try would show nothing new, or may come too late.
+    Unread,
+    /// Whatever came whole with a 200, since it may be the last that can be had of the window.
+    AllWhole,
 }
 
 impl Terms {
@@ -35,11 +48,19 @@ impl Terms {
     /// longer what there was then.
     pub(super) fn of_pull(stream: &Stream, request: &ExportRequest, in_time: bool, now: Timestamp) -> Self {
         if in_time {
-            return Self { required: false, counts: false, ..Self::of_revisit(stream) };
+            // Its file stands there still, and is fetched again where something else came.
+            let terms = Self::of_revisit(stream);
+            return Self { required: false, counts: false, keeps: Keeps::Unread, ..terms };
         }
         let next_day = now.saturating_add(PARKED_RETRY).unwrap_or(Timestamp::MAX);
         let is_last = request.expires_at <= next_day;
-        match (Self::of_revisit(stream), is_last) {
+        let keeps = match is_last {
+            false => Keeps::ThirdUnread,
+            // After its expiry a window is asked for with a source that may say anything.
+            true if request.expires_at <= now => Keeps::Unread,
+            true => Keeps::AllWhole,
+        };
+        match (Self { keeps, ..Self::of_revisit(stream) }, is_last) {
             (terms @ Self { on_mismatch: OnCountMismatch::Park, .. }, true) => {
                 Self { on_mismatch: OnCountMismatch::Flag, required: false, ..terms }
             }
@@ -47,10 +68,16 @@ impl Terms {
         }
     }
 
+    /// Of a pull of a window whose newest revision could not be read: that another one cannot be read either is no news.
+    pub(super) fn of_unread(stream: &Stream) -> Self {
+        Self { keeps: Keeps::Unread, ..Self::of_revisit(stream) }
+    }
+
     /// Of a pull of a window that is archived already: there is no hurry.
     pub(super) fn of_revisit(stream: &Stream) -> Self {
         let on_mismatch = stream.on_count_mismatch;
-        Self { on_mismatch, required: on_mismatch != OnCountMismatch::Ignore, counts: true }
+        let required = on_mismatch != OnCountMismatch::Ignore;
+        Self { on_mismatch, required, counts: true, keeps: Keeps::ThirdUnread }
     }
 }
 
@@ -78,7 +105,7 @@ pub(super) struct Compared {
     pub(super) mismatch: bool,
 }
 
-/// Holds an export of so many rows, described by `what`, against its counts.
+/// Compares an export of so many rows, described by `what`, with its counts; one that could not be read fits any.
 ///
 /// # Errors
 /// When it does not fit and the stream parks what does not fit.
@@ -86,16 +113,16 @@ pub(super) fn compare(
     stream: &Stream,
     terms: Terms,
     (before, after): (Count, Count),
-    rows: u64,
+    rows: Option<u64>,
     what: &str,
 ) -> Result<Compared, Failure> {
     let (counted, uncounted) = match (before, after) {
         (Ok(before), Ok(after)) => (Some(Counted { before, after }), None),
         (Err(reason), _) | (_, Err(reason)) => (None, Some(reason)),
     };
-    let mismatched = CountVerdict::of(counted, Some(rows)) == CountVerdict::Mismatched;
-    match (counted, terms.on_mismatch) {
-        (Some(Counted { before, after }), OnCountMismatch::Park) if mismatched => {
+    let mismatched = CountVerdict::of(counted, rows) == CountVerdict::Mismatched;
+    match (counted.zip(rows), terms.on_mismatch) {
+        (Some((Counted { before, after }, rows)), OnCountMismatch::Park) if mismatched => {
             let message = format!(
                 "{what} holds {rows} records, and the provider counts {before} before it and {after} after it; where that \
                  is known and right, set streams.{}.on_count_mismatch = \"flag\" to archive it with a mark",

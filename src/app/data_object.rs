@@ -254,7 +254,14 @@ mod tests {
     fn named(revision: u32, archived: bool) -> NamedObject {
         let sha256 = crate::domain::digest::Sha256::ZERO;
         let content_digest = archived.then(|| "0".repeat(64).parse().unwrap());
-        NamedObject { key: key(revision), bytes: 1, sha256, seq: Seq::FIRST, content_digest }
+        NamedObject {
+            key: key(revision),
+            bytes: 1,
+            sha256,
+            seq: Seq::FIRST,
+            is_export: archived,
+            content_digest,
+        }
     }
 
     #[test]

@@ -133,6 +133,10 @@ fn of_window(
     };
     let hopeless = failure.kind.needs_operator()
         || (failure.kind == FailureKind::Corrupt && corrupt.saturating_add(1) >= CORRUPT_LIMIT);
+    let is_unread = matches!(state, Some(WindowState::Archived { content, .. }) if content.is_unread());
+    if hopeless && is_unread && rules.is_last_day(window, now) {
+        return Disposition::Retry { at: rules.parked_until(window, now) };
+    }
     if hopeless {
         return Disposition::Park { fingerprint: rules.fingerprints.stream.clone() };
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::content::Content;
 use crate::domain::count::CountVerdict;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
@@ -68,6 +69,8 @@ pub enum Ending {
         supersedes: Option<Supersedes>,
         /// What the provider's own count said of it.
         count: CountVerdict,
+        /// Whether its bytes were read, and the facts about its records.
+        content: Content,
         /// The head of the log, which is its entry now.
         head: Head,
     },

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::failure::{Failure, Scope};
-use crate::domain::log_entry::Supersedes;
+use crate::domain::log_entry::{RowChanges, Supersedes};
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
 use crate::domain::text::Line;
@@ -56,17 +57,24 @@ impl Report {
     /// One window's ending.
     pub fn ending(&mut self, stream: &StreamName, window: Window, ending: &Ending) {
         match ending {
-            Ending::Archived { key, rows, bytes, sha256, supersedes, count, head } => {
+            Ending::Archived { key, rows, bytes, sha256, supersedes, count, content, head } => {
                 let count = self.count(stream, window, *count);
                 match supersedes {
+                    _ if content.is_unread() => {}
                     None => {
                         tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, %head, "window archived");
                     }
-                    Some(Supersedes { rows_added, rows_removed, rows_changed, .. }) => {
+                    Some(Supersedes { rows: None, .. }) => {
+                        tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, %head,
+                            "window revised: one of its two revisions could not be read");
+                    }
+                    Some(Supersedes { rows: Some(changes), .. }) => {
+                        let RowChanges { rows_added, rows_removed, rows_changed } = changes;
                         tracing::info!(%stream, %window, key, rows, bytes, %sha256, count, %head, rows_added, rows_removed, rows_changed,
                             "window revised: its records have changed since it was archived");
                     }
                 }
+                content_of(stream, window, key, content);
             }
             Ending::Unchanged => {
                 tracing::info!(%stream, %window, "window pulled again: its records are the same")
@@ -184,5 +192,24 @@ impl Report {
                 tracing::info!(%resource, "works again");
             }
         }
+    }
+}
+
+/// What an operator should know of the content of a window that was archived just now.
+fn content_of(stream: &StreamName, window: Window, key: &str, content: &Content) {
+    let Marks { out_of_bounds, same_content_as, .. } = match content {
+        Content::Read(marks) => *marks,
+        Content::Unread { reason } => {
+            tracing::error!(%stream, %window, key,
+                "window archived unread: its export came whole and could not be read, and its bytes are archived as they \
+                 came: {reason}; a later version may read them: connvault reread {stream} {window}");
+            return;
+        }
+    };
+    if out_of_bounds {
+        tracing::warn!(%stream, %window, key, "records outside of the bounds: some start before or after what was asked for");
+    }
+    if let Some(seq) = same_content_as {
+        tracing::warn!(%stream, %window, key, seq = seq.get(), "same records as another window: log entry {seq} names it");
     }
 }

@@ -5,18 +5,23 @@
 //! A revision goes the same way as a first pull, and its entry names the one that it follows; whoever else appended one
 //! meanwhile has won. The object before it stays where it is, and is read to say how the rows differ: if two answers agree that
 //! it is not what the log says, the stream is on hold before anything is written.
+//!
+//! A window whose newest revision could not be read is revisited like any other. An export that can be read becomes a
+//! revision. One that cannot be read either becomes a revision only if no object of the window has its bytes.
 
+use crate::adapters::inspect::Delta;
 use crate::adapters::spool::SpooledExport;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::Supersedes;
+use crate::domain::log_entry::{RowChanges, Supersedes};
 use crate::domain::object_key::Seq;
 use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::{Lease, NamedObject};
 
 use super::agreed_read::{Agreed, Limits, ONCE_MORE, Reading};
-use super::archive_window::{archived_elsewhere, clear_spool, commit, pull, request};
+use super::archive_window::{archived_elsewhere, clear_spool, commit};
 use super::counting::Terms;
 use super::failure_policy::of_ledger;
+use super::intake::{pull, request};
 use super::observer::Ending;
 use super::services::Services;
 use super::stream::Stream;
@@ -26,8 +31,12 @@ pub(super) async fn revisit(services: &Services, stream: &Stream, lease: &Lease)
     let Some((seq, newest)) = newest(services, stream, lease).await? else {
         return archived_elsewhere(services, lease).await;
     };
-    let export = pull(services, stream, &request(stream, lease.window), Terms::of_revisit(stream)).await?;
-    if newest.content_digest.is_some() && newest.content_digest == export.facts.content_digest {
+    let terms = match newest.content_digest {
+        Some(_) => Terms::of_revisit(stream),
+        None => Terms::of_unread(stream),
+    };
+    let export = pull(services, stream, &request(stream, lease.window), terms).await?;
+    if is_known(services, lease, &newest, &export).await? {
         let (pulled_at, now) = (export.facts.export.pulled_at, services.clock.now());
         services.ledger.revisited(lease, pulled_at, now).await.map_err(of_ledger)?;
         clear_spool(services, lease).await;
@@ -35,6 +44,20 @@ pub(super) async fn revisit(services: &Services, stream: &Stream, lease: &Lease)
     }
     let supersedes = differences(services, stream, seq, &newest, &export).await?;
     commit(services, stream, lease, &export, Some(supersedes)).await
+}
+
+/// Whether the log has what was pulled: the same rows, or of what cannot be read the same bytes.
+async fn is_known(
+    services: &Services,
+    lease: &Lease,
+    newest: &NamedObject,
+    export: &SpooledExport,
+) -> Result<bool, Failure> {
+    if export.facts.content_digest.is_some() {
+        return Ok(newest.content_digest == export.facts.content_digest);
+    }
+    let named = services.ledger.named_objects(&lease.stream, lease.window).await.map_err(of_ledger)?;
+    Ok(named.iter().any(|object| object.sha256 == export.sha256))
 }
 
 /// The entry and the object of the window's newest revision.
@@ -46,12 +69,12 @@ async fn newest(
     let state = services.ledger.window(stream.name(), lease.window).await.map_err(of_ledger)?;
     let Some(WindowState::Archived { seq, .. }) = state else { return Ok(None) };
     let named = services.ledger.named_objects(stream.name(), lease.window).await.map_err(of_ledger)?;
-    // An entry names one object with rows, and perhaps orphans beside it.
-    let object = named.into_iter().find(|object| object.seq == seq && object.content_digest.is_some());
+    // An entry names one export, and perhaps orphans beside it.
+    let object = named.into_iter().find(|object| object.seq == seq && object.is_export);
     Ok(object.map(|object| (seq, object)))
 }
 
-/// How the rows of the export differ from those of the revision before.
+/// How the rows of the export differ from those of the revision before, where both can be read.
 async fn differences(
     services: &Services,
     stream: &Stream,
@@ -80,11 +103,17 @@ async fn differences(
     };
     // What has the size that the entry says is kept; the same bytes in another size there are none.
     let Some(file) = older.file else { return Err(damaged(format!("has not {} bytes", newest.bytes))) };
-    let delta = services.scratch.delta(file.path(), &export.path).await?;
+    let is_unread = newest.content_digest.is_none() || export.facts.content_digest.is_none();
+    let delta = match services.scratch.delta(file.path(), &export.path).await? {
+        Err(_) if is_unread => return Ok(Supersedes { seq, rows: None }),
+        delta => delta,
+    };
     // Both were read whole before, by the same rules.
     let delta = delta.map_err(|error| {
         let message = format!("the rows of {key} cannot be compared: {error}");
         Failure::new(error.kind(), Scope::Window, message)
     })?;
-    Ok(Supersedes { seq, rows_added: delta.added, rows_removed: delta.removed, rows_changed: delta.changed })
+    let Delta { added, removed, changed } = delta;
+    let rows = Some(RowChanges { rows_added: added, rows_removed: removed, rows_changed: changed });
+    Ok(Supersedes { seq, rows })
 }

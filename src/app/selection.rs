@@ -45,7 +45,8 @@ pub struct Stretch {
 pub enum Redo {
     /// None.
     None,
-    /// Those that are lost: the source may answer all the same.
+    /// Those that are lost: the source may answer all the same. Also those that are archived unread, as long as the source
+    /// still has all of them.
     Failed,
     /// Also those that are archived, as long as the source still has all of them.
     All,
@@ -76,9 +77,11 @@ impl Stretch {
     ) -> Option<Task> {
         let task = match judge(rules, window, snapshot, now) {
             Verdict::Lost { .. } if self.redo != Redo::None => Task::Archive { reason: DueReason::Asked },
-            Verdict::Archived { .. } if self.redo == Redo::All && now < rules.expires_at(window) => {
-                Task::Revisit { reason: DueReason::Asked }
-            }
+            Verdict::Archived { content, .. } if now < rules.expires_at(window) => match self.redo {
+                Redo::All => Task::Revisit { reason: DueReason::Asked },
+                Redo::Failed if content.is_unread() => Task::Revisit { reason: DueReason::Asked },
+                Redo::Failed | Redo::None => return None,
+            },
             _ => return None,
         };
         (self.includes(&rules.name, window) && self.is_new(window)).then_some(task)

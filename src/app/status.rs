@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::survey::{Judged, StreamSummary, survey};
+use super::survey::{Judged, Marked, StreamSummary, survey};
 use crate::domain::confirmed_time::{BEHIND, Confirmation};
 use crate::domain::content::Content;
 use crate::domain::export::{ApiChoice, ExportApi};
@@ -153,6 +153,29 @@ impl StreamSummary {
     }
 }
 
+impl StreamSummary {
+    /// What an operator may want to look at in the content of archived windows: a line each.
+    pub fn notices(&self) -> Vec<String> {
+        let Self { stream, out_of_bounds, same_content, never_ended, .. } = self;
+        let line = |marked: &Marked, what: &str| {
+            let newest = marked.newest?;
+            Some(format!("{stream}: {} archived {what}; the newest is {newest}", marked.windows))
+        };
+        let lines = [
+            line(
+                out_of_bounds,
+                "with records outside of the bounds that were asked for (log entries: out_of_bounds)",
+            ),
+            line(same_content, "with the same records as another window (log entries: same_content_as)"),
+            line(
+                never_ended,
+                "with records without an end time, which no revisit will complete (log entries: open_records)",
+            ),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+}
+
 /// Something shared that is held up.
 #[derive(Debug, Serialize)]
 pub struct HeldUp {
@@ -271,7 +294,8 @@ impl Judged {
             Verdict::Archived { seq, content: Content::Unread { reason }, .. } => {
                 let (stream, window) = (&self.stream, self.window);
                 let next = format!(
-                    "read it with a later version: connvault reread {stream} {window}; or take note of it: connvault \
+                    "read it with a later version: connvault reread {stream} {window}; export it again: connvault \
+                     retry {stream} {window}; or take note of it: connvault \
                      acknowledge {stream} {window} --by … --reason …"
                 );
                 (

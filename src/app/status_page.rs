@@ -105,6 +105,9 @@ fn html(status: &Status) -> String {
     _ = writeln!(page, "<p>version {}, at {:.0}</p>", env!("CARGO_PKG_VERSION"), status.now);
     let streams = status.streams.iter().map(|stream| stream.cells(status.now, Head::to_string));
     page += &table("streams", StreamSummary::COLUMNS, streams);
+    for notice in status.streams.iter().flat_map(StreamSummary::notices) {
+        _ = writeln!(page, "<p>{}</p>", escaped(&notice));
+    }
     page += &table("sources", SourceStatus::COLUMNS, status.sources.iter().map(SourceStatus::cells));
     if let Some(clock) = &status.clock {
         _ = writeln!(page, "<p><strong>{}</strong></p>", escaped(&clock.words()));

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::domain::content::Marks;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{Acknowledgement, Snapshot};
-use crate::domain::verdict::{StreamRules, Verdict, judge};
+use crate::domain::verdict::{StreamRules, Verdict, judge, revisit_at};
 use crate::domain::window::Window;
 
 /// One window with its verdict and its times.
@@ -62,6 +63,15 @@ pub struct StreamSummary {
     pub waiting: u64,
     /// Of the archived ones, those whose newest revision could not be read: they need an operator.
     pub unread: u64,
+    /// Archived windows with records that start outside of the bounds that were asked for.
+    #[serde(skip_serializing_if = "Marked::is_none")]
+    pub out_of_bounds: Marked,
+    /// Archived windows with the very same records as another window.
+    #[serde(skip_serializing_if = "Marked::is_none")]
+    pub same_content: Marked,
+    /// Archived windows with records without an end time that no revisit will complete any more.
+    #[serde(skip_serializing_if = "Marked::is_none")]
+    pub never_ended: Marked,
     /// Windows that need an operator.
     pub parked: u64,
     /// Windows that the provider no longer has.
@@ -74,6 +84,37 @@ pub struct StreamSummary {
     pub next_due_at: Option<Timestamp>,
     /// The first of the unarchived windows that can still be had expires then.
     pub first_expiry_at: Option<Timestamp>,
+}
+
+/// Archived windows with something that an operator may want to look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Marked {
+    /// The number of windows.
+    pub windows: u64,
+    /// The newest of them.
+    pub newest: Option<Window>,
+}
+
+impl Marked {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        self.windows == 0
+    }
+
+    /// The windows of `judged`, in order, whose records are as `is` says.
+    fn of(judged: &[Judged], is: impl Fn(Window, &Marks) -> bool) -> Self {
+        let is_marked = |judged: &&Judged| match &judged.verdict {
+            Verdict::Archived { content, .. } => {
+                content.marks().is_some_and(|marks| is(judged.window, marks))
+            }
+            _ => false,
+        };
+        let mut marked = Self::default();
+        for judged in judged.iter().filter(is_marked) {
+            marked = Self { windows: marked.windows + 1, newest: Some(judged.window) };
+        }
+        marked
+    }
 }
 
 /// Every completed window of every stream, in order, with its verdict.
@@ -122,6 +163,12 @@ impl StreamSummary {
             uncounted: counted(CountVerdict::Uncounted),
             mismatched: counted(CountVerdict::Mismatched),
             unread: judged.iter().filter(|j| j.verdict.is_unread()).count() as u64,
+            out_of_bounds: Marked::of(judged, |_, marks| marks.out_of_bounds),
+            same_content: Marked::of(judged, |_, marks| marks.same_content_as.is_some()),
+            never_ended: Marked::of(judged, |window, marks| {
+                marks.open_records.is_some_and(|open| open > 0)
+                    && revisit_at(rules, window, snapshot, now).is_none()
+            }),
             waiting: count("waiting"),
             parked: count("parked"),
             lost: count("lost"),

@@ -166,7 +166,7 @@ fn summary(outcome: &Outcome) -> String {
     if gaps.is_empty() {
         return text + "; nothing is due\n";
     }
-    text + &format!("; {} are not archived:\n{}", gaps.len(), by_cause(gaps))
+    text + &format!("; {} are not archived, or not read:\n{}", gaps.len(), by_cause(gaps))
 }
 
 /// One line for each stream and cause: what holds up thirty windows is said once.

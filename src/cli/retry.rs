@@ -77,7 +77,11 @@ async fn due(
 }
 
 /// A window that the stream's calendar does not cut was mistyped, and trying it again would do nothing.
-fn check_window(rules: &[StreamRules], stream: &StreamName, window: Window) -> Result<(), CliError> {
+pub(super) fn check_window(
+    rules: &[StreamRules],
+    stream: &StreamName,
+    window: Window,
+) -> Result<(), CliError> {
     let own = rules.iter().find(|rules| rules.name == *stream);
     match own.and_then(|rules| rules.calendar.window_at(window.start())) {
         Some(cut) if cut != window => {

@@ -72,7 +72,8 @@ fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
             s.acknowledged
         )
     });
-    output::lines(&table) + &counts.chain(unread).collect::<String>()
+    let notices = streams.iter().flat_map(StreamSummary::notices).map(|notice| notice + "\n");
+    output::lines(&table) + &counts.chain(unread).chain(notices).collect::<String>()
 }
 
 fn holds(holds: &[HeldUp]) -> String {
@@ -118,7 +119,7 @@ fn open_and_holds(judged: &[&Judged], now: Timestamp) -> String {
     if held.is_empty() {
         return windows(judged, now);
     }
-    format!("held up:\n{}\nnot archived:\n{}", held_up(&held), windows(judged, now))
+    format!("held up:\n{}\nnot archived, or not read:\n{}", held_up(&held), windows(judged, now))
 }
 
 /// Windows for people, the first of them.
@@ -148,6 +149,6 @@ pub(super) fn cause(judged: &Judged) -> String {
     match &judged.verdict {
         Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
         Verdict::Lost { .. } => "lost, the provider no longer has it".to_owned(),
-        verdict => format!("{}, {why}", verdict.word()),
+        verdict => format!("{}, {why}", if verdict.is_unread() { "unread" } else { verdict.word() }),
     }
 }

@@ -10,6 +10,7 @@ mod finding;
 mod found;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,7 @@ use super::snapshot::Acknowledgement;
 use super::text::ForeignText;
 use super::window::Window;
 
-pub use finding::{Finding, Note};
+pub use finding::{Finding, Note, UnreadObject};
 pub use found::{Found, FoundEntry, Reading, Signature};
 
 /// A bound of a stretch of time.

@@ -25,6 +25,8 @@ pub enum FailureKind {
     Gone,
     /// What arrived is not an export: pull again, then park.
     Corrupt,
+    /// An export came whole and cannot be read: export again, then archive the bytes as they came.
+    Unread,
     /// What is stored is not what the log says: touch nothing, park.
     Damaged,
     /// This machine cannot go on (disk full, database): everything waits and no window is charged.
@@ -43,6 +45,7 @@ impl FailureKind {
             Self::Rejected => "rejected",
             Self::Gone => "gone",
             Self::Corrupt => "corrupt",
+            Self::Unread => "unread",
             Self::Damaged => "damaged",
             Self::Local => "local",
             Self::Clock => "clock",

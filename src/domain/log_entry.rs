@@ -4,6 +4,10 @@
 //! before it, so that no entry can be changed, taken out or put in without every later one telling. Reading
 //! tolerates fields that it does not know (a later version may add some); it never tolerates another `format`.
 
+mod later;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -18,6 +22,8 @@ use super::name::StreamName;
 use super::object_key::{DataKey, Revision, Seq};
 use super::text::{ForeignText, Line};
 use super::window::Window;
+
+pub use later::{Acknowledged, Inspected};
 
 /// The version of the format that this program writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
@@ -235,6 +241,14 @@ impl ExportFacts {
 pub struct Supersedes {
     /// The entry of the revision before.
     pub seq: Seq,
+    /// How the rows differ. Absent where one of the two revisions could not be read.
+    #[serde(flatten)]
+    pub rows: Option<RowChanges>,
+}
+
+/// How the rows of a revision differ from those of the revision before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowChanges {
     /// Rows that the revision before did not have.
     pub rows_added: u64,
     /// Rows that only the revision before had.
@@ -286,57 +300,6 @@ pub struct Parked {
     pub reason: Line,
     /// When.
     pub since: Timestamp,
-}
-
-/// The body of an `inspected` entry: the content of an object that was archived with [`ExportFacts::unread`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspected {
-    /// The window of the object.
-    pub window: Window,
-    /// The revision of the object.
-    pub revision: Revision,
-    /// The SHA-256 of the bytes that were read.
-    pub sha256: Sha256,
-    /// The format that the bytes were found to have.
-    pub format: Format,
-    /// Records in the object; header rows do not count.
-    pub rows: u64,
-    /// Of the rows.
-    pub content_digest: ContentDigest,
-    /// The provider's own count, as it stands in the entry of the object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<Counted>,
-    /// Marks content whose number of records is not the counted one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub count_mismatch: bool,
-    /// As [`ExportFacts::open_records`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub open_records: Option<u64>,
-    /// As [`ExportFacts::records`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub records: Option<RecordTimes>,
-    /// As [`ExportFacts::out_of_bounds`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub out_of_bounds: bool,
-    /// As [`ExportFacts::same_content_as`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub same_content_as: Option<Seq>,
-    /// As [`ExportFacts::notes`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<Line>,
-}
-
-/// The body of an `acknowledged` entry: the window stays lost or unread, and is a known gap from then on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acknowledged {
-    /// Which window.
-    pub window: Window,
-    /// The entry that is acknowledged: the one that records the window as lost, or archives its object unread.
-    pub entry: Seq,
-    /// The person, as given on the command line.
-    pub by: Line,
-    /// The reason, as given on the command line.
-    pub reason: Line,
 }
 
 /// An entry with the very bytes that are (to be) stored, and their digest.
@@ -462,81 +425,4 @@ impl fmt::Display for Head {
 /// Where the entry after `head` stands and what it names as the one before it.
 pub fn after(head: Option<Head>) -> (Seq, Sha256) {
     head.map_or((Seq::FIRST, Sha256::ZERO), |head| (head.seq.next(), head.hash))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(seq: u64, previous: Sha256, body: EntryBody) -> SealedEntry {
-        SealedEntry::seal(LogEntry {
-            format: FORMAT,
-            stream: "logins".parse().unwrap(),
-            seq: Seq::new(seq).unwrap(),
-            previous,
-            recorded_at: "2026-11-23T02:00:05Z".parse().unwrap(),
-            writer: Writer { version: "0.1.0".into(), host: "archive-1".into(), key_fingerprint: None },
-            lock: Lock::NONE,
-            body,
-        })
-    }
-
-    fn opened() -> EntryBody {
-        EntryBody::Stream(StreamOpened {
-            definition: Definition {
-                region: "ap-southeast-3".into(),
-                project_id: "0123456789abcdef".into(),
-                window: "1d".into(),
-                timezone: "Asia/Shanghai".into(),
-                start: "2026-10-31T16:00:00Z".parse().unwrap(),
-                filters: Filters::default(),
-            },
-        })
-    }
-
-    fn lost() -> EntryBody {
-        EntryBody::Lost(Lost {
-            window: "20261121T160000Z_20261122T160000Z".parse().unwrap(),
-            reason: "the provider keeps 30 days".into(),
-            last_attempt: None,
-        })
-    }
-
-    #[test]
-    fn a_chain_reads_back_and_a_changed_byte_breaks_it() {
-        let stream: StreamName = "logins".parse().unwrap();
-        let first = entry(1, Sha256::ZERO, opened());
-        let second = entry(2, first.hash(), lost());
-        let (seq, previous) = after(None);
-        let read = SealedEntry::open(first.bytes().to_vec(), &stream, seq, previous).unwrap();
-        assert_eq!(read, first);
-        let (seq, previous) = after(Some(read.head()));
-        assert_eq!(SealedEntry::open(second.bytes().to_vec(), &stream, seq, previous).unwrap(), second);
-
-        let changed = String::from_utf8(first.bytes().to_vec()).unwrap().replace("0123", "0124");
-        let changed = SealedEntry::open(changed.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO).unwrap();
-        let broken = SealedEntry::open(second.bytes().to_vec(), &stream, seq, changed.hash());
-        assert!(matches!(broken, Err(BadEntry::BrokenChain { .. })));
-        let misplaced =
-            SealedEntry::open(second.bytes().to_vec(), &stream, Seq::new(3).unwrap(), first.hash());
-        assert!(matches!(misplaced, Err(BadEntry::Misplaced { .. })));
-    }
-
-    #[test]
-    fn the_stored_form_is_the_documented_one() {
-        insta::assert_snapshot!(
-            String::from_utf8(entry(1, Sha256::ZERO, opened()).bytes().to_vec()).unwrap()
-        );
-    }
-
-    #[test]
-    fn a_field_of_a_later_version_is_tolerated_and_a_later_format_is_not() {
-        let stream: StreamName = "logins".parse().unwrap();
-        let text = String::from_utf8(entry(1, Sha256::ZERO, opened()).bytes().to_vec()).unwrap();
-        let with_more = text.replacen('{', "{\n  \"colour\": \"blue\",", 1);
-        assert!(SealedEntry::open(with_more.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO).is_ok());
-        let later = text.replace("\"format\": 1", "\"format\": 2");
-        let refused = SealedEntry::open(later.into_bytes(), &stream, Seq::FIRST, Sha256::ZERO);
-        assert!(matches!(refused, Err(BadEntry::UnknownFormat(2))));
-    }
 }

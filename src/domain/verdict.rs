@@ -85,6 +85,25 @@ impl StreamRules {
         since.saturating_add(half_of_what_is_left.clamp(least, day)).unwrap_or(Timestamp::MAX)
     }
 
+    /// Whether the window expires within a day of `instant`, or has expired by then.
+    pub fn is_last_day(&self, window: Window, instant: Timestamp) -> bool {
+        let day = SignedDuration::try_from(PARKED_RETRY).unwrap_or_default();
+        self.expires_at(window).duration_since(instant) <= day
+    }
+
+    /// When a window that was pulled last at `last_pulled_at`, and could not be read, is pulled again besides its revisits:
+    /// where somebody asked for it or a try failed at `retry_at`; and where it was pulled on its last day, on which anything
+    /// is archived and something better may still come.
+    fn reads_again(
+        &self,
+        window: Window,
+        last_pulled_at: Timestamp,
+        retry_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let is_last_day = self.is_last_day(window, last_pulled_at);
+        retry_at.or_else(|| is_last_day.then(|| self.parked_until(window, last_pulled_at)))
+    }
+
     /// When the window is late.
     pub fn late_at(&self, window: Window) -> Timestamp {
         self.due_at(window).saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
@@ -366,12 +385,16 @@ pub fn revisit_at(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let state = snapshot.windows.get(&rules.name)?.get(&window)?;
-    let WindowState::Archived { last_pulled_at, retry_at, leased_until, .. } = state else { return None };
+    let WindowState::Archived { content, last_pulled_at, retry_at, leased_until, .. } = state else {
+        return None;
+    };
     // A pull that is dated later than now was dated by a clock that was ahead: one revisit too many does no harm.
     let out_of_reach = pause::is_out_of_reach(*last_pulled_at, now);
     let last_pulled_at = if out_of_reach { window.end() } else { *last_pulled_at };
     let instants = rules.revisit.iter().filter_map(|after| window.end().saturating_add(*after).ok());
-    let next = instants.filter(|instant| *instant > last_pulled_at).min()?;
+    let next = instants.filter(|instant| *instant > last_pulled_at);
+    let again = if content.is_unread() { rules.reads_again(window, last_pulled_at, *retry_at) } else { None };
+    let next = next.chain(again).min()?;
     let pauses = [*retry_at, *leased_until].into_iter().flatten().filter(|until| pause::goes_on(*until, now));
     let at = pauses.fold(next, Timestamp::max);
     (at.max(now) < rules.expires_at(window)).then_some(at)

@@ -150,7 +150,9 @@ pub struct NamedObject {
     pub sha256: Sha256,
     /// The entry that names it.
     pub seq: Seq,
-    /// Of its rows; not known of an orphan.
+    /// Whether it holds the window's export, and is not an orphan.
+    pub is_export: bool,
+    /// Of its rows; not known of an orphan, nor of an export that could not be read.
     pub content_digest: Option<ContentDigest>,
 }
 
@@ -239,6 +241,14 @@ pub trait Ledger: Send + Sync {
         window: Window,
     ) -> Result<Vec<NamedObject>, LedgerError>;
 
+    /// Other windows of the stream with an object of exactly these records, newest entry first: a few of them.
+    async fn same_content(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        digest: ContentDigest,
+    ) -> Result<Vec<(Window, Seq)>, LedgerError>;
+
     /// Takes the lease of a window that nobody holds at `now`, and begins an attempt. An archived window is leased for
     /// [`Purpose::Revisit`] only.
     async fn lease(
@@ -298,7 +308,7 @@ pub trait Ledger: Send + Sync {
     /// Remembers the newest time that somebody else confirmed, in place of the one before.
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError>;
 
-    /// Makes windows that are parked or pausing, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
+    /// Makes windows that are parked, pausing or archived unread, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
 
     /// Asks whoever works with this ledger to write acknowledgements of these windows into the stream's log: all or none. An

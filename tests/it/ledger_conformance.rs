@@ -3,6 +3,7 @@
 //! Another adapter joins by implementing [`Adapter`] and one more line of `conformance!`.
 
 mod chain;
+mod content;
 mod failures;
 mod following;
 mod leases;
@@ -53,6 +54,9 @@ conformance! { Sqlite:
     following::a_stream_can_be_opened_again_with_an_earlier_start,
     following::a_snapshot_is_of_one_instant,
     following::everything_is_kept_when_it_is_closed,
+    content::an_unread_window_is_known_as_such_until_its_bytes_are_read_or_a_revision_is,
+    content::other_windows_with_the_same_records_are_found_newest_first,
+    content::an_unread_window_that_is_asked_for_is_due_until_its_export_has_come,
     leases::a_window_has_one_holder,
     leases::of_many_who_ask_at_once_one_gets_the_lease,
     leases::a_lease_that_ran_out_is_taken_over_with_a_higher_generation,

@@ -36,6 +36,7 @@ mod store_faults;
 mod store_lock;
 mod store_wire;
 mod support;
+mod unread;
 mod verify;
 mod verify_hostile;
 mod withdrawal;

@@ -58,7 +58,8 @@ async fn rows_that_came_late_become_a_revision_that_says_what_it_follows_and_how
     let audit = vault.audit().await;
     let [revision] = &revisions(&audit)[..] else { panic!("{:?}", revisions(&audit)) };
     let follows = revision.supersedes.unwrap();
-    assert_eq!((follows.rows_added, follows.rows_removed, follows.rows_changed), (2, 0, 0));
+    let rows = follows.rows.unwrap();
+    assert_eq!((rows.rows_added, rows.rows_removed, rows.rows_changed), (2, 0, 0));
     let followed = &audit.entries[usize::try_from(follows.seq.get()).unwrap() - 1];
     let EntryBody::Archived(followed) = &followed.entry().body else { panic!("it follows no revision") };
     assert_eq!((followed.window, followed.revision.get() + 1), (revision.window, revision.revision.get()));
@@ -168,6 +169,6 @@ async fn a_revisit_that_was_due_while_a_tasks_file_waited_is_due_still() {
     assert!(pulled_at < now + SignedDuration::from_hours(1), "{pulled_at} is when the file was fetched");
     let [revision] = &revisions(&audit)[..] else { panic!("{:?}", ran.endings) };
     assert_eq!(revision.window.start(), last_day);
-    assert_eq!(revision.supersedes.unwrap().rows_added, 1);
+    assert_eq!(revision.supersedes.unwrap().rows.unwrap().rows_added, 1);
     assert!(revision.export.pulled_at >= later);
 }

@@ -45,10 +45,11 @@ pub(super) async fn lease(
     let reopened = get::<&str, _>(&row, "state")? == "lost"
         && loss.is_some_and(|recorded_at| !is_loss_believed(window, recorded_at, now));
     // A parked window that is tried again is open again; why it was parked stays to be read. So is one whose loss is not
-    // believed.
+    // believed. That somebody asked for one that is archived unread is forgotten only when its export has come.
     sqlx::query(
         "UPDATE windows SET state = CASE WHEN state = 'parked' OR ?1 THEN 'open' ELSE state END,
-             seq = iif(?1, NULL, seq), settled_at_ms = iif(?1, NULL, settled_at_ms), retry_at_ms = NULL,
+             seq = iif(?1, NULL, seq), settled_at_ms = iif(?1, NULL, settled_at_ms), 
+             retry_at_ms = iif(unread IS NULL, NULL, retry_at_ms),
              lease_generation = ?2, lease_holder = ?3, leased_until_ms = ?4
          WHERE stream = ?5 AND start_ms = ?6 AND end_ms = ?7",
     )
@@ -233,8 +234,8 @@ pub(super) async fn retry(
 ) -> Result<u64, LedgerError> {
     let changed = sqlx::query(
         "UPDATE windows SET state = iif(state = 'archived', state, 'open'), failures = 0, corrupt = 0,
-             retry_at_ms = NULL, fingerprint = NULL
-         WHERE (state = 'parked' OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL))
+             retry_at_ms = iif(unread IS NULL, NULL, 0), fingerprint = NULL
+         WHERE (state = 'parked' OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL) OR unread IS NOT NULL)
            AND (?1 IS NULL OR stream = ?1) AND (?2 IS NULL OR (start_ms = ?2 AND end_ms = ?3))",
     )
     .bind(stream.map(StreamName::as_str))

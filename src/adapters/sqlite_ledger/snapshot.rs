@@ -17,8 +17,10 @@ use super::{acknowledgements, sources};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
+use crate::domain::digest::ContentDigest;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
+use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptId, AttemptOutcome, LedgerError, NamedObject};
@@ -194,7 +196,7 @@ pub(super) async fn named_objects(
     window: Window,
 ) -> Result<Vec<NamedObject>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT object_key, bytes, sha256, seq, content_digest FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
+        "SELECT object_key, bytes, sha256, seq, role, content_digest FROM objects WHERE stream = ? AND start_ms = ? AND end_ms = ?
          ORDER BY seq, object_key",
     )
     .bind(stream.as_str())
@@ -209,10 +211,37 @@ pub(super) async fn named_objects(
             bytes: u64::try_from(get::<i64, _>(row, "bytes")?).map_err(|e| unreadable("a size", e))?,
             sha256: parsed(row, "sha256")?,
             seq: seq(row, "seq")?,
+            is_export: get::<&str, _>(row, "role")? == "archived",
             content_digest: optional_parsed(row, "content_digest")?,
         })
     };
     rows.iter().map(object).collect()
+}
+
+/// At most so many windows with the same records are looked at: two of them can be neighbours.
+const SAME_CONTENT: i64 = 8;
+
+pub(super) async fn same_content(
+    readers: &SqlitePool,
+    stream: &StreamName,
+    own: Window,
+    digest: ContentDigest,
+) -> Result<Vec<(Window, Seq)>, LedgerError> {
+    // In the order of the index: its cost does not grow with the history.
+    let rows = sqlx::query(
+        "SELECT start_ms, end_ms, seq FROM objects
+         WHERE stream = ? AND content_digest = ? AND rows > 0 AND (start_ms <> ? OR end_ms <> ?)
+         ORDER BY seq DESC LIMIT ?",
+    )
+    .bind(stream.as_str())
+    .bind(digest.to_string())
+    .bind(ms(own.start()))
+    .bind(ms(own.end()))
+    .bind(SAME_CONTENT)
+    .fetch_all(readers)
+    .await
+    .map_err(storage)?;
+    rows.iter().map(|row| Ok((window(row)?, seq(row, "seq")?))).collect()
 }
 
 pub(super) async fn attempts(

@@ -228,7 +228,7 @@ impl Client {
         self.clock.now()
     }
 
-    /// Asks, and gives back a 200 (of a POST any success), its body still to come. A 401 is answered once with credentials fetched anew.
+    /// Asks, and gives back a 200 or a 204 (of a POST any success), its body still to come: a 204 has an empty one. A 401 is answered once with credentials fetched anew.
     pub(super) async fn ask(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Response, Failure> {
         trail.last = Reached::Nobody;
         let pass = self.pass().await?;
@@ -275,7 +275,7 @@ impl Client {
         let answer = self.send(ask, authority, trail).await?;
         // What a deletion is answered with beyond that it is done, nobody documents.
         let done = ask.method == Method::POST && answer.status().is_success();
-        if answer.status() == StatusCode::OK || done {
+        if matches!(answer.status(), StatusCode::OK | StatusCode::NO_CONTENT) || done {
             self.pacer.recover();
             return Ok(answer);
         }

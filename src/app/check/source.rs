@@ -362,7 +362,9 @@ fn fix(error: &ProbeError) -> String {
             FailureKind::Gone | FailureKind::Rejected => {
                 "check region, project_id and endpoint; where these are right, ask the provider's support"
             }
-            FailureKind::Corrupt => "see what stands between here and the source: a proxy answers like this",
+            FailureKind::Corrupt | FailureKind::Unread => {
+                "see what stands between here and the source: a proxy answers like this"
+            }
             FailureKind::Damaged | FailureKind::Local | FailureKind::Clock => {
                 "free some space in the folder for temporary files (TMPDIR)"
             }

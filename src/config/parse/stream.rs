@@ -56,6 +56,7 @@ pub(super) fn stream(
     let range = (SignedDuration::ZERO, DAY - SignedDuration::from_secs(1));
     let margin = duration(raw.margin, range, "must be less than a day", report);
     let revisit_key = raw.revisit.key().clone();
+    let by_default = !raw.revisit.is_set();
     let revisit = raw.revisit.map(revisits, report);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let deadline = duration(raw.deadline, range, "must be more than 0s", report);
@@ -68,7 +69,7 @@ pub(super) fn stream(
     let filters = filters(raw.filters, report);
 
     let settle_key = settle.key().clone();
-    let stream = Stream {
+    let mut stream = Stream {
         source: source?,
         store: store?,
         window: window?,
@@ -76,7 +77,7 @@ pub(super) fn stream(
         start: start?,
         settle: settle.or(2 * HOUR)?,
         margin: margin.or(SignedDuration::from_mins(1))?,
-        revisit: revisit.or(Vec::new())?,
+        revisit: revisit.or(REVISIT.map(SignedDuration::from_hours).to_vec())?,
         deadline: deadline.or(12 * HOUR)?,
         on_count_mismatch: on_count_mismatch.or(OnCountMismatch::default())?,
         filters: filters?,
@@ -86,6 +87,9 @@ pub(super) fn stream(
         return None;
     }
     let Some(source) = sources.get(&stream.source) else { return Some(stream) };
+    if by_default {
+        stream.revisit = possible_revisits(&stream, source.horizon);
+    }
     let (first_pull, again) = (in_time(&stream, source.horizon), revisits_in_time(&stream, source.horizon));
     if let Err(why) = &first_pull {
         let shown = format!("{:?}", format_duration(stream.settle));
@@ -96,6 +100,19 @@ pub(super) fn stream(
         report.add(&revisit_key, Some(format!("{shown:?}")), ProblemKind::BadValue(why.clone()));
     }
     (first_pull.is_ok() && again.is_ok()).then_some(stream)
+}
+
+/// Hours after its end at which a window is pulled again by default. After three days most sessions that were still open have
+/// their end; after 25 days nearly all have, and a failing source still has some days to recover before the records are gone.
+const REVISIT: [i64; 2] = [3 * 24, 25 * 24];
+
+/// The default revisits that come after the first pull and before the source forgets the window.
+fn possible_revisits(stream: &Stream, horizon: SignedDuration) -> Vec<SignedDuration> {
+    let is_possible = |after: &SignedDuration| {
+        let alone = Stream { revisit: vec![*after], ..stream.clone() };
+        revisits_in_time(&alone, horizon).is_ok()
+    };
+    stream.revisit.iter().copied().filter(is_possible).collect()
 }
 
 /// How long after its end a window is pulled again, from short to long.

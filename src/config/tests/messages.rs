@@ -274,3 +274,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_window_is_revisited_by_default_as_far_as_the_horizon_allows_it() {
+    let revisit = |source: &str, stream: &str| {
+        let text =
+            with("sources.hq", source).replace("[streams.logins]", &format!("[streams.logins]\n{stream}"));
+        Files::new().load(&text).unwrap().effective()["streams"]["logins"]["revisit"].clone()
+    };
+    assert_eq!(revisit("", ""), serde_json::json!(["3d", "25d"]));
+    assert_eq!(revisit("", "revisit = []"), serde_json::json!([]));
+    assert_eq!(revisit("horizon = \"20d\"", ""), serde_json::json!(["3d"]));
+    assert_eq!(revisit("", "settle = \"4d\""), serde_json::json!(["25d"]));
+    assert_eq!(revisit("horizon = \"4d\"", ""), serde_json::json!([]));
+}

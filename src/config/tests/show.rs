@@ -75,7 +75,10 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     deadline = "12h"
     margin = "1m"
     on_count_mismatch = "park"
-    revisit = []
+    revisit = [
+        "3d",
+        "25d",
+    ]
     settle = "2h"
     source = "hq"
     start = "2026-10-31T16:00:00Z"

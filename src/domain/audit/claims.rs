@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::unread::UnreadObjects;
 use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signature, Terms};
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::count::CountVerdict;
 use crate::domain::lock::Lock;
-use crate::domain::log_entry::{Acknowledged, Archived, Definition, EntryBody, LogEntry};
+use crate::domain::log_entry::{Acknowledged, Archived, Definition, EntryBody, Inspected, LogEntry};
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{Acknowledgement, is_loss_believed};
 use crate::domain::text::ForeignText;
@@ -45,10 +46,7 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
                 windows.of_calendar(*seq, parked.window, audit);
                 windows.parked.insert(parked.window);
             }
-            EntryBody::Inspected(inspected) => {
-                windows.of_calendar(*seq, inspected.window, audit);
-                windows.acknowledgeable.remove(&inspected.window);
-            }
+            EntryBody::Inspected(inspected) => windows.inspected(*seq, inspected, audit),
             EntryBody::Acknowledged(acknowledged) => {
                 windows.acknowledged(*seq, acknowledged, entry.recorded_at, audit);
             }
@@ -56,10 +54,11 @@ pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     }
     windows.due(terms, &entries, audit);
     audit.acknowledged = windows.in_force();
-    let Windows { newest, lost, not_believed, parked, counts, past_horizon, range, .. } = windows;
+    let Windows { newest, lost, not_believed, parked, counts, past_horizon, range, unread, .. } = windows;
     if !not_believed.is_empty() {
         audit.notes.push(Note::LossesNotBelieved { seqs: not_believed.into_iter().collect() });
     }
+    unread.note(|window| range.takes(window), audit);
     audit.locked = found.entries.iter().filter_map(|entry| locked(entry, range)).collect();
     audit.archived = newest.keys().copied().filter(|window| range.takes(*window)).collect();
     audit.lost =
@@ -256,6 +255,7 @@ struct Windows<'a> {
     /// Every such entry, superseded ones too.
     may_be_acknowledged: BTreeSet<(Window, Seq)>,
     acknowledged: BTreeMap<Window, Acknowledgement>,
+    unread: UnreadObjects,
 }
 
 impl Windows<'_> {
@@ -305,6 +305,7 @@ impl Windows<'_> {
     fn archived(&mut self, seq: Seq, archived: &Archived, lock: &Lock, audit: &mut Audit) {
         let Archived { window, revision, object, .. } = archived;
         self.of_calendar(seq, *window, audit);
+        self.unread.archived(seq, archived);
         if archived.export.unread.is_some() {
             self.acknowledgeable.insert(*window, seq);
             self.may_be_acknowledged.insert((*window, seq));
@@ -365,6 +366,19 @@ impl Windows<'_> {
             lock: Lock::NONE,
             in_range,
         }));
+    }
+
+    fn inspected(&mut self, seq: Seq, inspected: &Inspected, audit: &mut Audit) {
+        let window = inspected.window;
+        self.of_calendar(seq, window, audit);
+        let is_whole = self.there.range(..seq).count() as u64 == seq.get() - 1;
+        self.unread.inspected(seq, inspected, is_whole, audit);
+        let archived = self.revisions.get(&(window, inspected.revision));
+        if let Some(archived) = archived.filter(|archived| self.newest.get(&window) == Some(*archived)) {
+            self.acknowledgeable.remove(&window);
+            self.counts
+                .insert(window, (*archived, CountVerdict::of(inspected.counted, Some(inspected.rows))));
+        }
     }
 
     fn has_verdict(&self, window: &Window) -> bool {

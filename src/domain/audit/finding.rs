@@ -10,7 +10,7 @@ use crate::domain::lock::Lock;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, HashPrefix, Revision, Seq};
 use crate::domain::snapshot::Acknowledgement;
-use crate::domain::text::ForeignText;
+use crate::domain::text::{ForeignText, Line};
 use crate::domain::window::Window;
 
 /// Something is wrong with an archive.
@@ -62,6 +62,8 @@ pub enum Finding {
     KeyOfAnother { seq: Seq, key: DataKey, window: Window, revision: Revision },
     /// An acknowledgement of an entry that records no loss of the window, and archives none of its objects unread.
     NothingAcknowledged { seq: Seq, entry: Seq, window: Window },
+    /// It says what is in an object that was not archived unread, or has other bytes.
+    InspectedWrong { seq: Seq, window: Window, revision: Revision },
     /// Windows that nothing is said of.
     WindowsWithoutVerdict { first: Window, last: Window, windows: u64 },
     /// Signing has stopped.
@@ -130,6 +132,7 @@ impl fmt::Display for Finding {
             | Self::DatedBeforeItsWindow { .. }
             | Self::KeyOfAnother { .. }
             | Self::NothingAcknowledged { .. }
+            | Self::InspectedWrong { .. }
             | Self::WindowsWithoutVerdict { .. } => self.of_claims(f),
             _ => self.of_chain(f),
         }
@@ -236,6 +239,11 @@ impl Finding {
                 f,
                 "entry {seq} acknowledges entry {entry} for window {window}, and entry {entry} neither records its loss nor \
                  archives an unread object of it"
+            ),
+            Self::InspectedWrong { seq, window, revision } => write!(
+                f,
+                "entry {seq} says what was found in {revision} of window {window}, and no entry before it archived these bytes \
+                 unread"
             ),
             Self::WindowsWithoutVerdict { first, windows: 1, .. } => {
                 write!(f, "no entry says what became of window {first}")
@@ -349,6 +357,21 @@ pub enum Note {
     },
     /// When the archive was last written to.
     LastWritten { at: Timestamp },
+    /// Objects that came whole and could not be read, in the order of their windows.
+    ArchivedUnread { objects: Vec<UnreadObject> },
+    /// Entries that say what was found in objects that were archived unread.
+    ReadLater { seqs: Vec<Seq> },
+}
+
+/// An object that was archived unread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadObject {
+    /// The entry that archives it.
+    pub seq: Seq,
+    /// Relative to the stream's folder.
+    pub key: DataKey,
+    /// Why it could not be read.
+    pub reason: Line,
 }
 
 fn listed(seqs: &[Seq]) -> String {
@@ -418,6 +441,20 @@ impl fmt::Display for Note {
                 f,
                 "window {window} (entry {entry}) was acknowledged at {at} by {by}: {reason} (entry {seq})"
             ),
+            Self::ArchivedUnread { objects } => {
+                let objects: Vec<_> = objects
+                    .iter()
+                    .map(|UnreadObject { seq, key, reason }| format!("{key} (entry {seq}: {reason})"))
+                    .collect();
+                write!(
+                    f,
+                    "archived unread, as the bytes came, until somebody can read them: {}",
+                    objects.join(", ")
+                )
+            }
+            Self::ReadLater { seqs } => {
+                write!(f, "archived unread and read later, by entries {}", listed(seqs))
+            }
             Self::LastWritten { at } => {
                 write!(f, "the last entry is of {at}: for a copy made then, say so with --to")
             }

@@ -36,9 +36,7 @@ fn archived(day: u8, revision: u32, follows: Option<u64>) -> EntryBody {
         ),
         supersedes: follows.map(|n| Supersedes {
             seq: seq(n),
-            rows_added: 1,
-            rows_removed: 0,
-            rows_changed: 0,
+            rows: Some(RowChanges { rows_added: 1, rows_removed: 0, rows_changed: 0 }),
         }),
         orphans: Vec::new(),
     }))
@@ -422,4 +420,58 @@ fn an_acknowledgement_of_anything_but_a_loss_or_an_unread_object_of_its_window_i
     let mut folder = folder(&all);
     folder.remove(1);
     begins(&told(&terms, &found(&folder, None)), &["entry 2 is missing"]);
+}
+
+fn archived_unread(day: u8) -> EntryBody {
+    let EntryBody::Archived(mut archived) = archived(day, 1, None) else { unreachable!() };
+    archived.object = StoredObject { rows: None, content_digest: None, ..archived.object };
+    archived.export.unread = Some("it cannot be read".into());
+    EntryBody::Archived(archived)
+}
+
+fn inspected(day: u8, sha256: Sha256) -> EntryBody {
+    EntryBody::Inspected(Box::new(Inspected {
+        window: window(day),
+        revision: Revision::FIRST,
+        sha256,
+        format: Format::Csv,
+        rows: 3,
+        content_digest: "0".repeat(64).parse().unwrap(),
+        counted: None,
+        count_mismatch: false,
+        open_records: None,
+        records: None,
+        out_of_bounds: false,
+        same_content_as: None,
+        notes: Vec::new(),
+    }))
+}
+
+#[test]
+fn what_was_found_in_an_unread_object_counts_only_for_the_bytes_that_were_archived_unread() {
+    let with = |more: Vec<EntryBody>| {
+        let mut bodies = vec![opened("2026-11-01T00:00:00Z", "UTC"), archived_unread(1)];
+        bodies.extend((2..=6).map(|day| archived(day, 1, None)));
+        bodies.extend(more);
+        audit(&terms(), &found(&folder(&log(bodies, false)), None))
+    };
+    let notes = |audit: &Audit| audit.notes.iter().map(Note::to_string).collect::<Vec<_>>();
+    let unread = with(Vec::new());
+    assert_eq!(unread.findings, []);
+    assert!(
+        notes(&unread).iter().any(|note| note.contains("r1.csv (entry 2: it cannot be read)")),
+        "{unread:?}"
+    );
+    let read = with(vec![inspected(1, Sha256::of(b"1"))]);
+    assert_eq!(read.findings, []);
+    assert!(notes(&read).contains(&"archived unread and read later, by entries 8".to_owned()), "{read:?}");
+    assert!(!notes(&read).iter().any(|note| note.contains("until somebody")), "{read:?}");
+    for wrong in
+        [inspected(1, Sha256::of(b"2")), inspected(2, Sha256::of(b"1")), inspected(7, Sha256::of(b"1"))]
+    {
+        let window = wrong.window().unwrap();
+        let audit = with(vec![wrong]);
+        let finding = Finding::InspectedWrong { seq: seq(8), window, revision: Revision::FIRST };
+        assert_eq!(audit.findings, [finding]);
+    }
 }

@@ -31,7 +31,7 @@ impl Chain {
     }
 
     /// The next entry, which says `body`.
-    fn next(&mut self, body: EntryBody) -> SealedEntry {
+    pub fn next(&mut self, body: EntryBody) -> SealedEntry {
         let (seq, previous) = after(self.0);
         let entry = SealedEntry::seal(LogEntry {
             format: FORMAT,

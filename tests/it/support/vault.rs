@@ -120,6 +120,8 @@ impl Vault {
                 settings.endpoint.as_ref().unwrap()
             ),
         };
+        // Few tests are about revisits.
+        let revisit = if more.contains("revisit") { "" } else { "revisit = []\n" };
         let text = format!(
             "[daemon]\nlisten = \"\"\nstate_dir = \"{dir}/state\"\n\
              [sources.hq]\nkind = \"huaweicloud-workspace\"\nregion = \"sim\"\nendpoint = \"{}\"\nproject_id = \"{}\"\n\
@@ -129,7 +131,7 @@ impl Vault {
              [signing]\nkey_file = \"{dir}/signing-key\"\n\
              [stores.archive]\n{store}\
              [streams.logins]\nsource = \"hq\"\nstore = \"archive\"\nwindow = \"1d\"\ntimezone = \"UTC\"\n\
-             start = \"{}\"\nsettle = \"0s\"\n{more}\n",
+             start = \"{}\"\nsettle = \"0s\"\n{revisit}{more}\n",
             self.sim.endpoint(),
             self.sim.project_id(),
             self.start,

@@ -29,6 +29,8 @@ pub struct Settings {
     pub margin: String,
     /// More lines of the source's section.
     pub source: String,
+    /// More lines of each stream's section.
+    pub stream: String,
 }
 
 pub struct World {
@@ -104,6 +106,7 @@ impl World {
                 settle: settle.to_owned(),
                 margin: "1m".to_owned(),
                 source: String::new(),
+                stream: "revisit = []\n".to_owned(),
             },
             windows: windows.collect(),
             folder,
@@ -124,7 +127,18 @@ impl World {
 
     fn text(&self, settings: &Settings) -> String {
         let folder = self.folder.path().display();
-        let Settings { state, concurrency, window, timezone, start, settle, margin, source, .. } = settings;
+        let Settings {
+            state,
+            concurrency,
+            window,
+            timezone,
+            start,
+            settle,
+            margin,
+            source,
+            stream: more,
+            ..
+        } = settings;
         let mut text = format!(
             r#"[daemon]
 listen = ""
@@ -179,7 +193,7 @@ timezone = "{timezone}"
 start = "{start}"
 settle = "{settle}"
 margin = "{margin}"
-"#,
+{more}"#,
             )
             .unwrap();
         }

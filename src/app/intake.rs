@@ -1,0 +1,254 @@
+//! The intake of an export: counted, downloaded, read, compared with the counts, and written down in the spool.
+//!
+//! Nothing that came whole is thrown away for good:
+//! - A file that came whole and that this version cannot read is exported again, since the next one may be another one.
+//!   At the third in a row its bytes are archived as they came, with the reason ([`Keeps::ThirdUnread`]).
+//! - An error page, an error in JSON and a file that was cut off are no exports and are not kept. On the window's last
+//!   day they are kept as well ([`Keeps::AllWhole`]): the bytes are all that can still be had. A throttling or
+//!   credentials error in JSON is never kept, since it says nothing about the window.
+//! - A body without any row is an export of no records where the provider counts none before and after it. Without a
+//!   count it is treated as a file that cannot be read; against another count it is none.
+//!
+//! A body that is shorter than was announced, or that ends inside a chunk, never comes as far as this.
+
+use crate::adapters::inspect::{InspectError, Inspection, Wholeness};
+use crate::adapters::spool::{Downloaded, SpoolFacts, SpooledExport};
+use crate::domain::export::{Bounds, Format, RecordTimes};
+use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::log_entry::ExportFacts;
+use crate::domain::text::Line;
+use crate::domain::window::Window;
+use crate::ports::checkpoint::Step;
+use crate::ports::ledger::AttemptOutcome;
+use crate::ports::record_source::{ExportReceipt, ExportRequest};
+
+use super::archive_window::of_spool;
+use super::counting::{Count, Keeps, Terms, compare, count};
+use super::failure_policy::{of_ledger, of_source};
+use super::services::Services;
+use super::stream::Stream;
+
+/// The number of exports in a row that come whole and cannot be read before the last of them is kept.
+const UNREAD_LIMIT: usize = 3;
+
+/// What is asked of the source for a window.
+pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
+    ExportRequest {
+        stream: stream.name().clone(),
+        window,
+        definition: stream.definition_digest,
+        bounds: Bounds::around(window, stream.rules.margin),
+        filters: stream.definition.filters.clone(),
+        expires_at: stream.rules.expires_at(window),
+    }
+}
+
+/// Pulls the export into the spool and looks into it.
+pub(super) async fn pull(
+    services: &Services,
+    stream: &Stream,
+    request: &ExportRequest,
+    terms: Terms,
+) -> Result<SpooledExport, Failure> {
+    let before = count(stream, request, terms).await?;
+    let mut writer = services.spool.begin(stream.name(), request.window).await.map_err(of_spool)?;
+    services.checkpoint.reached(Step::PullStarted);
+    let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
+    let bytes = writer.finish_bytes().await.map_err(of_spool)?;
+    let intake = Intake { services, stream, request, terms };
+    let taken = intake.take(bytes, receipt, before).await;
+    let is_refused = |failure: &Failure| matches!(failure.kind, FailureKind::Corrupt | FailureKind::Unread);
+    if taken.as_ref().is_err_and(is_refused) {
+        stream.source.discard(request).await.map_err(of_source)?;
+    }
+    taken
+}
+
+/// One export on its way into the spool.
+struct Intake<'a> {
+    services: &'a Services,
+    stream: &'a Stream,
+    request: &'a ExportRequest,
+    terms: Terms,
+}
+
+/// What is to be said of a download that was taken in.
+enum Found {
+    Read(Box<Inspection>),
+    /// It came whole, and is kept for this reason though nobody could read it.
+    Unread(Line),
+}
+
+impl Intake<'_> {
+    async fn take(
+        &self,
+        downloaded: Downloaded,
+        receipt: ExportReceipt,
+        before: Count,
+    ) -> Result<SpooledExport, Failure> {
+        let after = count(self.stream, self.request, self.terms).await?;
+        self.services.checkpoint.reached(Step::Pulled);
+        let counts = (before, after);
+        let facts = self.facts(&downloaded, &receipt, counts).await;
+        let facts =
+            facts.map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
+        let export = downloaded.commit(facts).await.map_err(of_spool)?;
+        self.services.checkpoint.reached(Step::Spooled);
+        Ok(export)
+    }
+
+    async fn facts(
+        &self,
+        downloaded: &Downloaded,
+        receipt: &ExportReceipt,
+        (before, after): (Count, Count),
+    ) -> Result<SpoolFacts, Failure> {
+        let what = format!("window {} of stream {}: the export", self.request.window, self.stream.name());
+        let past_horizon = self.request.expires_at <= receipt.made_at;
+        let found = match self.services.scratch.inspect(downloaded.path()).await? {
+            Ok(found) if past_horizon && found.rows == 0 => return Err(self.forgotten()),
+            Ok(found) if found.rows == 0 && found.columns.is_empty() => {
+                self.blank(found, downloaded.bytes(), (&before, &after)).await?
+            }
+            Ok(found) => Found::Read(Box::new(found)),
+            Err(error) => Found::Unread(self.unreadable(&error, downloaded.bytes()).await?),
+        };
+        let rows = match &found {
+            Found::Read(found) => Some(found.rows),
+            Found::Unread(_) => None,
+        };
+        let compared = compare(self.stream, self.terms, (before, after), rows, &what)?;
+        let export = ExportFacts {
+            counted: compared.counted,
+            uncounted: compared.uncounted,
+            count_mismatch: compared.mismatch,
+            past_horizon,
+            request_ids: receipt.request_ids.clone(),
+            ..ExportFacts::new(receipt.api, self.request.bounds, receipt.pulled_at)
+        };
+        let definition = self.stream.definition_digest;
+        Ok(match found {
+            Found::Read(found) => SpoolFacts {
+                export: ExportFacts {
+                    open_records: found.open_records,
+                    records: found.times,
+                    out_of_bounds: found
+                        .times
+                        .is_some_and(|times| is_out_of_bounds(times, self.request.bounds)),
+                    notes: found.notes.iter().map(|note| Line::new(note)).collect(),
+                    ..export
+                },
+                definition,
+                format: found.format,
+                rows: Some(found.rows),
+                content_digest: Some(found.content_digest),
+            },
+            Found::Unread(reason) => SpoolFacts {
+                export: ExportFacts { unread: Some(reason), ..export },
+                definition,
+                format: Format::Bin,
+                rows: None,
+                content_digest: None,
+            },
+        })
+    }
+
+    /// An old window without records is what a provider shows that has forgotten it.
+    fn forgotten(&self) -> Failure {
+        self.failure(FailureKind::Rejected, "the provider has no records of it (any more)")
+    }
+
+    /// A body without any row, not even a header.
+    async fn blank(&self, found: Inspection, bytes: u64, counts: (&Count, &Count)) -> Result<Found, Failure> {
+        let why = match counts {
+            (Ok(0), Ok(0)) => return Ok(Found::Read(Box::new(found))),
+            (Ok(before), Ok(after)) => {
+                let why = format!(
+                    "the export of {bytes} bytes has no rows, and the provider counts {before} records before it and \
+                     {after} after it"
+                );
+                return self
+                    .kept(Wholeness::NotAnExport, FailureKind::Corrupt, why.into())
+                    .await
+                    .map(Found::Unread);
+            }
+            _ => format!("the export of {bytes} bytes is empty and uncounted"),
+        };
+        self.kept(Wholeness::Unread, FailureKind::Unread, why.into()).await.map(Found::Unread)
+    }
+
+    /// Why the download is kept though it cannot be read.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    async fn unreadable(&self, error: &InspectError, bytes: u64) -> Result<Line, Failure> {
+        let wholeness = error.wholeness();
+        let kind = if wholeness == Wholeness::Unread { FailureKind::Unread } else { error.kind() };
+        self.kept(wholeness, kind, format!("the export of {bytes} bytes is none: {error}").into()).await
+    }
+
+    /// Gives `why` back where the download is kept, else makes a failure of it.
+    async fn kept(&self, wholeness: Wholeness, kind: FailureKind, why: Line) -> Result<Line, Failure> {
+        let keeps = match (wholeness, self.terms.keeps) {
+            (Wholeness::Local, _) => false,
+            (Wholeness::Unread, Keeps::Unread | Keeps::AllWhole) => true,
+            (Wholeness::Unread, Keeps::ThirdUnread) => self.unread_before().await? + 1 >= UNREAD_LIMIT,
+            // The gateway's own refusals in JSON are a reason to pause, as they are under their own status.
+            (Wholeness::NotAnExport | Wholeness::CutOff, Keeps::AllWhole) => kind == FailureKind::Corrupt,
+            (Wholeness::NotAnExport | Wholeness::CutOff, _) => false,
+        };
+        if keeps { Ok(why) } else { Err(self.failure(kind, &why)) }
+    }
+
+    /// How many exports in a row before this one came whole and could not be read.
+    async fn unread_before(&self) -> Result<usize, Failure> {
+        let attempts = self.services.ledger.attempts(self.stream.name(), self.request.window).await;
+        let attempts = attempts.map_err(of_ledger)?;
+        // Tries that brought no export say nothing.
+        let brought = attempts.iter().rev().filter_map(|attempt| match (attempt.outcome?, attempt.failure) {
+            (AttemptOutcome::Failed, Some(FailureKind::Unread)) => Some(true),
+            (AttemptOutcome::Failed, Some(FailureKind::Corrupt)) => Some(false),
+            (AttemptOutcome::Archived | AttemptOutcome::Unchanged, _) => Some(false),
+            _ => None,
+        });
+        Ok(brought.take_while(|unread| *unread).count())
+    }
+
+    fn failure(&self, kind: FailureKind, why: &str) -> Failure {
+        let message = format!("window {} of stream {}: {why}", self.request.window, self.stream.name());
+        Failure::new(kind, Scope::Window, message)
+    }
+}
+
+/// Whether some record starts outside of the bounds that were asked for. Times without an offset are of some zone between
+/// UTC-12 and UTC+14, so they are outside only where they are outside in all of these zones.
+pub(super) fn is_out_of_bounds(times: RecordTimes, bounds: Bounds) -> bool {
+    let (behind, ahead) = if times.zoned { (0, 0) } else { (12, 14) };
+    let earliest_end = jiff::SignedDuration::from_hours(ahead);
+    let latest_start = jiff::SignedDuration::from_hours(behind);
+    let first = times.first.saturating_add(latest_start).unwrap_or(times.first);
+    let last = times.last.saturating_sub(earliest_end).unwrap_or(times.last);
+    first < bounds.start || last > bounds.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_outside_of_its_bounds_only_where_no_zone_puts_it_inside() {
+        let at = |text: &str| text.parse().unwrap();
+        let bounds = Bounds { start: at("2026-11-21T23:59:00Z"), end: at("2026-11-23T00:01:00Z") };
+        let outside = |first, last, zoned| {
+            is_out_of_bounds(RecordTimes { first: at(first), last: at(last), zoned }, bounds)
+        };
+        assert!(!outside("2026-11-21T23:59:00Z", "2026-11-23T00:01:00Z", true), "the bounds belong to it");
+        assert!(outside("2026-11-21T23:58:59Z", "2026-11-22T12:00:00Z", true));
+        assert!(outside("2026-11-22T12:00:00Z", "2026-11-23T00:01:01Z", true));
+        // Local times of Kiritimati (UTC+14) and of the date line's other side (UTC-12).
+        assert!(!outside("2026-11-22T13:59:00Z", "2026-11-23T14:01:00Z", false));
+        assert!(!outside("2026-11-21T11:59:00Z", "2026-11-22T12:01:00Z", false));
+        assert!(outside("2026-11-21T11:58:59Z", "2026-11-22T12:01:00Z", false));
+        assert!(outside("2026-11-22T13:59:00Z", "2026-11-23T14:01:01Z", false));
+    }
+}
