@@ -126,7 +126,9 @@ enum StreamDocument<'a> {
         windows: u64,
         lost: u64,
         parked: u64,
-        acknowledged: u64,
+        /// Lost and unread windows that are acknowledged; absent where none is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        acknowledged: Option<u64>,
         objects_checked: u64,
         objects_hashed: u64,
         bytes_hashed: u64,
@@ -264,7 +266,7 @@ fn document(outcomes: &[Outcome], sample: Option<Sample>) -> Document<'_> {
             windows: report.windows,
             lost: report.lost,
             parked: report.parked,
-            acknowledged: report.acknowledged,
+            acknowledged: Some(report.acknowledged).filter(|number| *number > 0),
             objects_checked: report.objects_checked,
             objects_hashed: report.objects_hashed,
             bytes_hashed: report.bytes_hashed,
