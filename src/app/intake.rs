@@ -135,7 +135,7 @@ impl Intake<'_> {
                     out_of_bounds: found
                         .times
                         .is_some_and(|times| is_out_of_bounds(times, self.request.bounds)),
-                    notes: found.notes.iter().map(|note| Line::new(note)).collect(),
+                    notes: found.notes.iter().map(Line::new).collect(),
                     ..export
                 },
                 definition,

@@ -8,6 +8,7 @@ mod chain;
 mod claims;
 mod finding;
 mod found;
+mod note;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -27,8 +28,9 @@ use super::snapshot::Acknowledgement;
 use super::text::ForeignText;
 use super::window::Window;
 
-pub use finding::{Finding, Note, UnreadObject};
+pub use finding::Finding;
 pub use found::{Found, FoundEntry, Reading, Signature};
+pub use note::{Note, UnreadObject};
 
 /// A bound of a stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub mod object_key;
 pub mod pause;
 pub mod planner;
 pub mod snapshot;
+mod stream_rules;
 pub mod text;
 pub mod verdict;
 pub mod window;

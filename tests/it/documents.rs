@@ -104,7 +104,7 @@ fn every_link_between_documents_leads_somewhere() {
 fn the_example_entries_are_entries_as_they_are_stored() {
     let page = read("docs/archive-format.md");
     let examples = between(&page, "```json\n", "```");
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for example in examples {
         let entry: LogEntry = serde_json::from_str(example).unwrap();
         let stored = serde_json::to_string_pretty(&entry).unwrap() + "\n";

@@ -108,7 +108,7 @@ async fn the_third_whole_export_in_a_row_that_cannot_be_read_is_archived_as_it_c
     let gaps = world.connvault(&["gaps"]).await;
     assert_eq!(gaps.status.code(), Some(3), "{}", said(&gaps));
     let status = said(&world.connvault(&["status"]).await);
-    for word in ["archived unread", "cannot read", "connvault reread logins", "connvault retry logins"] {
+    for word in ["archived, unread", "cannot read", "connvault reread logins", "connvault retry logins"] {
         assert!(status.contains(word) && said(&gaps).contains(word), "{status}\n{}", said(&gaps));
     }
     let verified = world.connvault(&["verify", "--level", "bytes"]).await;

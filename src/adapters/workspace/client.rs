@@ -29,18 +29,14 @@ use super::said::{date, request_id, retry_after};
 use super::settings::{SettingsError, Timeouts, WorkspaceSettings, http_client, usable_host, without_user};
 use super::signer::{BadKey, Request, encode, query_text, sensitive, sign};
 use super::skew::{Skew, Skewed};
+use super::trail::{Reached, Trail};
 use crate::domain::digest::Sha256;
-use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::text::ForeignText;
 use crate::ports::clock::{AnswerWatch, Clock};
-use crate::ports::record_source::{ExportReceipt, SourceError};
 
 /// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
 const PROJECT_ID: &str = "x-project-id";
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-/// A task is looked at for hours; the provider's support needs no more ids than these.
-const MOST_REQUEST_IDS: usize = 32;
 /// How much of an answer that is no export is read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
@@ -65,27 +61,6 @@ impl<'a> Ask<'a> {
 
 /// A turn, and what is shown to be let in: for one request, at once.
 pub(super) struct Pass(Authority);
-
-/// What is left of requests, whatever came of them.
-#[derive(Debug, Default)]
-pub(super) struct Trail {
-    /// The provider's request ids, in the order of the requests: the first and the newest.
-    pub request_ids: Vec<ForeignText>,
-    /// How far the last request came.
-    pub last: Reached,
-}
-
-/// How far a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Reached {
-    /// It was not sent.
-    #[default]
-    Nobody,
-    /// It was sent, perhaps heard, and not answered.
-    Perhaps,
-    /// It was answered.
-    Answer(StatusCode),
-}
 
 /// The way to one project.
 pub(super) struct Client {
@@ -133,39 +108,6 @@ impl Reached {
     /// Whether it was refused for what it is, so that nothing came of it.
     pub(super) fn is_refusal(self) -> bool {
         matches!(self, Self::Answer(status) if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT)
-    }
-}
-
-impl Trail {
-    /// Adds request ids; of many, the first and the newest are kept.
-    pub(super) fn noted(&mut self, request_ids: impl IntoIterator<Item = ForeignText>) {
-        for request_id in request_ids {
-            if self.request_ids.len() >= MOST_REQUEST_IDS {
-                self.request_ids.remove(1);
-            }
-            self.request_ids.push(request_id);
-        }
-    }
-
-    /// The receipt of an export whose last byte arrived just now, where it did, and which was made then, where that is known.
-    pub(super) fn receipt(
-        self,
-        pulled: Result<Option<Timestamp>, Failure>,
-        api: ExportApi,
-        now: Timestamp,
-    ) -> Result<ExportReceipt, SourceError> {
-        match pulled {
-            Ok(made_at) => {
-                let made_at = made_at.unwrap_or(now);
-                Ok(ExportReceipt { api, request_ids: self.request_ids, made_at, pulled_at: now })
-            }
-            Err(failure) => Err(self.blame(failure)),
-        }
-    }
-
-    /// The failure, with the request ids for the provider's support.
-    pub(super) fn blame(self, failure: Failure) -> SourceError {
-        SourceError(Failure { request_ids: self.request_ids, ..failure })
     }
 }
 

@@ -6,9 +6,10 @@
 use serde::Deserialize;
 
 use super::body::json;
-use super::client::{Ask, Client, Trail, project_path};
+use super::client::{Ask, Client, project_path};
 use super::errors::{Operation, Subject};
 use super::query;
+use super::trail::Trail;
 use crate::domain::failure::Failure;
 use crate::ports::record_source::{ExportRequest, SourceError};
 

@@ -10,10 +10,11 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::body::json;
-use super::client::{Ask, Client, Pass, Trail, project_path};
+use super::client::{Ask, Client, Pass, project_path};
 use super::errors::{Operation, Subject};
 use super::query;
 use super::signer::encode;
+use super::trail::Trail;
 use crate::domain::export_task::{NameShape, Standing, TaskId};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::{ForeignText, Line};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::body::receive;
-use super::client::{Ask, Client, Project, Trail, project_path};
+use super::client::{Ask, Client, Project, project_path};
 use super::count;
 use super::errors::{Operation, Subject};
 use super::query;
+use super::trail::Trail;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::Failure;
 use crate::ports::record_source::{

@@ -15,9 +15,10 @@ use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
-use super::client::{Client, Pass, Project, Reached, Trail};
+use super::client::{Client, Pass, Project};
 use super::count;
 use super::export_centre::{ExportCentre, Progress};
+use super::trail::{Reached, Trail};
 use crate::domain::export::ExportApi;
 use crate::domain::export_task::{ExportTask, Pull, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};

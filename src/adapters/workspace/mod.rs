@@ -22,6 +22,7 @@ mod settings;
 mod signer;
 mod skew;
 mod task_tidying;
+mod trail;
 
 pub use client::Project;
 pub use settings::{SettingsError, Timeouts, WorkspaceSettings};

@@ -10,11 +10,12 @@ use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
-use super::client::{Client, Project, Reached, Trail};
+use super::client::{Client, Project};
 use super::count::{self, QUERY};
 use super::errors::{Operation, Subject};
 use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, Progress};
 use super::export_v2::{EXPORT, WorkspaceV2};
+use super::trail::{Reached, Trail};
 use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::Line;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::client::{Reached, Trail};
 use super::export_centre::PAGE;
 use super::export_v3::{V3Parts, WorkspaceV3, not_remembered};
+use super::trail::{Reached, Trail};
 use crate::domain::export_task::{Birth, ExportTask, Sought, TaskId, TaskState, orphans};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::pause::has_been;

@@ -1,0 +1,161 @@
+//! What an audit notes, as data and as one sentence each: worth knowing, and not wrong.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::object_key::{DataKey, Seq};
+use crate::domain::snapshot::Acknowledgement;
+use crate::domain::text::Line;
+use crate::domain::window::Window;
+
+/// Something worth knowing that is not wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each sentence in `Display` says what its fields are")]
+pub enum Note {
+    /// Nobody said whose signatures count.
+    SignaturesNotChecked { entries: u64 },
+    /// The log was not signed from the first entry on.
+    UnsignedBefore { last: Seq },
+    /// A crash, or the last entry was taken away.
+    SignatureWithoutEntry { seq: Seq },
+    /// An object that no entry names.
+    Unnamed { key: String },
+    /// Something in the log's folder that is no part of the log.
+    Foreign { key: String },
+    /// Gaps that are known.
+    WindowsLost { windows: Vec<Window> },
+    /// Entries that say that a window is lost, and that a clock wrote which was ahead.
+    LossesNotBelieved { seqs: Vec<Seq> },
+    /// Exports that hold another number of records than the provider counted, by their entries.
+    CountsDiffer { seqs: Vec<Seq> },
+    /// Exports that nobody counted.
+    NotCounted { windows: u64 },
+    /// Exports that were pulled when the provider need not have had all of them any more, by their entries.
+    PulledPastHorizon { seqs: Vec<Seq> },
+    /// Objects whose bytes are those of the log under another version than it says: restored, or copied.
+    OtherVersions { objects: u64, first: String },
+    /// Objects whose ETag is not the MD5 in their entries, in a store whose ETags may be no MD5s.
+    EtagsDiffer { objects: u64, first: String },
+    /// The stretch of time that was asked for holds nothing.
+    NothingInRange,
+    /// Locks that the log says, in a place that knows of none.
+    LocksNotChecked { objects: u64 },
+    /// Legal holds that the log says and that are no more.
+    HoldsLifted { objects: u64, first: String },
+    /// Gaps that are known, and may still be filled.
+    WindowsParked { windows: Vec<Window> },
+    /// Who has taken note of a gap, and why.
+    Acknowledged {
+        window: Window,
+        #[serde(flatten)]
+        acknowledgement: Acknowledgement,
+    },
+    /// When the archive was last written to.
+    LastWritten { at: Timestamp },
+    /// Objects that came whole and could not be read, in the order of their windows.
+    ArchivedUnread { objects: Vec<UnreadObject> },
+    /// Entries that say what was found in objects that were archived unread.
+    ReadLater { seqs: Vec<Seq> },
+}
+
+/// An object that was archived unread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadObject {
+    /// The entry that archives it.
+    pub seq: Seq,
+    /// Relative to the stream's folder.
+    pub key: DataKey,
+    /// Why it could not be read.
+    pub reason: Line,
+}
+
+fn listed(seqs: &[Seq]) -> String {
+    seqs.iter().map(Seq::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SignaturesNotChecked { entries } => write!(
+                f,
+                "whose signatures the {entries} signed entries have was not checked: say who may sign with --allowed-signers"
+            ),
+            Self::UnsignedBefore { last } => write!(f, "the log is signed after entry {last}, not before"),
+            Self::SignatureWithoutEntry { seq } => write!(
+                f,
+                "there is a signature for an entry {seq}, and no such entry: a crash left it, or the log's last entry was taken away (--expect-head tells)"
+            ),
+            Self::Unnamed { key } => write!(f, "{key} is named by no entry"),
+            Self::Foreign { key } => write!(f, "{key} is no part of the log"),
+            Self::WindowsLost { windows } => {
+                let names: Vec<_> = windows.iter().map(Window::to_string).collect();
+                write!(f, "attested as lost by the provider: {}", names.join(", "))
+            }
+            Self::LossesNotBelieved { seqs } => {
+                let what = "recorded as lost by a clock that was ahead, which is not believed";
+                write!(f, "{what}, by entries {}", listed(seqs))
+            }
+            Self::LocksNotChecked { objects } => write!(
+                f,
+                "the log says that {objects} objects are locked, which a folder cannot show: check that in the bucket"
+            ),
+            Self::HoldsLifted { objects, first } => write!(
+                f,
+                "{objects} objects were put under legal hold and are not any more, the first is {first}"
+            ),
+            Self::CountsDiffer { seqs } => {
+                let what = "the provider counted another number of records than it exported";
+                write!(f, "{what}, by entries {}", listed(seqs))
+            }
+            Self::PulledPastHorizon { seqs } => {
+                let what = "pulled when the provider need not have had all of them any more, so that records may lack";
+                write!(f, "{what}, by entries {}", listed(seqs))
+            }
+            Self::NotCounted { windows } => {
+                write!(f, "{windows} windows are archived without the provider's own count")
+            }
+            Self::OtherVersions { objects, first } => write!(
+                f,
+                "{objects} objects have the right bytes under another version than their entries say, the first is {first}: they were restored, or this is a copy"
+            ),
+            Self::EtagsDiffer { objects, first } => write!(
+                f,
+                "{objects} objects have an ETag that is not the MD5 in their entries, the first is {first}: the ETags of this store may be no MD5s, and --level bytes tells"
+            ),
+            Self::NothingInRange => f.write_str(
+                "no window that the log says anything of lies in the stretch of time that was asked for",
+            ),
+            Self::WindowsParked { windows } => {
+                let names: Vec<_> = windows.iter().map(Window::to_string).collect();
+                write!(f, "not archived until an operator looks (parked): {}", names.join(", "))
+            }
+            Self::Acknowledged {
+                window,
+                acknowledgement: Acknowledgement { seq, entry, by, reason, at },
+            } => write!(
+                f,
+                "window {window} (entry {entry}) was acknowledged at {at} by {by}: {reason} (entry {seq})"
+            ),
+            Self::ArchivedUnread { objects } => {
+                let objects: Vec<_> = objects
+                    .iter()
+                    .map(|UnreadObject { seq, key, reason }| format!("{key} (entry {seq}: {reason})"))
+                    .collect();
+                write!(
+                    f,
+                    "archived unread, as the bytes came, until somebody can read them: {}",
+                    objects.join(", ")
+                )
+            }
+            Self::ReadLater { seqs } => {
+                write!(f, "archived unread and read later, by entries {}", listed(seqs))
+            }
+            Self::LastWritten { at } => {
+                write!(f, "the last entry is of {at}: for a copy made then, say so with --to")
+            }
+        }
+    }
+}
