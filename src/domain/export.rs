@@ -51,7 +51,7 @@ pub struct RecordTimes {
     pub first: Timestamp,
     /// The latest start time.
     pub last: Timestamp,
-    /// Whether the file writes the offset from UTC beside each time. Times without one are taken as UTC.
+    /// Whether the file writes the offset from UTC beside each time, or in the header. Times without one are taken as UTC.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zoned: bool,
 }

@@ -223,10 +223,12 @@ fn begin_cell(cell: &Element<'_>, before: usize) -> Result<(usize, CellType), In
     Ok((column, kind))
 }
 
-/// The number of the column in a reference such as `C5`, from 1.
+/// The number of the column in a reference such as `C5` or `$C$5`, from 1.
 fn column_of(place: &str) -> Option<usize> {
-    let digits = place.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-    let letters = &place[..place.len() - digits.len()];
+    let place = place.strip_prefix('$').unwrap_or(place);
+    let rest = place.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let letters = &place[..place.len() - rest.len()];
+    let digits = rest.strip_prefix('$').unwrap_or(rest);
     let well_formed = (1..=3).contains(&letters.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
     let number = |column, letter: u8| column * 26 + usize::from(letter.to_ascii_uppercase() - b'A') + 1;
     (well_formed && !digits.is_empty()).then(|| letters.bytes().fold(0, number))

@@ -58,7 +58,7 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, InspectError> {
         return known;
     }
     let (mark, charsets): (usize, &'static [Charset]) = match prefix {
-        [0xef, 0xbb, 0xbf, ..] => (3, &[Charset::Utf8]),
+        [0xef, 0xbb, 0xbf, ..] => (byte_order_marks(prefix), &[Charset::Utf8]),
         [0x84, 0x31, 0x95, 0x33, ..] => (4, &[Charset::Gb18030]),
         _ => (0, &Charset::ALL),
     };
@@ -86,6 +86,11 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, InspectError> {
     }
     let delimiter = known_delimiter(text).unwrap_or_else(|| commonest_delimiter(text));
     Ok(Sniffed::Text(TextKind { delimiter, skip: mark, charsets }))
+}
+
+/// The length of the byte order marks of UTF-8 at the beginning: joined files may have several.
+fn byte_order_marks(prefix: &[u8]) -> usize {
+    3 * prefix.chunks(3).take_while(|bytes| *bytes == b"\xef\xbb\xbf").count()
 }
 
 /// A first line such as `sep=;`, by which spreadsheet programs name the delimiter: the delimiter, and the line's length.

@@ -142,6 +142,7 @@ fn cells_count_wherever_they_stand_and_whatever_their_type_says() {
     for row in [
         r#"<row><c r="C2"><is><t>x</t></is></c><c r="a2" t=""><v>li</v></c><c r="b2" t="str"><is><t>d1</t></is></c></row>"#,
         r#"<row><c r="A2"><v>old</v></c><c r="B2"><v>d1</v></c><c r="C2"><v>x</v></c><c r="A2"><v>li</v></c><c r="A2"/></row>"#,
+        r#"<row><c r="$C$2"><v>x</v></c><c r="$A2"><v>li</v></c><c r="B$2"><v>d1</v></c></row>"#,
         r#"<row><c t="inlineStr"><v>li</v></c><c t="n"><t>d1</t></c><c t="e"><v>x</v></c></row>"#,
         r#"<row><c r=""><v>li</v></c><c><f>1+1</f><v>d1</v><extLst><ext>y</ext></extLst></c><c t="str"><f>A1</f><v>x</v></c></row>"#,
     ] {

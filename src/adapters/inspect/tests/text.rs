@@ -45,6 +45,12 @@ fn lines_that_say_nothing_are_no_rows() {
 }
 
 #[test]
+fn byte_order_marks_belong_to_no_cell_however_many_there_are() {
+    let marked = "\u{feff}\u{feff}User,Age\nli,7\n";
+    assert_eq!(digest(marked.as_bytes()), digest(b"User,Age\nli,7\n"));
+}
+
+#[test]
 fn the_first_line_may_name_the_delimiter() {
     let whole = digest(b"User,Age\nli,\"7,5\"\n");
     for text in [
