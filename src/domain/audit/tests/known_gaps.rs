@@ -75,6 +75,8 @@ fn acknowledged(day: u8, entry: u64) -> EntryBody {
 /// The findings on a log of one day's entries, and the entries that are acknowledged.
 fn known(bodies: Vec<EntryBody>) -> (Vec<String>, Vec<u64>) {
     let mut terms = terms();
+    // Later than the entries are dated, else their losses are not believed.
+    terms.now = "2026-11-23T12:00:00Z".parse().unwrap();
     terms.to = Some(Bound::Instant("2026-11-02T00:00:00Z".parse().unwrap()));
     let mut all = vec![opened("2026-11-01T00:00:00Z", "UTC")];
     all.extend(bodies);
@@ -120,6 +122,8 @@ fn an_acknowledgement_of_anything_but_a_loss_or_an_unread_object_of_its_window_i
     }
     // That the entry is missing is said already.
     let mut terms = terms();
+    // Later than the entries are dated, else their losses are not believed.
+    terms.now = "2026-11-23T12:00:00Z".parse().unwrap();
     terms.to = Some(Bound::Instant("2026-11-02T00:00:00Z".parse().unwrap()));
     let all = log(vec![opened("2026-11-01T00:00:00Z", "UTC"), lost(1), lost(1), acknowledged(1, 2)], false);
     let mut folder = folder(&all);
