@@ -224,6 +224,8 @@ store = "archive"
 window = "1d"
 timezone = "{TIME_ZONE}"
 start = "{first}"
+# The demo shows each window once; its sessions do not end later.
+revisit = []
 "#,
         state_dir = folder.join("state").display(),
         provider_endpoint = provider.endpoint(),
