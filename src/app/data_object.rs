@@ -2,7 +2,7 @@
 //!
 //! Why this is safe: a key is created and never overwritten, so an object under a key of this window was put there whole,
 //! by a run of ours that crashed, or by somebody else who may put. An object that no entry names is looked into
-//! ([`unnamed`]): it is adopted only where its bytes or, row by row, its records are those of the export. Any other one
+//! (`unnamed`): it is adopted only where its bytes or, row by row, its records are those of the export. Any other one
 //! stays and is named as an orphan, and the export goes under the next free revision.
 //!
 //! All keys of the window are listed first, so an unnamed object is found whatever its revision and format. A list may be

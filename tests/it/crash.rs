@@ -83,7 +83,7 @@ async fn a_crash_at_any_step_is_as_harmless_in_a_bucket_that_answers_wrongly_now
     for (i, step) in steps().enumerate() {
         for lose_state in [false, true] {
             let vault = in_bucket(&server, &format!("state-{lose_state}-{i}")).await;
-            server.server.answer_wrongly("/log/", 15);
+            server.server.answer_wrongly("/", 15);
             killed_and_run(&vault, step, lose_state).await;
             let verified = vault.connvault(&["verify", "--level", "log"]).await;
             let rebuilt = vault.connvault(&["rebuild"]).await;

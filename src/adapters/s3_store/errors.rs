@@ -225,6 +225,8 @@ impl Answer {
             }
             ("RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _)
             | (_, 408 | 409 | 500 | 502..=599) => of_store(Transient, "tried again"),
+            // The request went through, and what came back is damaged on its way, or no answer of a store.
+            (_, 200..=299) => of_store(Transient, "its answer cannot be read: asked again"),
             (_, 401 | 403) => of_store(Auth, "let these keys list, get and put there, or use others"),
             _ => of_window(Rejected, "look up the code in the store's manual"),
         }

@@ -7,6 +7,7 @@
 //! and one under a lock could not be put again.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -22,6 +23,20 @@ use crate::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome, S
 
 /// What the probe holds.
 const PROBE: &[u8] = b"connvault puts this object to find out whether this store refuses to overwrite.\n";
+
+/// The pauses before the probe is read again.
+const PROBE_PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
+
+/// One answer of the store for the probe.
+enum ProbeRead {
+    /// The bytes that were put, with the ETag of the answer.
+    Whole(Option<Md5>),
+    /// Other bytes, or fewer.
+    Other,
+    /// No such object.
+    Absent,
+}
 
 /// What a store does with a put to a taken key, under a condition.
 enum Manner {
@@ -103,21 +118,26 @@ impl S3Store {
         Ok(CreateOnly::HeadThenPut)
     }
 
+    /// Reads the probe back. One answer is a claim: an answer that is wrong, or comes too early, is asked for again.
     async fn read_probe_back(&self) -> Result<(), StoreError> {
-        let key = ObjectKey::probe();
-        let damaged = |how: &str| {
-            let message = format!(
-                "{}: the probe {} {how}; this store cannot be trusted",
-                self.place,
-                self.full_key(&key)
-            );
-            StoreError::of_store(FailureKind::Rejected, message)
+        for pause in PROBE_PAUSES {
+            if let Ok(ProbeRead::Whole(etag)) = self.read_probe().await {
+                return self.note_etags(etag).await;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let how = match self.read_probe().await? {
+            ProbeRead::Whole(etag) => return self.note_etags(etag).await,
+            ProbeRead::Absent => "was taken, or refused as taken, and is not there",
+            ProbeRead::Other => "holds other bytes than were put",
         };
-        let body = self
-            .get(&key)
-            .await?
-            .ok_or_else(|| damaged("was taken, or refused as taken, and is not there"))?;
-        let etag = body.meta.md5;
+        let key = self.full_key(&ObjectKey::probe());
+        let message = format!("{}: the probe {key} {how}; this store cannot be trusted", self.place);
+        Err(StoreError::of_store(FailureKind::Rejected, message))
+    }
+
+    async fn read_probe(&self) -> Result<ProbeRead, StoreError> {
+        let Some(body) = self.get(&ObjectKey::probe()).await? else { return Ok(ProbeRead::Absent) };
         // An endless answer is another object too: no more than one byte beyond the probe is waited for.
         let (mut bytes, mut chunks) = (Vec::new(), body.bytes);
         while bytes.len() <= PROBE.len()
@@ -125,10 +145,7 @@ impl S3Store {
         {
             bytes.extend_from_slice(&chunk);
         }
-        if bytes != PROBE {
-            return Err(damaged("holds other bytes than were put"));
-        }
-        self.note_etags(etag).await
+        Ok(if bytes == PROBE { ProbeRead::Whole(body.meta.md5) } else { ProbeRead::Other })
     }
 
     /// Takes note of whether the ETags of this store are MD5s, as the probe's shows.
