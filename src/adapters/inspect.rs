@@ -97,6 +97,21 @@ pub struct Inspection {
     pub notes: Vec<String>,
     /// The header's names in column order: at most 64 of at most 64 characters, without control characters.
     pub columns: Vec<String>,
+    /// How much of the header is known.
+    pub header: HeaderFound,
+}
+
+/// The header of a file, as far as its names are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderFound {
+    /// It names columns that the provider is known to export.
+    Known,
+    /// As [`Self::Known`], in a text that ends with the header and has no line end there.
+    Cut,
+    /// No name in it is known: the table may be a message with a comma in each line.
+    Unknown,
+    /// The file has no row.
+    None,
 }
 
 /// How much a file may make us use.
@@ -132,9 +147,16 @@ fn inspect_within(
     let meter = Meter::new(stop, limits.inflated);
     let mut digester = ContentDigester::default();
     let format = Reading { limits, path, scratch, meter: &meter }.run(&mut digester)?;
-    let Records { rows, content_digest, times, open_records, columns } = digester.finish(&meter)?;
+    let Records { rows, content_digest, times, open_records, columns, known_header } =
+        digester.finish(&meter)?;
     let notes = meter.take_notes().finish();
-    Ok(Inspection { format, rows, content_digest, times, open_records, notes, columns })
+    let header = match (known_header, columns.is_empty()) {
+        (_, true) => HeaderFound::None,
+        (true, _) if rows > 0 || meter.last_line_ended() => HeaderFound::Known,
+        (true, _) => HeaderFound::Cut,
+        (false, _) => HeaderFound::Unknown,
+    };
+    Ok(Inspection { format, rows, content_digest, times, open_records, notes, columns, header })
 }
 
 /// Reads the rows of the file at `path`, as [`inspect`] does, and hands them to `visitor`. What `visitor` was

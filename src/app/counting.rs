@@ -39,6 +39,8 @@ pub(super) enum Keeps {
     ThirdUnread,
     /// Files that this version cannot read, at once: another try would show nothing new, or may come too late.
     Unread,
+    /// As [`Self::Unread`], and files that are cut off inside. Error pages are kept no second time.
+    WholeFiles,
     /// Whatever came whole with a 200, since it may be the last that can be had of the window.
     AllWhole,
 }
@@ -68,9 +70,12 @@ impl Terms {
         }
     }
 
-    /// Of a pull of a window whose newest revision could not be read: that another one cannot be read either is no news.
-    pub(super) fn of_unread(stream: &Stream) -> Self {
-        Self { keeps: Keeps::Unread, ..Self::of_revisit(stream) }
+    /// Of an export at `now` of a window whose newest revision could not be read: that another one cannot be read either is
+    /// no news. On the last day an export counts that would count as the first one, since no better one may come.
+    pub(super) fn of_unread(stream: &Stream, request: &ExportRequest, now: Timestamp) -> Self {
+        let terms = Self::of_pull(stream, request, false, now);
+        let keeps = if terms.keeps == Keeps::AllWhole { Keeps::WholeFiles } else { Keeps::Unread };
+        Self { keeps, ..terms }
     }
 
     /// Of a pull of a window that is archived already: there is no hurry.

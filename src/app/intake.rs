@@ -11,7 +11,7 @@
 //!
 //! A body that is shorter than was announced, or that ends inside a chunk, never comes as far as this.
 
-use crate::adapters::inspect::{InspectError, Inspection, Wholeness};
+use crate::adapters::inspect::{HeaderFound, InspectError, Inspection, Wholeness};
 use crate::adapters::spool::{Downloaded, SpoolFacts, SpooledExport};
 use crate::domain::export::{Bounds, Format, RecordTimes};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -30,6 +30,9 @@ use super::stream::Stream;
 
 /// The number of exports in a row that come whole and cannot be read before the last of them is kept.
 const UNREAD_LIMIT: usize = 3;
+
+/// A text of more bytes than this is no message in place of an export.
+const LONGEST_MESSAGE: u64 = 4 << 10;
 
 /// What is asked of the source for a window.
 pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
@@ -107,8 +110,12 @@ impl Intake<'_> {
         let past_horizon = self.request.expires_at <= receipt.made_at;
         let found = match self.services.scratch.inspect(downloaded.path()).await? {
             Ok(found) if past_horizon && found.rows == 0 => return Err(self.forgotten()),
-            Ok(found) if found.rows == 0 && found.columns.is_empty() => {
+            Ok(found) if found.rows == 0 && found.header != HeaderFound::Known => {
                 self.blank(found, downloaded.bytes(), (&before, &after)).await?
+            }
+            Ok(found) if self.may_be_a_message(&found, downloaded.bytes(), (&before, &after)) => {
+                let why = "no column of the export is known, and nobody counted its records".into();
+                self.kept(Wholeness::Unread, FailureKind::Unread, why).await.map(Found::Unread)?
             }
             Ok(found) => Found::Read(Box::new(found)),
             Err(error) => Found::Unread(self.unreadable(&error, downloaded.bytes()).await?),
@@ -153,12 +160,19 @@ impl Intake<'_> {
         })
     }
 
+    /// Whether what was read as a table may be a message, with a comma in each of its few lines. A count would tell.
+    fn may_be_a_message(&self, found: &Inspection, bytes: u64, counts: (&Count, &Count)) -> bool {
+        let is_counted = matches!(counts, (Ok(_), Ok(_)));
+        let is_short_text = matches!(found.format, Format::Csv | Format::CsvGz) && bytes <= LONGEST_MESSAGE;
+        found.header == HeaderFound::Unknown && is_short_text && !is_counted
+    }
+
     /// An old window without records is what a provider shows that has forgotten it.
     fn forgotten(&self) -> Failure {
         self.failure(FailureKind::Rejected, "the provider has no records of it (any more)")
     }
 
-    /// A body without any row, not even a header.
+    /// A body without records and without a header that is known and whole.
     async fn blank(&self, found: Inspection, bytes: u64, counts: (&Count, &Count)) -> Result<Found, Failure> {
         let why = match counts {
             (Ok(0), Ok(0)) => return Ok(Found::Read(Box::new(found))),
@@ -191,10 +205,11 @@ impl Intake<'_> {
     async fn kept(&self, wholeness: Wholeness, kind: FailureKind, why: Line) -> Result<Line, Failure> {
         let keeps = match (wholeness, self.terms.keeps) {
             (Wholeness::Local, _) => false,
-            (Wholeness::Unread, Keeps::Unread | Keeps::AllWhole) => true,
+            (Wholeness::Unread, Keeps::Unread | Keeps::WholeFiles | Keeps::AllWhole) => true,
             (Wholeness::Unread, Keeps::ThirdUnread) => self.unread_before().await? + 1 >= UNREAD_LIMIT,
             // The gateway's own refusals in JSON are a reason to pause, as they are under their own status.
-            (Wholeness::NotAnExport | Wholeness::CutOff, Keeps::AllWhole) => kind == FailureKind::Corrupt,
+            (Wholeness::NotAnExport | Wholeness::CutOff, Keeps::AllWhole)
+            | (Wholeness::CutOff, Keeps::WholeFiles) => kind == FailureKind::Corrupt,
             (Wholeness::NotAnExport | Wholeness::CutOff, _) => false,
         };
         if keeps { Ok(why) } else { Err(self.failure(kind, &why)) }

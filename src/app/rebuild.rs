@@ -29,7 +29,7 @@ use crate::domain::audit::{ExpectedHead, Finding};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, EntryBody, Head, LogEntry, SealedEntry, after};
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_prefix, read_log_key};
+use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_prefix, read_log_key, signature_key};
 use crate::domain::snapshot::{Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
@@ -40,7 +40,7 @@ use super::failure_policy::{of_ledger, of_store};
 use super::log_reader::{LogReader, READ_LIMIT, Reading};
 use super::log_walk::{MOST_MISSING, Walk};
 use super::projects;
-use super::signing;
+use super::signing::{self, Signing};
 use super::start_error::StartError;
 use super::verify::{self, Level, Meter, Target, targets};
 
@@ -138,6 +138,7 @@ pub async fn rebuild(
         // The configuration is checked: it has the rules and the definition of each of its streams.
         let Some(rules) = rules.iter().find(|rules| rules.name == target.stream) else { continue };
         let Some(definition) = compose::definition_of(config, &target.stream) else { continue };
+        let trust = (trust, signing.as_ref());
         let known = restore(target, &ledger, rules, &definition, trust).await.map_err(of_stream)?;
         stream.known = Some(known);
     }
@@ -195,12 +196,15 @@ async fn restore(
     ledger: &dyn Ledger,
     rules: &StreamRules,
     definition: &Definition,
-    trust: Trust,
+    (trust, signing): (Trust, Option<&Signing>),
 ) -> Result<Known, Failure> {
     let mut taking = Taking {
         target,
         ledger,
         definition,
+        signing,
+        signed: false,
+        opened: None,
         last: None,
         last_written: Timestamp::MIN,
         late: BTreeSet::new(),
@@ -224,6 +228,12 @@ struct Taking<'t> {
     ledger: &'t dyn Ledger,
     /// What the stream is where the log does not say.
     definition: &'t Definition,
+    /// The daemon's key, and whose signatures count.
+    signing: Option<&'t Signing>,
+    /// Whether an entry before was signed: then all later ones have to be.
+    signed: bool,
+    /// The definition that the stream was opened with, as far as it was read.
+    opened: Option<Definition>,
     last: Option<Head>,
     last_written: Timestamp,
     /// Windows whose newest export had waited before it was recorded.
@@ -275,7 +285,11 @@ impl Taking<'_> {
                 false => SealedEntry::open_unchained(reading.bytes().to_vec(), stream, seq)
                     .map_err(|error| error.to_string()),
             };
-            match opened {
+            let believed = match opened {
+                Ok(entry) => self.is_believed(reader, &entry).await?.map(|()| entry),
+                Err(error) => Err(error),
+            };
+            match believed {
                 Ok(entry) => self.entry(entry, Trust::Unverified).await?,
                 Err(error) => {
                     tracing::warn!(%stream, %key, "damaged entry: its place is taken, and nothing in it is believed: {error}");
@@ -284,6 +298,48 @@ impl Taking<'_> {
             }
         }
         self.flush(Trust::Unverified).await
+    }
+
+    /// Whether an entry that can be read may be believed, although the log is damaged: once the log is signed it needs its
+    /// signature, and it contradicts no earlier definition. Else anybody with the right to put could settle windows.
+    async fn is_believed(
+        &mut self,
+        reader: &LogReader,
+        sealed: &SealedEntry,
+    ) -> Result<Result<(), String>, Failure> {
+        let entry = sealed.entry();
+        let named = entry.writer.key_fingerprint.as_deref();
+        if named.is_some() || self.signed {
+            let checked = match self.signing {
+                None if named.is_none() => Err("it is not signed, and entries before it are".to_owned()),
+                None => Ok(()),
+                Some(signing) => {
+                    let key = signature_key(&self.target.stream, entry.seq, &sealed.hash());
+                    match reader.agreed(&key, None, None).await.map_err(of_store)? {
+                        None => Err("there is no signature on its bytes".to_owned()),
+                        Some(armored) => {
+                            let signer = signing.verify(sealed.bytes(), armored.bytes(), entry.recorded_at);
+                            signer
+                                .map(|_| ())
+                                .map_err(|error| format!("its signature does not count: {error}"))
+                        }
+                    }
+                }
+            };
+            if checked.is_err() {
+                return Ok(checked);
+            }
+            self.signed = true;
+        }
+        if let EntryBody::Stream(opened) = &entry.body {
+            let definition = &opened.definition;
+            if let Some(difference) = self.opened.as_ref().and_then(|opened| definition.contradiction(opened))
+            {
+                return Ok(Err(format!("it says {difference}, which is fixed when a stream is opened")));
+            }
+            self.opened = Some(definition.clone());
+        }
+        Ok(Ok(()))
     }
 
     async fn damaged(

@@ -31,11 +31,12 @@ pub(super) async fn revisit(services: &Services, stream: &Stream, lease: &Lease)
     let Some((seq, newest)) = newest(services, stream, lease).await? else {
         return archived_elsewhere(services, lease).await;
     };
+    let request = request(stream, lease.window);
     let terms = match newest.content_digest {
         Some(_) => Terms::of_revisit(stream),
-        None => Terms::of_unread(stream),
+        None => Terms::of_unread(stream, &request, services.clock.now()),
     };
-    let export = pull(services, stream, &request(stream, lease.window), terms).await?;
+    let export = pull(services, stream, &request, terms).await?;
     if is_known(services, lease, &newest, &export).await? {
         let (pulled_at, now) = (export.facts.export.pulled_at, services.clock.now());
         services.ledger.revisited(lease, pulled_at, now).await.map_err(of_ledger)?;

@@ -46,7 +46,7 @@ pub struct WrongClock {
 
 impl WrongClock {
     /// What `snapshot` says at `now`. A clock that is behind the confirmed time shows without a daemon, too.
-    fn of(snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+    pub fn of(snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
         let confirmed = snapshot.confirmed.as_ref();
         let behind =
             confirmed.filter(|confirmed| confirmed.at.duration_since(now) > BEHIND).map(|confirmed| {

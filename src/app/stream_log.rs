@@ -194,12 +194,17 @@ impl StreamLog {
         if self.signing.is_some() || !state.is_some_and(|state| state.signed) {
             return Ok(());
         }
+        Err(self.without_key())
+    }
+
+    /// The failure for a log that is signed, where this daemon has no key.
+    fn without_key(&self) -> Failure {
         let message = format!(
-            "the log of stream {} is signed, and this configuration names no signing key: an entry without a signature would \
-             be taken for a forgery; set signing.key_file",
+            "the log of stream {} is signed, and this configuration names no signing key: its entries cannot be checked, and \
+             an entry without a signature would be taken for a forgery; set signing.key_file",
             self.stream
         );
-        Err(Failure::new(FailureKind::Rejected, Scope::Stream, message))
+        Failure::new(FailureKind::Rejected, Scope::Stream, message)
     }
 
     /// The bytes of `entry`.
@@ -269,6 +274,14 @@ impl StreamLog {
         self.locks.check_left(&signatures_at(&self.stream, seq), &lock).await?;
         let key = signature_key(&self.stream, seq, &sealed.hash());
         let signature = signing.key.sign(sealed.bytes());
+        if let Err(error) = signing.verify(sealed.bytes(), &signature, sealed.entry().recorded_at) {
+            let message = format!(
+                "stream {}: the signature of this daemon's own key would not count: {error}; correct the key's time in \
+                 signing.allowed_signers_file, or replace signing.key_file, and restart the daemon",
+                self.stream
+            );
+            return Err(Failure::new(FailureKind::Rejected, Scope::Stream, message));
+        }
         let content = Content::Bytes(Bytes::copy_from_slice(&signature));
         let outcome = self.locks.put(&key, &content, &lock).await?;
         let known = Some(Sha256::of(&signature));

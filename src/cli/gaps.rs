@@ -7,6 +7,7 @@ use super::ledger_view::look;
 use super::status::windows_and_holds;
 use super::{CliError, output};
 use crate::app::compose::Injected;
+use crate::app::status::WrongClock;
 use crate::app::survey::survey;
 use crate::config::Config;
 use crate::exit_code::Exit;
@@ -45,5 +46,10 @@ pub(super) async fn run(
             output::say(&format!("stream {} is on hold: {}", rules.name, hold.failure.message));
         }
     }
-    Ok(if found || on_hold { Exit::Found } else { Exit::Done })
+    // With a wrong clock nobody knows what is due.
+    let clock = WrongClock::of(&view.snapshot, view.now);
+    if let Some(clock) = &clock {
+        output::say(&clock.words());
+    }
+    Ok(if found || on_hold || clock.is_some() { Exit::Found } else { Exit::Done })
 }

@@ -180,8 +180,9 @@ impl Witnesses {
         self.0.insert(host.to_owned(), sighting);
     }
 
-    /// The confirmed time at `now`. One host that agrees is enough, so that one with a wrong clock holds nothing up. The
-    /// time itself is the earliest that any of them says: what may only be done after an instant waits for all of them.
+    /// The confirmed time at `now`. One host that agrees is enough, unless as many others say that the clock is ahead
+    /// by more than a log bears: an entry of the future stays in it for good. The time itself is the earliest that any of them says: what may only be
+    /// done after an instant waits for all of them.
     ///
     /// # Errors
     /// When no fresh answer agrees with the clock, or the clock is behind a time that was known before.
@@ -192,6 +193,11 @@ impl Witnesses {
         let Some((host, _)) = newest else {
             return Err(nobody_agrees(&fresh, now, known));
         };
+        let is_late = |(_, sighting): &&(&String, &Sighting)| sighting.ahead(now) > BEHIND;
+        let late: Vec<_> = fresh.iter().filter(is_late).collect();
+        if let Some((host, sighting)) = late.first().filter(|_| late.len() >= agreeing.len()) {
+            return Err(Unconfirmed::Skewed { host: (*host).clone(), ahead: sighting.ahead(now) });
+        }
         let overruled = agreeing.len() >= OVERRULE;
         if let Some(behind) = behind_confirmed(now, known).filter(|_| !overruled) {
             return Err(behind);
@@ -295,12 +301,15 @@ mod tests {
     }
 
     #[test]
-    fn one_host_that_agrees_is_enough_and_the_earliest_says_how_late_it_is() {
+    fn more_hosts_must_agree_than_say_that_the_clock_is_ahead_and_the_earliest_says_how_late_it_is() {
         let now = reading(0, 0);
         let day = 86_400;
-        let witnesses = seen(&[("source", answer(now, 0, -day)), ("store", answer(now, 0, 0))]);
+        let (late, right) = (answer(now, 0, -day), answer(now, 0, 0));
+        let one = seen(&[("source", late.clone()), ("store", right.clone())]);
+        let Unconfirmed::Skewed { host, .. } = one.confirm(now, &unknown()).unwrap_err() else { panic!() };
+        assert_eq!(host, "source");
+        let witnesses = seen(&[("source", late), ("store", right.clone()), ("other", right)]);
         let confirmed = witnesses.confirm(now, &unknown()).unwrap();
-        assert_eq!(confirmed.host(), "store");
         assert_eq!(confirmed.at(), now.wall - SignedDuration::from_secs(day));
         let ahead = seen(&[("source", answer(now, 0, day)), ("store", answer(now, 0, 0))]);
         assert_eq!(ahead.confirm(now, &unknown()).unwrap().at(), now.wall, "never later than the clock");

@@ -82,16 +82,19 @@ impl StreamRules {
     }
 
     /// When a window that was pulled last at `last_pulled_at`, and could not be read, is pulled again besides its revisits:
-    /// where somebody asked for it or a try failed at `retry_at`; and where it was pulled on its last day, on which anything
-    /// is archived and something better may still come.
+    /// where somebody asked for it or a try failed at `retry_at`; when its last day begins; and on that day, on which
+    /// anything is archived and something better may still come.
     pub(super) fn reads_again(
         &self,
         window: Window,
         last_pulled_at: Timestamp,
         retry_at: Option<Timestamp>,
     ) -> Option<Timestamp> {
-        let is_last_day = self.is_last_day(window, last_pulled_at);
-        retry_at.or_else(|| is_last_day.then(|| self.parked_until(window, last_pulled_at)))
+        let on_the_last_day = || match self.is_last_day(window, last_pulled_at) {
+            true => Some(self.parked_until(window, last_pulled_at)),
+            false => self.expires_at(window).saturating_sub(PARKED_RETRY).ok(),
+        };
+        retry_at.or_else(on_the_last_day)
     }
 
     /// When the window is late.

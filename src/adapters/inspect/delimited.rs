@@ -158,6 +158,7 @@ impl Pass<'_> {
             }
         }
         self.whole(text, end)?;
+        self.meter.set_last_line_ended(text.last_line_ended());
         body.end_part(text.last_line_ended()).map_err(Ended::of)?;
         Ok(Ok(if body.is_regular() { Shape::Regular } else { Shape::Irregular }))
     }

@@ -29,6 +29,8 @@ pub(super) struct Records {
     pub(super) times: Option<RecordTimes>,
     pub(super) open_records: Option<u64>,
     pub(super) columns: Vec<String>,
+    /// Whether the header names known columns.
+    pub(super) known_header: bool,
 }
 
 impl Records {
@@ -40,6 +42,7 @@ impl Records {
             times: None,
             open_records: None,
             columns: Vec::new(),
+            known_header: false,
         }
     }
 }
@@ -99,6 +102,7 @@ impl ContentDigester {
             times: times.and_then(TimesOfRecords::times),
             open_records: times.and_then(TimesOfRecords::open_records),
             columns: self.names.iter().take(MOST_COLUMNS).map(column).collect(),
+            known_header: Columns::find_in_any(&self.names).are_a_header(),
         })
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Meter<'a> {
     inflated_left: Cell<u64>,
     cause: RefCell<Option<InspectError>>,
     notes: RefCell<Notes>,
+    last_line_ended: Cell<bool>,
 }
 
 impl<'a> Meter<'a> {
@@ -27,7 +28,18 @@ impl<'a> Meter<'a> {
             inflated_left: Cell::new(inflated),
             cause: RefCell::new(None),
             notes: RefCell::new(Notes::default()),
+            last_line_ended: Cell::new(true),
         }
+    }
+
+    /// Notes whether the last line of the text that was read has an end.
+    pub(super) fn set_last_line_ended(&self, ended: bool) {
+        self.last_line_ended.set(ended);
+    }
+
+    /// Whether the last line of the text has an end; `true` for a workbook.
+    pub(super) fn last_line_ended(&self) -> bool {
+        self.last_line_ended.get()
     }
 
     /// Writes down why reading ends, and makes the error that stands for it.

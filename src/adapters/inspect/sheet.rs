@@ -35,6 +35,8 @@ pub(super) struct Sheet<'m, 's> {
     strings: &'s mut SharedStrings,
     in_rows: bool,
     row: u64,
+    /// The number that the row says to have, or that follows from the row before.
+    number: u64,
     in_cell: bool,
     kind: CellType,
     /// The number of the cell's column, from 1.
@@ -70,6 +72,7 @@ impl<'m, 's> Sheet<'m, 's> {
             strings,
             in_rows: false,
             row: 0,
+            number: 0,
             in_cell: false,
             kind: CellType::Value,
             column: 0,
@@ -94,6 +97,7 @@ impl<'m, 's> Sheet<'m, 's> {
                 Node::Text(_) if self.hidden > 0 => {}
                 Node::Start(element) => match element.name() {
                     "row" => {
+                        self.number = row_number(&element, self.number)?;
                         self.row += 1;
                         self.column = 0;
                         self.filled.clear();
@@ -221,6 +225,19 @@ fn begin_cell(cell: &Element<'_>, before: usize) -> Result<(usize, CellType), In
         Some(_) => return Err(unread("a cell is of a type that is not known")),
     };
     Ok((column, kind))
+}
+
+/// The number of the row that begins, after row `before`. Rows that stand out of order or twice would make another table than
+/// the one that a spreadsheet program shows.
+fn row_number(row: &Element<'_>, before: u64) -> Result<u64, InspectError> {
+    let Some(number) = row.attribute("r")?.and_then(|number| number.trim().parse().ok()) else {
+        return Ok(before.saturating_add(1));
+    };
+    if number <= before {
+        let what = format_args!("row {number} stands after row {before}");
+        return Err(InspectError::unread(what));
+    }
+    Ok(number)
 }
 
 /// The number of the column in a reference such as `C5` or `$C$5`, from 1.

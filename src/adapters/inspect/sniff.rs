@@ -146,6 +146,7 @@ fn refuse_json(text: &[u8]) -> Result<(), InspectError> {
     match serde_json::from_slice::<Value>(text) {
         Ok(whole) if holds_records(&whole) => Err(InspectError::unread("it is JSON that holds a list")),
         Ok(whole) => answer(&whole),
+        Err(_) if is_several_objects(text) => Err(InspectError::unread("it is several objects in JSON")),
         Err(_) => {
             let next = text[1..].trim_ascii_start().first();
             match (text[0], next) {
@@ -157,6 +158,14 @@ fn refuse_json(text: &[u8]) -> Result<(), InspectError> {
             }
         }
     }
+}
+
+/// Whether a text is JSON objects one after the other, of which the first says nothing of an error.
+fn is_several_objects(text: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+    let is_record = |value: &Value| value.is_object() && read_error(value) == JsonAnswer::default();
+    let first = values.next().and_then(Result::ok).is_some_and(|value| is_record(&value));
+    first && text[values.byte_offset()..].trim_ascii_start().first() == Some(&b'{')
 }
 
 /// Whether a value is a list of objects, or has one in it, and says nothing of an error.

@@ -148,8 +148,15 @@ impl Prover<'_> {
         armored: Option<&[u8]>,
         known: &Known,
     ) -> Result<bool, String> {
-        let Some(signing) = self.signing else { return Ok(false) };
         let named = entry.entry().writer.key_fingerprint.as_deref();
+        let Some(signing) = self.signing else {
+            return match named {
+                None if known.signed => {
+                    Err("it is not signed, and entries before it are: it may be forged".to_owned())
+                }
+                _ => Ok(false),
+            };
+        };
         match (named, armored) {
             (None, _) if !known.signed => Ok(false),
             (None, None) => Err("it is not signed, and entries before it are: it may be forged".to_owned()),

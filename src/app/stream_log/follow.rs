@@ -21,6 +21,10 @@ impl StreamLog {
         let mut batch = Vec::new();
         let mut newest = None;
         while let Some(proven) = walk.next().await? {
+            // Without a key nobody can tell a forged entry of a signed log from a true one.
+            if self.signing.is_none() && proven.entry.entry().writer.key_fingerprint.is_some() {
+                return Err(self.without_key());
+            }
             batch.extend(newest.replace(proven).map(|proven| proven.entry));
             if batch.len() == BATCH {
                 self.take_over(&mut batch).await?;
