@@ -323,6 +323,37 @@ async fn a_daemon_without_a_key_does_not_go_on_with_a_signed_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_without_a_key_believes_no_planted_entry_of_a_signed_log() {
+    for lost_state in [false, true] {
+        let vault = but_for_the_last_window().await;
+        let whole = fs::read_to_string(vault.path("config.toml")).unwrap();
+        without_signing(&vault);
+        if lost_state {
+            fs::remove_dir_all(vault.state_dir()).unwrap();
+        }
+        plant(&vault, LAST - 1, 3, None, of_the_last_window);
+        assert_on_hold(&vault, &["signed"]).await;
+        configure(&vault, |_| whole);
+        fs::remove_file(entry_path(&vault, LAST)).unwrap();
+        assert!(vault.connvault(&["retry"]).await.status.success());
+        vault.once().await;
+        assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_accepts_a_damaged_log_believes_no_planted_entry_of_a_signed_one() {
+    let vault = but_for_the_last_window().await;
+    plant(&vault, LAST - 1, 3, None, of_the_last_window);
+    let output = vault.connvault(&["rebuild", "--accept-unverified"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    vault.once().await;
+    let archived = read(&vault, LAST + 1);
+    assert!(matches!(archived.body, EntryBody::Archived(_)), "the window was never exported: {archived:?}");
+    assert_eq!(vault.connvault(&["gaps"]).await.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_contradiction_between_configuration_and_log_holds_its_stream_and_check_says_it() {
     let vault = but_for_the_last_window().await;
     let whole = fs::read_to_string(vault.path("config.toml")).unwrap();

@@ -180,6 +180,34 @@ async fn on_its_last_day_whatever_came_whole_is_kept_and_a_better_export_becomes
 }
 
 #[tokio::test]
+async fn what_was_kept_on_the_last_day_keeps_no_export_out_that_is_better_and_not_perfect() {
+    let (world, clock) = world(29, Fault::HtmlBody).await;
+    run(&world, &clock, 0).await;
+    let start: Timestamp = world.windows[0].parse().unwrap();
+    // From now on the export lacks a record, and the count cannot be had.
+    world.sim.faults().clear();
+    let short =
+        Rule::new(Fault::OmitRecords { records: 1 }).on(Endpoint::Export).for_start_time(asked(start));
+    world.sim.faults().add(short);
+    run(&world, &clock, 21).await;
+    let [_, revision] = &entries(&world).await[..] else { panic!("the readable export is lost") };
+    assert_eq!(revision["export"]["count_mismatch"], true, "{revision}");
+}
+
+#[tokio::test]
+async fn a_message_with_a_comma_is_no_export_without_records_where_nobody_counted() {
+    for message in
+        ["Internal error, try again later\n", "Internal error, try again later\nrequest: 5, node 7\n"]
+    {
+        let (world, clock) = world(2, Fault::Body(Bytes::from_static(message.as_bytes()))).await;
+        world.sim.faults().add(Rule::new(Fault::status(403)).on(Endpoint::Query));
+        run(&world, &clock, 3).await;
+        let entries = entries(&world).await;
+        assert!(entries.iter().all(|entry| !unread_reason(entry).is_empty()), "{entries:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_transfer_that_broke_off_or_a_throttling_answer_is_never_kept() {
     let throttled = Bytes::from_static(br#"{"error_code":"APIGW.0308","error_msg":"too many"}"#);
     for fault in [Fault::TruncateAfter { bytes: 4000 }, Fault::Body(throttled)] {

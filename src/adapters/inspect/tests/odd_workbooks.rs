@@ -285,3 +285,23 @@ fn an_archive_with_wide_numbers_is_read_and_one_with_a_password_is_not() {
     locked[entry + 8] |= 1;
     assert_unread(&locked, "password");
 }
+
+#[test]
+fn rows_out_of_order_or_twice_came_whole_and_cannot_be_read() {
+    let of = |numbers: [u32; 3]| {
+        let lines = ["User,Desktop,Started", "li,d1,2026-11-22 08:00:00", "wang,d2,2026-11-22 09:00:00"];
+        let row = |(number, line): (&u32, &str)| format!(r#"<row r="{number}">{}</row>"#, cells(line));
+        let rows: String = numbers.iter().zip(lines).map(row).collect();
+        zip_of(&[
+            ("xl/workbook.xml", r#"<workbook><sheets><sheet name="a" r:id="r1"/></sheets></workbook>"#),
+            (
+                "xl/_rels/workbook.xml.rels",
+                &relations(&relation(&format!("{TYPE}/worksheet"), "r1", "worksheets/s.xml")),
+            ),
+            ("xl/worksheets/s.xml", &sheet(&rows)),
+        ])
+    };
+    assert_eq!(look(&of([1, 3, 7])).unwrap().rows, 2);
+    assert_unread(&of([2, 3, 1]), "row 1 stands after row 3");
+    assert_unread(&of([1, 2, 2]), "row 2 stands after row 2");
+}

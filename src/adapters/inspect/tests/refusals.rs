@@ -59,6 +59,15 @@ fn a_header_that_begins_like_something_else_is_a_header() {
 }
 
 #[test]
+fn objects_in_json_one_after_the_other_came_whole_and_cannot_be_read() {
+    assert_unread(b"{\"user\": \"a\", \"x\": 1}\n{\"user\": \"b\", \"x\": 2}\n", "several objects");
+    assert_refused(
+        b"{\"error_code\": \"WKS.1\", \"error_msg\": \"x\"}\n{\"error_code\": \"WKS.1\"}\n",
+        "JSON, without",
+    );
+}
+
+#[test]
 fn an_error_in_json_is_classified_by_the_gateways_codes() {
     let body =
         |code: &str| format!(r#" {{"error_msg":"slow\ndown","error_code":"{code}","request_id":"x"}}"#);
