@@ -31,7 +31,9 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Head, LogEntry, SealedEntry, after};
 use crate::domain::name::StreamName;
-use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key};
+use crate::domain::object_key::{
+    LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
+};
 use crate::domain::snapshot::StreamState;
 use crate::ports::object_store::StoreError;
 
@@ -214,17 +216,18 @@ impl<'r> Walk<'r> {
     async fn see_head(&mut self) -> Result<(), Failure> {
         match self.unseen_head.take() {
             None => Ok(()),
-            Some(head) => check_head(self.prover.reader, head).await.map(|_| ()),
+            Some(head) => check_head(self.prover.reader, head, None).await.map(|_| ()),
         }
     }
 }
 
-/// Makes sure that the store still holds the very entry that the ledger knows as the last one. Returns whether that entry
-/// says that it is signed.
+/// Makes sure that the store still holds the very entry that the ledger knows as the last one, and with `signing` that the
+/// key which signed it still counts: a replaced key that is not listed would be found out only when the ledger is lost.
+/// Returns whether that entry says that it is signed.
 ///
 /// # Errors
-/// When it is gone or another one, or the store fails.
-pub async fn check_head(reader: &LogReader, head: Head) -> Result<bool, Failure> {
+/// When it is gone or another one, when its signature does not count, or the store fails.
+pub async fn check_head(reader: &LogReader, head: Head, signing: Option<&Signing>) -> Result<bool, Failure> {
     let key = log_key(reader.stream(), head.seq);
     let Some(reading) = reader.agreed(&key, None, Some(head.hash)).await.map_err(of_store)? else {
         return Err(damaged(reader.stream(), &format!("log entry {key} is gone from the store")));
@@ -235,12 +238,39 @@ pub async fn check_head(reader: &LogReader, head: Head) -> Result<bool, Failure>
     };
     let known = head.hash;
     match hash {
-        Some(hash) if hash == known => Ok(is_signed(reading.bytes())),
+        Some(hash) if hash == known => check_signer(reader, head, reading.bytes(), signing).await,
         Some(hash) => Err(damaged(
             reader.stream(),
             &format!("log entry {key} has SHA-256 {hash}, and it had {known} when it was written"),
         )),
         None => Err(damaged(reader.stream(), &format!("log entry {key} is gone from the store"))),
+    }
+}
+
+/// Whether the entry in `bytes` says that it is signed.
+///
+/// # Errors
+/// When there is a signature on it that does not count, or the store fails.
+async fn check_signer(
+    reader: &LogReader,
+    head: Head,
+    bytes: &[u8],
+    signing: Option<&Signing>,
+) -> Result<bool, Failure> {
+    let signed = is_signed(bytes);
+    let Some(signing) = signing.filter(|_| signed) else { return Ok(signed) };
+    let Ok(entry) = serde_json::from_slice::<LogEntry>(bytes) else { return Ok(signed) };
+    let key = signature_key(reader.stream(), head.seq, &head.hash);
+    // `verify` finds a signature that is gone; the entry itself is the one that was proven before.
+    let Some(armored) = reader.agreed(&key, None, None).await.map_err(of_store)? else { return Ok(signed) };
+    match signing.verify(bytes, armored.bytes(), entry.recorded_at) {
+        Ok(_) => Ok(signed),
+        Err(error) => {
+            let (stream, entry) = (reader.stream(), log_key(reader.stream(), head.seq));
+            let message =
+                format!("the log of stream {stream} cannot be gone on with: entry {entry}: {error}");
+            Err(Failure::new(FailureKind::Rejected, Scope::Stream, message))
+        }
     }
 }
 

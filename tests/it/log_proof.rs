@@ -300,6 +300,8 @@ async fn a_log_of_an_earlier_key_needs_that_key_among_the_allowed_signers() {
     let vault = but_for_the_last_window().await;
     let earlier = SigningKey::parse(&signing_key().into()).unwrap();
     vault.secret("signing-key", &pem(9));
+    assert_on_hold(&vault, &[&earlier.fingerprint(), "signing.allowed_signers_file"]).await;
+    // The same on a new machine.
     fs::remove_dir_all(vault.state_dir()).unwrap();
     assert_on_hold(&vault, &[&earlier.fingerprint(), "signing.allowed_signers_file"]).await;
     let allowed = vault.path("allowed");

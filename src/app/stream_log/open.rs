@@ -14,7 +14,7 @@ impl StreamLog {
     /// When the definition contradicts the log, the log is damaged, or the store or the ledger fails.
     pub async fn open(&self, definition: &Definition) -> Result<(), Failure> {
         if let Some(state) = self.state().await? {
-            let is_signed = check_head(&self.reader, state.head).await?;
+            let is_signed = check_head(&self.reader, state.head, self.signing.as_deref()).await?;
             // The ledger of an earlier version did not note it.
             if is_signed && !state.signed {
                 self.ledger.must_be_signed(&self.stream).await.map_err(of_ledger)?;
