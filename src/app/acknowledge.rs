@@ -15,7 +15,7 @@ use crate::domain::verdict::judge;
 use crate::domain::window::Window;
 use crate::ports::ledger::Ledger;
 
-use super::attest::hold;
+use super::attest::without_lease;
 use super::failure_policy::of_ledger;
 use super::observer::Ending;
 use super::services::Services;
@@ -24,17 +24,7 @@ use super::stream_log::Appended;
 
 /// Says in the log that a person has taken note of a window, if that is still asked for and to be said.
 pub(super) async fn acknowledge(services: &Services, stream: &Stream, window: Window) -> Ending {
-    let said = tokio::select! {
-        said = say(services, stream, window) => said,
-        () = services.abandon.cancelled() => return Ending::Interrupted,
-    };
-    match said {
-        Ok(ending) => ending,
-        Err(failure) => Ending::Failed(match hold(services, stream, &failure).await {
-            Ok(()) => failure,
-            Err(worse) => worse,
-        }),
-    }
+    without_lease(services, stream, say(services, stream, window)).await
 }
 
 async fn say(services: &Services, stream: &Stream, window: Window) -> Result<Ending, Failure> {

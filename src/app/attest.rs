@@ -155,8 +155,18 @@ async fn is_worth_another_try(services: &Services, stream: &Stream, window: Wind
 
 /// Says in the log that a window is parked, if it still is and no entry says so for this reason.
 pub(super) async fn attest_parked(services: &Services, stream: &Stream, window: Window) -> Ending {
+    without_lease(services, stream, say_parked(services, stream, window)).await
+}
+
+/// Runs `saying`, which appends to the log without a lease on the window. A stop ends it at any point, since it may be
+/// repeated. A failure holds the resource that it concerns.
+pub(super) async fn without_lease(
+    services: &Services,
+    stream: &Stream,
+    saying: impl Future<Output = Result<Ending, Failure>>,
+) -> Ending {
     let said = tokio::select! {
-        said = say_parked(services, stream, window) => said,
+        said = saying => said,
         () = services.abandon.cancelled() => return Ending::Interrupted,
     };
     match said {
@@ -182,7 +192,7 @@ async fn say_parked(services: &Services, stream: &Stream, window: Window) -> Res
 }
 
 /// Nothing can be charged to a window that only waits for its entry: whatever failed, the stream waits at least.
-pub(super) async fn hold(services: &Services, stream: &Stream, failure: &Failure) -> Result<(), Failure> {
+async fn hold(services: &Services, stream: &Stream, failure: &Failure) -> Result<(), Failure> {
     if failure.scope == Scope::Daemon {
         return Ok(());
     }

@@ -91,7 +91,7 @@ pub fn signing_key(config: &Config, now: Timestamp) -> Result<Option<SigningKey>
     if let (Some(signers), Some(file)) = (allowed_signers(config)?, &signing.allowed_signers_file) {
         const MESSAGE: &[u8] = b"whether a signature of this key counts";
         match signers.verify(Some(PRINCIPAL), MESSAGE, &key.sign(MESSAGE), now) {
-            // Nobody has confirmed the clock yet: each entry is held against the key's time when it is dated.
+            // Nobody has confirmed the clock yet: each entry is compared with the key's time when it is dated.
             Ok(_) | Err(SignatureError::NotValidThen { .. }) => {}
             Err(error) => {
                 let (own, file, line) = (signing.key.path().display(), file.display(), key.public_key_line());
