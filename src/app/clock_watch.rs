@@ -176,7 +176,7 @@ impl ClockWatch {
             return Ok(confirmed);
         }
         self.ask(AGAIN).await;
-        self.judge().map_err(|unconfirmed| failure(&unconfirmed, Some(stream)))
+        self.judge().map_err(|unconfirmed| self.failure(&unconfirmed, Some(stream)))
     }
 
     /// As [`Self::confirm`], for the loss of a window: every host is asked before, and the time is the earliest of all.
@@ -200,7 +200,7 @@ impl ClockWatch {
     pub fn standing(&self) -> Standing {
         match self.judge() {
             Ok(confirmed) => Standing::Confirmed(confirmed),
-            Err(unconfirmed) if unconfirmed.is_wrong() => Standing::Wrong(failure(&unconfirmed, None)),
+            Err(unconfirmed) if unconfirmed.is_wrong() => Standing::Wrong(self.failure(&unconfirmed, None)),
             Err(_) => Standing::Unknown,
         }
     }
@@ -264,6 +264,10 @@ impl ClockWatch {
         judged
     }
 
+    fn failure(&self, unconfirmed: &Unconfirmed, stream: Option<&StreamName>) -> Failure {
+        failure(unconfirmed, stream, &self.dates.heard().undated)
+    }
+
     /// Asks every host for the time, unless that was done within `pause` and the clock has not been set since.
     async fn ask(&self, pause: Duration) {
         let mut asked = self.asking.lock().await;
@@ -320,17 +324,21 @@ fn hold(failure: &Failure, snapshot: &Snapshot, now: Timestamp) -> Hold {
     }
 }
 
-/// Why no entry is written.
-fn failure(unconfirmed: &Unconfirmed, stream: Option<&StreamName>) -> Failure {
+/// Why no entry is written. The answers of the hosts in `undated` said nothing of the time.
+fn failure(unconfirmed: &Unconfirmed, stream: Option<&StreamName>, undated: &BTreeSet<String>) -> Failure {
     let wrong = |message: String| Failure::new(FailureKind::Clock, Scope::Daemon, message);
     let advice =
         "set it right (timedatectl) and set up time synchronisation; archiving goes on by itself then";
     match unconfirmed {
         Unconfirmed::NoWitness => {
             let stream = stream.map_or_else(String::new, |stream| format!(" in the log of stream {stream}"));
+            let undated = match undated.iter().map(String::as_str).collect::<Vec<_>>().join(", ") {
+                hosts if hosts.is_empty() => hosts,
+                hosts => format!("; answers of {hosts} bear no Date, or come from a cache"),
+            };
             let message = format!(
                 "no entry is written{stream} before an answer of a source or a store has confirmed this machine's clock by \
-                 its Date, and none has within the hour; it is tried again"
+                 its Date, and none has within the hour{undated}; it is tried again"
             );
             Failure::new(FailureKind::Transient, Scope::Stream, message)
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::survey::{Judged, Marked, StreamSummary, survey};
-use crate::domain::confirmed_time::{BEHIND, Confirmation};
+use crate::domain::confirmed_time::{BEHIND, Confirmation, FRESH};
 use crate::domain::content::Content;
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
@@ -45,7 +45,8 @@ pub struct WrongClock {
 }
 
 impl WrongClock {
-    /// What `snapshot` says at `now`. A clock that is behind the confirmed time shows without a daemon, too.
+    /// What `snapshot` says at `now`. A clock that is behind the confirmed time, or behind the last entry of a log while
+    /// nobody confirms it, shows without a daemon, too.
     pub fn of(snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
         let confirmed = snapshot.confirmed.as_ref();
         let behind =
@@ -55,9 +56,16 @@ impl WrongClock {
                     "the clock of this machine says {now:.0}, and the Date of {host} confirmed {at:.0} before"
                 )
             });
+        let unconfirmed = confirmed.is_none_or(|known| now.duration_since(known.at).unsigned_abs() > FRESH);
+        let recorded = snapshot.known_time().recorded.filter(|at| at.duration_since(now) > BEHIND);
+        let recorded = recorded.filter(|_| unconfirmed).map(|at| {
+            format!(
+                "the clock of this machine says {now:.0}, and the last entry of a log was written at {at:.0}"
+            )
+        });
         let held = snapshot.clock_hold(now).map(|hold| hold.failure.message.to_string());
         Some(Self {
-            wrong: held.or(behind)?,
+            wrong: held.or(behind).or(recorded)?,
             confirmed_at: confirmed.map(|confirmed| confirmed.at),
             confirmed_by: confirmed.map(|confirmed| confirmed.host.clone()),
         })

@@ -120,6 +120,7 @@ impl Marked {
 /// Every completed window of every stream, in order, with its verdict.
 pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
     let judged = |rules: &StreamRules, window| {
+        let opened_at = snapshot.streams.get(&rules.name).and_then(|stream| stream.opened_at(now));
         let verdict = judge(rules, window, snapshot, now);
         let acknowledged = verdict.acknowledgement(&rules.name, window, snapshot).cloned();
         let done = match verdict {
@@ -132,7 +133,7 @@ pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> V
             window,
             due_at: rules.due_at(window),
             expires_at: rules.expires_at(window),
-            late: !done && rules.late_at(window) <= now,
+            late: !done && rules.late_at(window, opened_at) <= now,
             acknowledged,
             verdict,
         }

@@ -14,9 +14,11 @@ use super::backfill::{When, check_order};
 use super::ledger_view::{failed, open};
 use super::{CliError, output, reconcile, retry, signals};
 use crate::adapters::state_dir::{StateDir, StateDirError};
+use crate::app::clock_watch::Standing;
 use crate::app::compose::{self, Injected};
 use crate::app::projects;
 use crate::app::selection::Selection;
+use crate::app::status::WrongClock;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
 use crate::domain::name::StreamName;
@@ -136,6 +138,9 @@ async fn through_daemon(config: &Config, injected: &Injected, asked: &Asked) -> 
         return Err(CliError::new(Exit::Failed, message));
     };
     let snapshot = ledger.snapshot().await.map_err(failed)?;
+    if let Some(clock) = WrongClock::of(&snapshot, injected.clock.now()) {
+        return Err(by_a_wrong_clock(&clock.wrong));
+    }
     let rules = compose::rules(&projects::known_to(&snapshot, config));
     let choice = choose(config, injected, asked, &rules, &snapshot)?;
     ledger.ask_to_acknowledge(&asked.stream, &choice.requests).await.map_err(failed)?;
@@ -161,7 +166,16 @@ async fn in_own_run(
     let controls = signals::controls()?;
     let Some(session) = reconcile::begin(config, injected, &controls).await? else { return Ok(None) };
     let ledger = std::sync::Arc::clone(&session.services.ledger);
-    let snapshot = ledger.snapshot().await.map_err(failed)?;
+    let mut snapshot = ledger.snapshot().await.map_err(failed)?;
+    let standing = session.services.watch.look_and_record(&*ledger, &mut snapshot).await;
+    match standing {
+        Ok(Standing::Confirmed(_) | Standing::Unknown) => {}
+        Ok(Standing::Wrong(failure)) => {
+            session.end().await;
+            return Err(by_a_wrong_clock(&failure.message));
+        }
+        Err(failure) => return Err(CliError::new(Exit::Temporary, failure.message.to_string())),
+    }
     let choice = choose(config, injected, asked, &session.services.roster.rules(), &snapshot)?;
     if !choice.requests.is_empty() {
         ledger.ask_to_acknowledge(&asked.stream, &choice.requests).await.map_err(failed)?;
@@ -173,6 +187,11 @@ async fn in_own_run(
     let outcome = Outcome::of(asked, &choice, &snapshot);
     session.end().await;
     Ok(Some(Outcome { already: choice.already, ..outcome }))
+}
+
+/// By a wrong clock other windows are over than by the right one, so none is looked for.
+fn by_a_wrong_clock(wrong: &str) -> CliError {
+    CliError::new(Exit::Temporary, format!("{wrong}; nothing was acknowledged: try again then"))
 }
 
 /// The windows that are asked for, all of which must be ones that can be acknowledged.

@@ -1,22 +1,38 @@
 //! `plan`: what would be done now, in order. The same function makes it that the daemon works by.
 
+use serde::Serialize;
+
 use super::CliError;
 use super::ledger_view::look;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::time_left;
+use crate::app::status::{WrongClock, time_left};
 use crate::config::Config;
 use crate::domain::planner::{Plan, Task, plan};
 use crate::domain::verdict::DueReason;
 use crate::exit_code::Exit;
 
+/// A plan as JSON.
+#[derive(Serialize)]
+struct Shown<'p> {
+    #[serde(flatten)]
+    plan: &'p Plan,
+    /// What is wrong with this machine's clock; absent while nothing is known to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<WrongClock>,
+}
+
 pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
     let view = look(config, injected).await?;
     let plan = plan(&view.rules, &view.snapshot, view.now);
+    let clock = WrongClock::of(&view.snapshot, view.now);
     if json {
-        return output::json(&plan);
+        return output::json(&Shown { plan: &plan, clock });
     }
     view.hint();
+    if let Some(clock) = clock {
+        output::say(&format!("{}; nothing of this is done until it is right", clock.words()));
+    }
     print(&plan, view.now)
 }
 

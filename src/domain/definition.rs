@@ -14,9 +14,9 @@ use super::log_entry::Definition;
 pub struct Difference {
     /// The field's name, as log entries and the configuration spell it.
     pub field: &'static str,
-    /// Its value in the first definition.
+    /// Its value in the first definition, as the configuration writes it (TOML).
     pub here: String,
-    /// Its value in the other definition.
+    /// Its value in the other definition, in the same form.
     pub there: String,
 }
 
@@ -53,14 +53,13 @@ impl Definition {
     /// Every field in which `self` and `other` differ, in the order of the log's format.
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let Self { region, project_id, window, timezone, start, filters } = self;
-        let quoted = |text: &String| format!("{text:?}");
         let fields = [
             ("region", quoted(region), quoted(&other.region)),
             ("project_id", quoted(project_id), quoted(&other.project_id)),
             ("window", quoted(window), quoted(&other.window)),
             ("timezone", quoted(timezone), quoted(&other.timezone)),
             ("start", start.to_string(), other.start.to_string()),
-            ("filters", format!("{filters:?}"), format!("{:?}", other.filters)),
+            ("filters", table(filters), table(&other.filters)),
         ];
         let differing = fields.into_iter().filter(|(_, here, there)| here != there);
         differing.map(|(field, here, there)| Difference { field, here, there }).collect()
@@ -72,6 +71,25 @@ impl Definition {
         let moved_back = self.start <= known.start;
         self.differences(known).into_iter().find(|difference| difference.field != "start" || !moved_back)
     }
+}
+
+/// A text as TOML writes it. A JSON string is one of TOML's, too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Filters as the configuration writes them: without those that ask for all.
+fn table(filters: &Filters) -> String {
+    let Filters { user_name, computer_name, terminal_type, language } = filters;
+    let keys = [
+        ("user_name", user_name.as_str()),
+        ("computer_name", computer_name),
+        ("terminal_type", terminal_type),
+        ("language", language.as_str()),
+    ];
+    let given = keys.into_iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<_> = given.map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
+    format!("{{ {} }}", pairs.join(", "))
 }
 
 #[cfg(test)]
@@ -111,5 +129,17 @@ mod tests {
         let earlier = Definition { start: "2026-01-01T00:00:00Z".parse().unwrap(), ..definition() };
         assert_eq!(earlier.contradiction(&known), None);
         assert_eq!(earlier.differences(&known).len(), 1);
+    }
+
+    #[test]
+    fn filters_that_differ_are_shown_as_the_configuration_writes_them() {
+        let filters =
+            Filters { user_name: "li \"x\" \\".into(), terminal_type: "张".into(), ..Filters::default() };
+        let changed = Definition { filters: filters.clone(), ..definition() };
+        let Difference { field, here, there } = changed.contradiction(&definition()).unwrap();
+        assert_eq!(there, r#"{ language = "en_US" }"#);
+        assert_eq!(here, r#"{ user_name = "li \"x\" \\", terminal_type = "张", language = "en_US" }"#);
+        let read: toml::Table = format!("{field} = {here}").parse().unwrap();
+        assert_eq!(read[field].clone().try_into::<Filters>().unwrap(), filters);
     }
 }

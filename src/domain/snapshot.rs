@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::confirmed_time::{Confirmation, KnownTime};
@@ -41,7 +41,7 @@ pub enum WindowState {
         failure: FailureNote,
         /// What the config and credentials were when it was parked; not known where only the log said that it is.
         fingerprint: Option<Fingerprint>,
-        /// The entry that says so, once it is written. An entry for the same reason stays good when a later try fails.
+        /// The newest entry that says that it is parked; `None` while another one is to be written. Each reason is said once.
         seq: Option<Seq>,
     },
     /// In the log.
@@ -176,6 +176,15 @@ pub struct StreamState {
     pub signed: bool,
     /// The `recorded_at` of that entry; `None` where it was taken over by an earlier version of the program.
     pub recorded_at: Option<Timestamp>,
+    /// The `recorded_at` of its first entry; `None` where that was taken over by an earlier version of the program.
+    pub opened_at: Option<Timestamp>,
+}
+
+impl StreamState {
+    /// When the stream was opened, as far as that is believed at `now`: a later instant is of a clock that was ahead.
+    pub fn opened_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.opened_at.filter(|opened_at| pause::has_been(*opened_at, now))
+    }
 }
 
 /// All that the planner needs, read in one transaction.
@@ -219,11 +228,39 @@ pub struct Withdrawal {
     pub reason: Line,
 }
 
+/// What the `parked` entries of a window say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidOfParked {
+    /// What the newest of them says: why, and since when.
+    pub newest: FailureNote,
+    /// The reasons that the earlier ones give.
+    pub earlier: Vec<(FailureKind, Line)>,
+}
+
+/// No window gets two `parked` entries within this time.
+const BETWEEN_ENTRIES: SignedDuration = SignedDuration::from_hours(24);
+
+impl SaidOfParked {
+    /// Whether no other entry is needed for a window that failed last with `failure`: one gives this reason, or the newest
+    /// of them is less than a day old.
+    pub fn is_enough_for(&self, failure: &FailureNote) -> bool {
+        let is_recent = failure.at.duration_since(self.newest.at).abs() < BETWEEN_ENTRIES;
+        let mut earlier = self.earlier.iter();
+        is_recent
+            || self.newest.is_for_the_reason_of(failure)
+            || earlier.any(|(kind, reason)| is_one_reason((*kind, reason), (failure.kind, &failure.message)))
+    }
+}
+
 impl FailureNote {
     /// Whether a `parked` entry with this failure still says why a window is parked that failed last with `other`.
     pub fn is_for_the_reason_of(&self, other: &Self) -> bool {
-        self.kind == other.kind && gist(&self.message) == gist(&other.message)
+        is_one_reason((self.kind, &self.message), (other.kind, &other.message))
     }
+}
+
+fn is_one_reason(one: (FailureKind, &str), other: (FailureKind, &str)) -> bool {
+    one.0 == other.0 && gist(one.1) == gist(other.1)
 }
 
 /// The part of a message that two failures for one reason have in common: no quotations, which are of somebody else, and no

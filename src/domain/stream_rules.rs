@@ -97,9 +97,11 @@ impl StreamRules {
         retry_at.or_else(on_the_last_day)
     }
 
-    /// When the window is late.
-    pub fn late_at(&self, window: Window) -> Timestamp {
-        self.due_at(window).saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
+    /// When the window is late: the deadline after it was due, and after its stream was opened. What was due long before there
+    /// was a stream is no delay of the stream's.
+    pub fn late_at(&self, window: Window, opened_at: Option<Timestamp>) -> Timestamp {
+        let since = opened_at.map_or(self.due_at(window), |opened_at| self.due_at(window).max(opened_at));
+        since.saturating_add(self.deadline).unwrap_or(Timestamp::MAX)
     }
 
     /// Every window from the stream's start that is over at `now`, in order.

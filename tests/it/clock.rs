@@ -294,3 +294,39 @@ async fn a_stale_hold_for_the_clock_is_lifted_by_the_first_look() {
     assert_eq!(ran.tally.archived, 5);
     session.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_that_the_clock_is_behind_what_was_confirmed_or_written() {
+    let world = World::now(Place::directory(), 2).await;
+    assert!(world.connvault(&["once"]).await.status.success());
+    let right = world.connvault(&["plan", "--json"]).await;
+    let right: Value = serde_json::from_slice(&right.stdout).unwrap();
+    assert!(right["clock"].is_null() && right["actions"].is_array(), "{right}");
+    // At first the confirmed time says so, then the log alone.
+    for words in ["127.0.0.1", "the last entry of a log was written at"] {
+        let output = world.connvault_ahead(-A_DAY, &["plan"]).await;
+        assert!(output.status.success(), "{}", said(&output));
+        let text = said(&output);
+        assert!(text.contains("the clock is not believed: ") && text.contains(words), "{text}");
+        let output = world.connvault_ahead(-A_DAY, &["plan", "--json"]).await;
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(plan["clock"]["wrong"].as_str().unwrap().contains(words), "{plan}");
+        world.lose_state();
+        let rebuilt = world.connvault(&["rebuild"]).await;
+        assert!(rebuilt.status.success(), "{}", said(&rebuilt));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_date_its_answers_is_named_where_nothing_can_be_written_for_it() {
+    let place = Place::s3s().await;
+    place.dated(|| None);
+    let world = World::now(place, 2).await;
+    // Nobody but the store is left to ask.
+    world.sim.faults().always(Fault::DropConnection);
+    world.connvault(&["once"]).await;
+    let status = said(&world.connvault(&["status"]).await);
+    assert!(status.contains("no entry is written"), "{status}");
+    assert!(status.contains("answers of 127.0.0.1") && status.contains("bear no Date"), "{status}");
+    assert_eq!(log_entries(&world).await, 0);
+}

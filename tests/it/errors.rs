@@ -103,7 +103,12 @@ async fn a_stream_that_contradicts_its_log_is_refused_with_what_to_do() {
     let vault = Vault::in_directory().await;
     vault.once().await;
     vault.configure("filters = { user_name = \"somebody\" }");
-    let words = ["stream logins", "filters", "give the changed stream a new name"];
+    let words = [
+        "stream logins",
+        r#"the config says filters = { user_name = "somebody", language = "en_US" }"#,
+        r#"the stream was opened with filters = { language = "en_US" }"#,
+        "give the changed stream a new name",
+    ];
     assert_says(&vault.connvault(&["once"]).await, 1, &words);
     vault.configure("");
     assert_nothing_lost(&vault).await;

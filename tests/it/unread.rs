@@ -252,6 +252,54 @@ fn asked(start: Timestamp) -> String {
     (start - SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
+/// A world of one window, whose export is a task's file that meets `fault` when it is fetched.
+async fn by_task(fault: Fault) -> (World, TestClock) {
+    let clock = tonight();
+    let mut world = World::at(Place::directory(), &clock, 1).await;
+    world.settings.source = "api = \"v3\"\nlist_lag = \"1s\"\n".to_owned();
+    world.sim.faults().add(Rule::new(fault).on(Endpoint::Download));
+    (world, clock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_task_file_is_an_export_without_records_where_the_counts_say_so() {
+    let empty_sheet = odd("x37-empty-sheet.xlsx");
+    for (fault, body) in [(Fault::EmptyBody, Bytes::new()), (Fault::Body(empty_sheet.clone()), empty_sheet)] {
+        let (world, clock) = by_task(fault.clone()).await;
+        world.sim.faults().add(Rule::new(Fault::OmitRecords { records: 1000 }).on(Endpoint::Query));
+        let ran = run(&world, &clock, 1).await;
+        assert_eq!((ran.tally.archived, ran.tally.failed), (1, 0), "{fault:?}: {:?}", ran.endings);
+        let [entry] = &entries(&world).await[..] else { panic!("{fault:?}: not archived once") };
+        assert_eq!((&entry["export"]["api"], &entry["object"]["rows"]), (&"v3".into(), &0.into()), "{entry}");
+        let counted = &entry["export"]["counted"];
+        assert_eq!((&counted["before"], &counted["after"]), (&0.into(), &0.into()), "{entry}");
+        assert_eq!(world.archive().await.data[entry["object"]["key"].as_str().unwrap()], body);
+        assert_eq!(world.connvault(&["gaps"]).await.status.code(), Some(0));
+    }
+    // Against a count it is not believed.
+    let (world, clock) = by_task(Fault::EmptyBody).await;
+    let ran = run(&world, &clock, 1).await;
+    assert_eq!((ran.tally.archived, ran.tally.failed), (0, 3), "{:?}", ran.endings);
+    assert_eq!(entries(&world).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_third_whole_task_file_in_a_row_that_cannot_be_read_is_archived_as_it_came() {
+    let (world, clock) = by_task(Fault::Body(odd(UNREADABLE))).await;
+    let ran = run(&world, &clock, 1).await;
+    assert_eq!((ran.tally.archived, ran.tally.failed), (1, 2), "{:?}", ran.endings);
+    let [entry] = &entries(&world).await[..] else { panic!("not archived once") };
+    assert!(unread_reason(entry).contains("cannot read"), "{entry}");
+    assert_eq!((&entry["export"]["api"], &entry["object"]["format"]), (&"v3".into(), &"bin".into()));
+    assert!(entry["export"]["counted"]["after"].as_u64() > Some(0), "{entry}");
+    assert_eq!(world.archive().await.data[entry["object"]["key"].as_str().unwrap()], odd(UNREADABLE));
+    // Each try had a task of its own, and none is left at the provider.
+    assert_eq!((world.sim.tasks().created(), world.sim.tasks().all().len()), (3, 0));
+    assert_eq!(world.connvault(&["gaps"]).await.status.code(), Some(3));
+    let verified = world.connvault(&["verify", "--level", "bytes"]).await;
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
+}
+
 #[tokio::test]
 async fn an_empty_answer_is_not_believed_against_a_count_and_kept_unread_without_one() {
     let (world, clock) = world(1, Fault::EmptyBody).await;

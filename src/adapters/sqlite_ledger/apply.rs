@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::acknowledgements;
 use super::connection::storage;
 use super::rows::{ms, number, to_json};
-use super::snapshot;
+use super::snapshot::{self, Opened};
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::{
     Archived, Definition, EntryBody, Head, Inspected, Lost, Parked, SealedEntry, after,
@@ -45,7 +45,7 @@ pub(super) async fn accept(
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
-        put_definition(connection, stream, definition, sealed.head()).await?;
+        put_definition(connection, stream, definition, sealed.head(), None).await?;
     }
     take_over(connection, stream, sealed).await
 }
@@ -58,7 +58,9 @@ async fn take_over(
     let entry = sealed.entry();
     match &entry.body {
         EntryBody::Stream(opened) => {
-            put_definition(connection, stream, &opened.definition, sealed.head()).await?
+            let known = snapshot::stream(&mut *connection, stream).await?.and_then(|state| state.opened_at);
+            let opened_at = if entry.seq == Seq::FIRST { Some(entry.recorded_at) } else { known };
+            put_definition(connection, stream, &opened.definition, sealed.head(), opened_at).await?;
         }
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
@@ -102,7 +104,7 @@ pub(super) async fn pass_over(
     head: Head,
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
-        put_definition(connection, stream, definition, head).await?;
+        put_definition(connection, stream, definition, head, None).await?;
     }
     put_head(connection, stream, head).await
 }
@@ -127,13 +129,15 @@ async fn put_definition(
     stream: &StreamName,
     definition: &Definition,
     head: Head,
+    opened_at: Option<Timestamp>,
 ) -> Result<(), LedgerError> {
+    let opened = Opened { definition: definition.clone(), opened_at };
     sqlx::query(
         "INSERT INTO streams (stream, definition, head_seq, head_hash) VALUES (?, ?, ?, ?)
          ON CONFLICT (stream) DO UPDATE SET definition = excluded.definition",
     )
     .bind(stream.as_str())
-    .bind(to_json(definition)?)
+    .bind(to_json(&opened)?)
     .bind(number(head.seq.get(), "a sequence number")?)
     .bind(head.hash.to_string())
     .execute(connection)
@@ -295,7 +299,8 @@ async fn put_lost(
 }
 
 /// A window that the log says is parked. What this machine found out itself counts more than what it reads: a window that it
-/// has worked on keeps its state, and learns only what the log says of it, so that the same is not said again.
+/// has worked on keeps its state, and learns only what the log says of it, so that the same is not said again. Earlier reasons
+/// stay as further lines: a reason has one.
 async fn put_parked(
     connection: &mut SqliteConnection,
     stream: &StreamName,
@@ -313,7 +318,9 @@ async fn put_parked(
              failed_at_ms = iif(lease_generation = 0, excluded.failed_at_ms, failed_at_ms),
              retry_at_ms = iif(lease_generation = 0, NULL, retry_at_ms),
              parked_seq = excluded.parked_seq, parked_since_ms = excluded.parked_since_ms,
-             parked_kind = excluded.parked_kind, parked_reason = excluded.parked_reason
+             parked_reason = excluded.parked_reason
+                             || coalesce(char(10) || parked_kind || ' ' || parked_reason, ''),
+             parked_kind = excluded.parked_kind
          WHERE state IN ('open', 'parked')",
     )
     .bind(stream.as_str())

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use serde::Deserialize;
+use jiff::Timestamp;
 use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteExecutor, SqlitePool};
 
@@ -18,10 +19,12 @@ use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::digest::ContentDigest;
-use crate::domain::log_entry::Head;
+use crate::domain::log_entry::{Definition, Head};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::Seq;
-use crate::domain::snapshot::{Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState};
+use crate::domain::snapshot::{
+    FailureNote, Fingerprint, Hold, Resource, SaidOfParked, Snapshot, StreamState, WindowState,
+};
 use crate::domain::window::Window;
 use crate::ports::ledger::{Attempt, AttemptId, AttemptOutcome, LedgerError, NamedObject};
 
@@ -50,11 +53,23 @@ async fn streams(
     rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
 }
 
+/// What a stream's `stream` entries say, as one column holds it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Opened {
+    /// The newest of them.
+    #[serde(flatten)]
+    pub(super) definition: Definition,
+    /// When the first of them was written; not there where an earlier version of the program took it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) opened_at: Option<Timestamp>,
+}
+
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
     let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
     let recorded_at = optional_instant(row, "recorded_at_ms")?;
     let signed = get(row, "signed")?;
-    Ok(StreamState { definition: json(row, "definition")?, head, signed, recorded_at })
+    let Opened { definition, opened_at } = json(row, "definition")?;
+    Ok(StreamState { definition, head, signed, recorded_at, opened_at })
 }
 
 /// The newest time that somebody else confirmed.
@@ -154,17 +169,32 @@ fn content(row: &SqliteRow) -> Result<Content, LedgerError> {
     })
 }
 
-/// A parked window. Its entry says why it is parked as long as the last failure has the same reason.
+/// A parked window. Its entries say why it is parked as long as the last failure has a reason that one of them gives.
 fn parked(row: &SqliteRow) -> Result<WindowState, LedgerError> {
     let failure = failure_note(row)?.ok_or_else(|| unreadable("a parked window", "no failure"))?;
-    let said = note(row, ["parked_kind", "parked_reason", "parked_since_ms"])?;
-    let said = said.filter(|said| said.is_for_the_reason_of(&failure));
+    let said = said_of_parked(row)?;
+    let since = said.as_ref().filter(|said| said.newest.is_for_the_reason_of(&failure));
     Ok(WindowState::Parked {
-        since: said.as_ref().map_or(failure.at, |said| said.at),
-        seq: if said.is_some() { optional_seq(row, "parked_seq")? } else { None },
+        since: since.map_or(failure.at, |said| said.newest.at),
+        seq: match said.is_some_and(|said| said.is_enough_for(&failure)) {
+            true => optional_seq(row, "parked_seq")?,
+            false => None,
+        },
         failure,
         fingerprint: get::<Option<String>, _>(row, "fingerprint")?.map(Fingerprint),
     })
+}
+
+/// What the window's entries say of it. In the column of the reason each earlier one has a line: its kind, and its reason.
+fn said_of_parked(row: &SqliteRow) -> Result<Option<SaidOfParked>, LedgerError> {
+    let Some(newest) = note(row, ["parked_kind", "parked_reason", "parked_since_ms"])? else {
+        return Ok(None);
+    };
+    let mut lines = get::<&str, _>(row, "parked_reason")?.split('\n');
+    let newest = FailureNote { message: lines.next().unwrap_or_default().into(), ..newest };
+    let earlier = lines.filter_map(|line| line.split_once(' '));
+    let earlier = earlier.map(|(kind, reason)| Ok((failure_kind(kind)?, reason.into())));
+    Ok(Some(SaidOfParked { newest, earlier: earlier.collect::<Result<_, LedgerError>>()? }))
 }
 
 fn count_verdict(text: &str) -> Result<CountVerdict, LedgerError> {

@@ -64,7 +64,7 @@ pub(in crate::app) fn contradiction(wanted: &Definition, known: &Definition) -> 
         "start" => format!(
             "the config says start {is}, but windows since {was} are promised already: start may only move back"
         ),
-        _ => format!("the config says {field} {is}, but the stream was opened with {field} {was}"),
+        _ => format!("the config says {field} = {is}, but the stream was opened with {field} = {was}"),
     };
     Some(format!("{what}; give the changed stream a new name, or put the configuration back"))
 }
