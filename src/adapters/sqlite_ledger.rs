@@ -8,6 +8,7 @@
 mod acknowledgements;
 mod apply;
 mod connection;
+mod crashes;
 mod holds;
 mod leases;
 mod rows;
@@ -152,7 +153,7 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
-        leases::give_back(&mut transaction, lease).await?;
+        leases::give_back(&mut transaction, lease, outcome).await?;
         apply::apply(&mut transaction, &lease.stream, entry).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
         transaction.commit().await
@@ -165,7 +166,7 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
-        leases::give_back(&mut transaction, lease).await?;
+        leases::give_back(&mut transaction, lease, outcome).await?;
         leases::end_attempt(&mut transaction, lease, outcome, None, now).await?;
         transaction.commit().await
     }
@@ -177,7 +178,7 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
-        leases::give_back(&mut transaction, lease).await?;
+        leases::give_back(&mut transaction, lease, AttemptOutcome::Unchanged).await?;
         leases::pulled_again(&mut transaction, lease, pulled_at).await?;
         leases::end_attempt(&mut transaction, lease, AttemptOutcome::Unchanged, None, now).await?;
         transaction.commit().await
@@ -191,7 +192,7 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
-        leases::give_back(&mut transaction, lease).await?;
+        leases::give_back(&mut transaction, lease, AttemptOutcome::Failed).await?;
         leases::dispose(&mut transaction, lease, failure, disposition, now).await?;
         let failed = Some((failure, disposition));
         leases::end_attempt(&mut transaction, lease, AttemptOutcome::Failed, failed, now).await?;
@@ -200,9 +201,27 @@ impl Ledger for SqliteLedger {
 
     async fn void_leases(&self) -> Result<u64, LedgerError> {
         let mut transaction = self.begin().await?;
-        let voided = leases::void(&mut transaction).await?;
+        let voided = crashes::void(&mut transaction).await?;
         transaction.commit().await?;
         Ok(voided)
+    }
+
+    async fn give_notice(&self) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        crashes::give_notice(&mut transaction).await?;
+        transaction.commit().await
+    }
+
+    async fn park(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        crashes::park(&mut transaction, (stream, window), failure, now).await?;
+        transaction.commit().await
     }
 
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError> {

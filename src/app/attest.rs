@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::adapters::spool::SpooledExport;
+use crate::domain::crashes::Treatment;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
@@ -113,6 +114,10 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
         return Ok(Tried::Not);
     }
     let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let crashes = snapshot.crashes_of(stream.name(), window);
+    if Treatment::after(crashes) == Treatment::Parked {
+        return Ok(Tried::InVain(format!("{crashes} attempts in a row ended with the process")));
+    }
     if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
         return Ok(Tried::InVain(hold.failure.message.clone().into()));
     }

@@ -17,38 +17,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::backoff::pause;
-use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::{SourceName, StreamName};
-use crate::domain::planner::{Action, Turns};
+use crate::domain::planner::{Action, InWork, Room, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 use crate::ports::record_source::Left;
 
 use super::archive_window::work;
-use super::failure_policy::of_source;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
-use super::projects::{self, Looked};
+use super::projects::Looked;
 use super::report::Report;
 use super::tidying::Tidying;
 
 /// Without any wake-up, it looks again after this: clocks jump, and timers of sleeping machines stand still.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// How long windows in flight may go on after the word to stop, and how long abandoning them may take then.
-const GRACE: Duration = Duration::from_secs(12);
-const ABANDON: Duration = Duration::from_secs(4);
-/// A run that is to end by itself waits for the end of a pause so often before it leaves the rest to the next run.
-const PATIENCE: u32 = 4;
-/// … and never for a longer one than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+mod end;
+mod upkeep;
+
+use end::LONGEST_TIDYING;
 
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// When it is told to stop.
     Stopped,
-    /// When nothing is due any more, or what is due has failed too often to wait for.
+    /// When nothing is due any more, or what is due has failed too often to wait for. Export tasks that cannot be deleted yet are
+    /// left to the next run.
     NothingDue,
 }
 
@@ -92,10 +88,19 @@ enum Done {
     LookedUp(SourceName, Result<Looked, Failure>),
 }
 
+/// A window in work.
+struct Working {
+    stream: StreamName,
+    window: Window,
+    place: InWork,
+}
+
 struct Run<'r> {
     reconciler: &'r Reconciler,
     tasks: JoinSet<Done>,
-    working: HashMap<Id, (StreamName, Window)>,
+    working: HashMap<Id, Working>,
+    /// Sources of the streams that the run is about.
+    sources: usize,
     planning: Option<Id>,
     tidying: Tidying,
     looking_up: BTreeMap<SourceName, Id>,
@@ -109,7 +114,8 @@ struct Run<'r> {
     not_before: Option<Instant>,
     local_failures: u32,
     waits: u32,
-    waits_to_tidy: u32,
+    /// Since when export tasks are being cleared away and nothing else is in flight.
+    only_tidying: Option<Instant>,
     /// Whether to wait was decided since the last look.
     waiting: bool,
     tally: Tally,
@@ -123,6 +129,7 @@ impl Reconciler {
             reconciler: self,
             tasks: JoinSet::new(),
             working: HashMap::new(),
+            sources: 0,
             planning: None,
             tidying: Tidying::default(),
             looking_up: BTreeMap::new(),
@@ -134,13 +141,16 @@ impl Reconciler {
             not_before: None,
             local_failures: 0,
             waits: 0,
-            waits_to_tidy: 0,
+            only_tidying: None,
             waiting: false,
             tally: Tally::default(),
             report: Report::default(),
         };
         let mut alive = tokio::time::interval(self.alive_every);
         while !self.stop.is_cancelled() {
+            if until == Until::NothingDue && run.has_tidied_long_enough() && !run.worth_waiting() {
+                break;
+            }
             run.start_what_can_be();
             let idle = run.tasks.is_empty();
             if idle && until == Until::NothingDue && !run.worth_waiting() {
@@ -176,25 +186,33 @@ impl Run<'_> {
         if self.stale && self.planning.is_none() {
             self.stale = false;
             let look = Arc::clone(&self.reconciler.look);
-            let busy = self.working.values().cloned().collect();
+            let busy = self.busy();
             let task = self.tasks.spawn(async move { Done::Planned(look.plan(&busy).await) });
             self.planning = Some(task.id());
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
-        while self.planning.is_none() && self.working.len() < self.reconciler.concurrency.get() {
-            let Some(action) = self.turns.next(&mut self.queue) else {
+        while self.planning.is_none() {
+            let in_work = self.working.values().map(|working| &working.place);
+            let room = Room::new(self.reconciler.concurrency, self.sources, in_work);
+            let Some(action) = self.turns.next(&mut self.queue, &room) else {
                 return;
             };
             self.start(action);
         }
     }
 
+    /// The windows in work.
+    fn busy(&self) -> BTreeSet<(StreamName, Window)> {
+        self.working.values().map(|working| (working.stream.clone(), working.window)).collect()
+    }
+
     fn start(&mut self, action: Action) {
+        let place = InWork::of(&action);
         let Action { stream: name, window, task, .. } = action;
         let Some(stream) = self.reconciler.look.services.roster.stream(&name) else {
             return;
         };
-        if self.working.values().any(|(working, at)| *working == name && *at == window) {
+        if self.working.values().any(|working| working.stream == name && working.window == window) {
             return;
         }
         self.reconciler.look.selection.started(window);
@@ -213,7 +231,7 @@ impl Run<'_> {
             };
             Done::Worked(worked, window, ending, lifted)
         });
-        self.working.insert(handle.id(), (name, window));
+        self.working.insert(handle.id(), Working { stream: name, window, place });
     }
 
     fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
@@ -248,7 +266,7 @@ impl Run<'_> {
                 self.tidying.broke_off(broken.id());
                 self.looking_up.retain(|_, by| *by != broken.id());
                 let at = self.working.remove(&broken.id());
-                let at = at.map(|(stream, window)| format!("window {window} of stream {stream}"));
+                let at = at.map(|at| format!("window {} of stream {}", at.window, at.stream));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
                 let what = "a task broke off; see the log";
                 self.hold_all(&Failure::new(crate::domain::failure::FailureKind::Local, Scope::Daemon, what));
@@ -260,7 +278,7 @@ impl Run<'_> {
         let now = self.reconciler.look.services.clock.now();
         self.report.works_again(planned.lifted);
         self.report.shared_failures(&planned.holds, now);
-        let working: BTreeSet<_> = self.working.values().cloned().collect();
+        let working = self.busy();
         let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
@@ -269,6 +287,8 @@ impl Run<'_> {
         due.into_iter().for_each(|(source, _)| self.look_up(source));
         self.tidying.found(&planned.untidy);
         let rules = self.reconciler.look.services.roster.rules();
+        let concerned = rules.iter().filter(|rules| self.reconciler.look.selection.concerns(&rules.name));
+        self.sources = concerned.map(|rules| &rules.source).collect::<BTreeSet<_>>().len();
         for (source, tasks) in planned.untidy {
             let hold = planned.holds.get(&Resource::Source(source.clone()));
             let rules = rules.iter().find(|rules| rules.source == source);
@@ -283,62 +303,6 @@ impl Run<'_> {
         self.look_at = Instant::now() + self.wait();
         let (queued, in_flight) = (self.queue.len(), self.working.len());
         self.reconciler.observer.on(&Event::Planned { queued, in_flight });
-    }
-
-    /// Clears away export tasks, beside the windows: none of them waits for it.
-    fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
-        let services = Arc::clone(&self.reconciler.look.services);
-        let Some(at) = services.roster.source(&source) else {
-            if services.roster.settings(&source).is_none() {
-                self.report.untidiable(&source);
-            }
-            return;
-        };
-        if self.reconciler.stop.is_cancelled() {
-            return;
-        }
-        let tasks = self.tidying.due(&source, tasks, Instant::now());
-        if tasks.is_empty() {
-            return;
-        }
-        let (of, numbers) = (source.clone(), tasks.iter().map(|task| task.number).collect());
-        let handle = self.tasks.spawn(async move {
-            let mut outcome = at.tidy(&tasks).await.map_err(of_source);
-            if let Err(failure) = &outcome
-                && failure.retry_after.is_some()
-                && let Err(failure) = services.hold_up(&of, failure).await
-            {
-                outcome = Err(failure);
-            }
-            Done::Tidied(of, outcome)
-        });
-        self.tidying.begun(source, numbers, handle.id());
-    }
-
-    /// Looks up the project of a source, beside the windows of the others. Whoever stops does not wait for it.
-    fn look_up(&mut self, source: SourceName) {
-        if self.looking_up.contains_key(&source) {
-            return;
-        }
-        let (services, stop) = (Arc::clone(&self.reconciler.look.services), self.reconciler.stop.clone());
-        let of = source.clone();
-        let handle = self.tasks.spawn(async move {
-            let found = stop.run_until_cancelled(projects::find(&services, &of)).await;
-            Done::LookedUp(of, found.unwrap_or(Ok(Looked::NotAsked)))
-        });
-        self.looking_up.insert(source, handle.id());
-    }
-
-    fn looked_up(&mut self, source: SourceName, looked: Looked) {
-        let failure = match looked {
-            Looked::Found(lifted) => {
-                self.report.works_again(lifted);
-                None
-            }
-            Looked::NotFound(failure) => Some(failure),
-            Looked::NotAsked => return,
-        };
-        self.reconciler.observer.on(&Event::LookedUp { source, failure });
     }
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
@@ -396,45 +360,10 @@ impl Run<'_> {
         let tidying = self.tidying.wait(Instant::now()).unwrap_or(LOOK_AGAIN);
         // What is due is being looked at while a look goes on.
         let due = if self.planning.is_some() { LOOK_AGAIN } else { planned.min(tidying) };
+        // A run that ends by itself leaves to the next one what takes longer.
+        let due =
+            self.only_tidying.map_or(due, |since| due.min(LONGEST_TIDYING.saturating_sub(since.elapsed())));
         // A moment more, so that the instant is past when the timer ends.
         held.unwrap_or(due).min(LOOK_AGAIN) + Duration::from_millis(5)
-    }
-
-    /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
-    fn worth_waiting(&mut self) -> bool {
-        if self.waiting {
-            return true;
-        }
-        let now = self.reconciler.look.services.clock.now();
-        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
-        let held = self.not_before.is_some_and(|instant| instant > Instant::now());
-        let tidying = self.tidying.wait(Instant::now()).is_some_and(|wait| wait <= LONGEST_WAIT);
-        let pauses_until = self.reconciler.look.pauses_until();
-        let pausing = held || pauses_until.is_some_and(|until| left(until) <= LONGEST_WAIT);
-        // What is only to be cleared away uses up no patience with windows.
-        let waits = if pausing { &mut self.waits } else { &mut self.waits_to_tidy };
-        *waits += 1;
-        self.waiting = (pausing || tidying) && *waits <= PATIENCE;
-        self.waiting
-    }
-
-    /// Lets windows in flight finish, then abandons them.
-    async fn wind_up(&mut self) {
-        self.queue.clear();
-        let services = Arc::clone(&self.reconciler.look.services);
-        for (grace, last) in [(GRACE, false), (ABANDON, true)] {
-            let deadline = Instant::now() + grace;
-            while !self.tasks.is_empty() {
-                tokio::select! {
-                    Some(done) = self.tasks.join_next_with_id() => self.take(done),
-                    () = tokio::time::sleep_until(deadline) => break,
-                }
-                self.reconciler.observer.on(&Event::Alive);
-            }
-            if !last && !self.tasks.is_empty() {
-                services.abandon.cancel();
-            }
-        }
-        self.tasks.shutdown().await;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::domain::crashes::Treatment;
 use crate::domain::name::StreamName;
 use crate::domain::planner::{Action, Plan, Task};
 use crate::domain::snapshot::Snapshot;
@@ -130,13 +131,15 @@ impl Selection {
         let own = rules.iter().filter(|rules| rules.name == stretch.stream);
         for (rules, window) in own.flat_map(|rules| rules.completed(now).map(move |window| (rules, window))) {
             let Some(task) = stretch.asked_for(rules, window, snapshot, now) else { continue };
+            let treatment = Treatment::after(snapshot.crashes_of(&rules.name, window));
             match chosen.actions.iter_mut().find(|action| action.window == window) {
                 Some(planned) => planned.task = task,
                 None => chosen.actions.push(Action {
                     stream: rules.name.clone(),
+                    source: rules.source.clone(),
                     window,
                     task,
-                    turn: task.turn(false),
+                    turn: task.turn(false, treatment),
                     due_at: rules.due_at(window),
                     expires_at: rules.expires_at(window),
                 }),

@@ -14,9 +14,10 @@ use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
+use crate::domain::crashes::{self, Treatment};
 use crate::domain::failure::Scope;
 use crate::domain::snapshot::{Hold, WindowState};
-use crate::ports::ledger::Ledger;
+use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
@@ -107,6 +108,7 @@ async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedge
             "an earlier run ended in the middle of its work; it is taken up again"
         );
     }
+    park_crashed(&ledger, now).await.map_err(failed)?;
     // What waits for an operator is tried at once: starting the program may be how one says that it is mended. Should it not
     // be, it has been so since the first failure. A pause that the other side asked for outlasts a restart.
     for (resource, hold) in ledger.snapshot().await.map_err(failed)?.holds {
@@ -116,6 +118,27 @@ async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedge
         }
     }
     Ok(ledger)
+}
+
+/// Windows whose attempts keep ending with the process wait for an operator; before that they go last and alone.
+async fn park_crashed(ledger: &SqliteLedger, now: Timestamp) -> Result<(), LedgerError> {
+    for (stream, windows) in ledger.snapshot().await?.crashes {
+        for (window, crashes) in windows {
+            match Treatment::after(crashes) {
+                Treatment::Usual => {}
+                Treatment::Alone => tracing::warn!(
+                    %stream, %window, crashes,
+                    "the last attempts at this window ended with the process: it goes last and alone"
+                ),
+                Treatment::Parked => {
+                    let failure = crashes::failure(&stream, window, crashes);
+                    ledger.park(&stream, window, &failure, now).await?;
+                    tracing::error!(%stream, %window, crashes, "it waits for an operator: {}", failure.message);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn prove(name: &str, store: &OpenStore, watch: &ClockWatch) -> Result<(), StartError> {

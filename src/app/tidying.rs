@@ -109,6 +109,11 @@ impl Tidying {
         }
     }
 
+    /// At how many sources it is going on.
+    pub fn going_on(&self) -> usize {
+        self.0.values().filter(|at| at.going_on.is_some()).count()
+    }
+
     /// How long it is until it is tried again somewhere. Where it is being tried, its end tells more.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let pausing = self.0.values().filter(|at| at.going_on.is_none());

@@ -8,7 +8,7 @@ use super::output;
 use crate::app::compose::Injected;
 use crate::app::status::{WrongClock, time_left};
 use crate::config::Config;
-use crate::domain::planner::{Plan, Task, plan};
+use crate::domain::planner::{Plan, Task, Turn, plan};
 use crate::domain::verdict::DueReason;
 use crate::exit_code::Exit;
 
@@ -45,12 +45,17 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
     let mut table = output::table(["#", "stream", "window", "what", "why", "time left"]);
     for (i, action) in plan.actions.iter().enumerate() {
         let (what, why) = words(action.task);
+        let apart = if action.turn == Turn::Alone {
+            "; last and alone: its last attempts ended with the process"
+        } else {
+            ""
+        };
         table.add_row([
             (i + 1).to_string(),
             action.stream.to_string(),
             action.window.to_string(),
             what.to_owned(),
-            why.to_owned(),
+            format!("{why}{apart}"),
             time_left(action.expires_at, now),
         ]);
     }

@@ -16,6 +16,7 @@ use crate::app::selection::Selection;
 use crate::app::session::Session;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
+use crate::domain::export_task::{ExportTask, TaskState};
 use crate::domain::failure::FailureKind;
 use crate::domain::snapshot::FailureNote;
 use crate::domain::verdict::Verdict;
@@ -64,6 +65,8 @@ struct Outcome {
     gaps: Vec<Judged>,
     /// What is held up, whether or not a window needs it now.
     held_up: Vec<FailureNote>,
+    /// Export tasks of no use that stand at a provider's: the next run deletes them.
+    tasks_left: u64,
 }
 
 /// Reconciles what `selection` chooses until nothing of it is due.
@@ -133,6 +136,8 @@ async fn outcome(
     let clock = snapshot.clock_hold(now);
     let held_up =
         clock.into_iter().chain(held_up.filter(|_| clock.is_none())).map(|hold| hold.failure.clone());
+    let tasks = session.services.memory.tasks().await.map_err(super::ledger_view::failed)?;
+    let is_left = |task: &&ExportTask| matches!(task.state, TaskState::Finished(_) | TaskState::Lost { .. });
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),
@@ -143,6 +148,7 @@ async fn outcome(
         stopped,
         gaps: windows,
         held_up: held_up.collect(),
+        tasks_left: tasks.iter().filter(is_left).count() as u64,
     })
 }
 
@@ -156,6 +162,11 @@ fn summary(outcome: &Outcome) -> String {
     }
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
+    }
+    if outcome.tasks_left > 0 {
+        let tasks = output::count(outcome.tasks_left, "export task");
+        text +=
+            &format!(", {tasks} left in the export centre: the next run deletes what can be deleted then");
     }
     if outcome.stopped {
         text += ", then stopped: run it again to go on";

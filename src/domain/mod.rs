@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod confirmed_time;
 pub mod content;
 pub mod count;
+pub mod crashes;
 pub mod definition;
 pub mod digest;
 pub mod export;

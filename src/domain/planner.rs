@@ -2,8 +2,8 @@
 //!
 //! What `plan` prints is what runs: the reconciler takes its work from here and from nowhere else. Order: by how
 //! soon a window expires; but every second place goes to the newest window of the next stream, so that a month's
-//! backlog of one stream never keeps last night of another waiting. Revisits come last: what is in no archive yet goes
-//! before what may have changed.
+//! backlog of one stream never keeps last night of another waiting. Revisits come after them: what is in no archive yet goes
+//! before what may have changed. Windows whose attempts have ended with the process come last, each of them alone.
 //!
 //! A plan is made anew long before the last one is worked off, and begins with the most urgent each time. So whoever works on
 //! plans remembers whose turn it is ([`Turns`]): else the newest would wait wherever pulls take longer than plans last.
@@ -13,16 +13,23 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::name::StreamName;
+use super::crashes::Treatment;
+use super::name::{SourceName, StreamName};
 use super::snapshot::Snapshot;
 use super::verdict::{DueReason, StreamRules, Verdict, judge, pauses_until, revisit_at};
 use super::window::Window;
+
+mod turns;
+
+pub use turns::{InWork, Room, Turns};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Action {
     /// For which stream.
     pub stream: StreamName,
+    /// The source of the stream.
+    pub source: SourceName,
     /// With which window.
     pub window: Window,
     /// What.
@@ -64,9 +71,17 @@ impl Task {
         matches!(self, Self::AttestLost | Self::AttestParked | Self::Acknowledge)
     }
 
-    /// Whose turn it takes with a window that is or is not its stream's newest.
-    pub fn turn(self, is_newest: bool) -> Turn {
+    /// Whether the source may be asked for an export.
+    pub fn asks_source(self) -> bool {
+        !matches!(self, Self::AttestParked | Self::Acknowledge)
+    }
+
+    /// Whose turn it takes with a window that is or is not its stream's newest, and is treated so.
+    pub fn turn(self, is_newest: bool, treatment: Treatment) -> Turn {
         match self {
+            Self::Archive { .. } | Self::Revisit { .. } | Self::AttestLost if treatment.is_alone() => {
+                Turn::Alone
+            }
             Self::Archive { .. } if is_newest => Turn::Newest,
             Self::Archive { .. } | Self::AttestLost | Self::AttestParked | Self::Acknowledge => Turn::Urgent,
             Self::Revisit { .. } => Turn::Spare,
@@ -85,26 +100,8 @@ pub enum Turn {
     Urgent,
     /// Revisits: when there is nothing else.
     Spare,
-}
-
-/// Whose turn it is, from one plan to the next.
-#[derive(Debug, Default)]
-pub struct Turns {
-    last: Turn,
-}
-
-impl Turns {
-    /// Takes out of `queue`, which is in the order of a plan, what is to be begun next.
-    pub fn next(&mut self, queue: &mut VecDeque<Action>) -> Option<Action> {
-        let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
-        let first = |is: &dyn Fn(Turn) -> bool| queue.iter().position(|action| is(action.turn));
-        let at = first(&|turn| turn == other).or_else(|| first(&|turn| turn != Turn::Spare)).unwrap_or(0);
-        let action = queue.remove(at)?;
-        if action.turn != Turn::Spare {
-            self.last = action.turn;
-        }
-        Some(action)
-    }
+    /// Windows whose last attempts ended with the process: after all else, and with nothing beside them.
+    Alone,
 }
 
 /// What is to be done.
@@ -124,8 +121,11 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
         let silenced = rules.silenced_by(snapshot, now).map(|(_, hold)| hold.until);
         for window in rules.completed(now) {
             let verdict = judge(rules, window, snapshot, now);
+            let treatment = Treatment::after(snapshot.crashes_of(&rules.name, window));
             let todo = match task_for(&verdict) {
                 _ if is_to_be_acknowledged(rules, window, &verdict, snapshot) => Now(Task::Acknowledge),
+                // A revisit is an extra: none is worth the end of the process.
+                Never if treatment == Treatment::Parked => Never,
                 Never => again(revisit_at(rules, window, snapshot, now), now),
                 Now(Task::AttestLost) => {
                     pauses_until(rules, window, snapshot, now).map_or(Now(Task::AttestLost), Later)
@@ -141,9 +141,10 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                 (Now(task), Some(until)) if !matches!(task, Task::Archive { .. }) => plan.wake_at(until),
                 (Now(task), _) => plan.actions.push(Action {
                     stream: rules.name.clone(),
+                    source: rules.source.clone(),
                     window,
                     task,
-                    turn: task.turn(rules.is_newest(window, now)),
+                    turn: task.turn(rules.is_newest(window, now), treatment),
                     due_at: rules.due_at(window),
                     expires_at: rules.expires_at(window),
                 }),
@@ -218,21 +219,24 @@ fn again(at: Option<Timestamp>, now: Timestamp) -> Todo {
     }
 }
 
-/// Orders by expiry, with the newest window of each stream let in at every second place, and
-/// revisits after all else.
+/// Orders by expiry, with the newest window of each stream let in at every second place. Revisits come after them, and then
+/// what goes alone.
 fn in_turns(mut actions: Vec<Action>) -> Vec<Action> {
     // What can still be pulled goes before what can only be attested: attesting does not get more urgent.
     actions.sort_by_key(|a| (a.task.is_attest(), a.expires_at, a.window, a.stream.clone()));
+    let (alone, actions): (Vec<_>, Vec<_>) =
+        actions.into_iter().partition(|action| action.turn == Turn::Alone);
     let (spare, actions): (Vec<_>, Vec<_>) =
         actions.into_iter().partition(|action| action.turn == Turn::Spare);
     let (mut newest, mut urgent): (VecDeque<_>, VecDeque<_>) =
         actions.into_iter().partition(|action| action.turn == Turn::Newest);
-    let mut ordered = Vec::with_capacity(newest.len() + urgent.len() + spare.len());
+    let mut ordered = Vec::with_capacity(newest.len() + urgent.len() + spare.len() + alone.len());
     while !(newest.is_empty() && urgent.is_empty()) {
         ordered.extend(urgent.pop_front());
         ordered.extend(newest.pop_front());
     }
     ordered.extend(spare);
+    ordered.extend(alone);
     ordered
 }
 

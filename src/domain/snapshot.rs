@@ -198,6 +198,8 @@ pub struct Snapshot {
     pub acknowledged: BTreeMap<StreamName, BTreeMap<Window, Acknowledgement>>,
     /// Acknowledgements that are still to be written, by stream and window.
     pub to_acknowledge: BTreeMap<StreamName, BTreeMap<Window, AcknowledgeRequest>>,
+    /// Attempts in a row that ended with the process, by stream and window; windows without any are not in it.
+    pub crashes: BTreeMap<StreamName, BTreeMap<Window, u32>>,
     /// What is held up, and until when.
     pub holds: BTreeMap<Resource, Hold>,
     /// Sources whose v2 export is gone.
@@ -211,6 +213,11 @@ impl Snapshot {
     pub fn known_time(&self) -> KnownTime {
         let recorded = self.streams.values().filter_map(|stream| stream.recorded_at).max();
         KnownTime { confirmed: self.confirmed.clone(), recorded }
+    }
+
+    /// Attempts in a row at the window that ended with the process.
+    pub fn crashes_of(&self, stream: &StreamName, window: Window) -> u32 {
+        self.crashes.get(stream).and_then(|windows| windows.get(&window)).copied().unwrap_or_default()
     }
 
     /// The hold for a wrong clock, if it is on at `now`.

@@ -296,8 +296,22 @@ pub trait Ledger: Send + Sync {
         now: Timestamp,
     ) -> Result<(), LedgerError>;
 
-    /// Gives back every lease: sound only while the caller alone may use this ledger, at its start.
+    /// Gives back every lease: sound only while the caller alone may use this ledger, at its start. Each attempt under one
+    /// ended with its process, and is counted in [`Snapshot::crashes`], unless notice was given.
     async fn void_leases(&self) -> Result<u64, LedgerError>;
+
+    /// Takes note that this process is about to end: that is nothing against the windows that are leased now.
+    async fn give_notice(&self) -> Result<(), LedgerError>;
+
+    /// Parks an open window that nobody holds, until an operator looks; a change of the configuration does not make it due.
+    /// Any other window stays as it is.
+    async fn park(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
 
     /// Holds up all that needs `resource`, in place of any hold before.
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError>;
@@ -308,7 +322,8 @@ pub trait Ledger: Send + Sync {
     /// Remembers the newest time that somebody else confirmed, in place of the one before.
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError>;
 
-    /// Makes windows that are parked, pausing or archived unread, revisits too, due at once; says how many. Holds stay. Without a stream: all; without a window: all of the stream.
+    /// Makes windows that are parked, pausing or archived unread, revisits too, due at once; says how many. Ends of the process
+    /// in the middle of their attempts are forgotten. Holds stay. Without a stream: all; without a window: all of the stream.
     async fn retry(&self, stream: Option<&StreamName>, window: Option<Window>) -> Result<u64, LedgerError>;
 
     /// Asks whoever works with this ledger to write acknowledgements of these windows into the stream's log: all or none. An

@@ -35,7 +35,22 @@ pub fn exports(audit: &Audit) -> Vec<ExportFacts> {
     archived.collect()
 }
 
+/// Runs `once` until so many tasks are left, and says what was logged: what cannot be deleted yet is left to the next run.
+pub async fn runs_until_tasks_are_left(vault: &Vault, left: usize) -> String {
+    let (began, mut log) = (std::time::Instant::now(), String::new());
+    loop {
+        log += &text(&vault.once().await.stderr);
+        if vault.sim.tasks().all().len() == left || began.elapsed().as_secs() > 100 {
+            return log;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
 pub async fn everything_is_archived_and_nothing_left(vault: &Vault, when: &str) {
+    if !vault.sim.tasks().all().is_empty() {
+        runs_until_tasks_are_left(vault, 0).await;
+    }
     let audit = vault.audit().await;
     assert_eq!(audit.windows.len(), WINDOWS, "{when}");
     assert_eq!(audit.entries.len(), WINDOWS + 1, "{when}: one entry a window, and the stream's own");
@@ -131,7 +146,7 @@ async fn tasks_of_others_are_left_alone() {
         tasks.put_foreign("connection_records_20261123120000_1.xlsx", now - SignedDuration::from_hours(1)),
     ];
     vault.once_killed_at(Step::TaskCreated, 2).await;
-    vault.once().await;
+    runs_until_tasks_are_left(&vault, others.len()).await;
     let left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
     assert_eq!(left, others);
 }
@@ -177,10 +192,10 @@ async fn an_orphan_that_cannot_be_deleted_keeps_no_other_one() {
     let first = vault.sim.tasks().all().last().unwrap().id.clone();
     vault.sim.tasks().refuse_to_delete(&first);
     vault.once_killed_at(Step::TaskCreated, 1).await;
-    let log = text(&vault.once().await.stderr);
+    let log = runs_until_tasks_are_left(&vault, 1).await;
     let left: Vec<_> = vault.sim.tasks().all().into_iter().map(|task| task.id).collect();
     assert_eq!(left, [first], "{log}");
-    assert_eq!(log.matches("left in the export centre for now").count(), 1, "{log}");
+    assert!(log.contains("left in the export centre for now"), "{log}");
     assert_eq!(
         log.matches("whose id was never learnt is deleted").count(),
         1,
@@ -218,15 +233,16 @@ async fn a_deletion_that_is_refused_for_one_task_deletes_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_fails_is_made_again_before_the_run_ends() {
+async fn a_deletion_that_fails_is_made_again_by_a_later_run() {
     let vault = by_tasks("").await;
     vault.sim.faults().add(Rule::new(Fault::status(429)).on(Endpoint::DeleteTasks).times(1));
     // One window, so that there is nothing else to go on for.
     let (start, end) = (vault.start.to_string(), (vault.start + SignedDuration::from_hours(24)).to_string());
     let one = vault.connvault(&["backfill", "logins", "--from", &start, "--to", &end]).await;
     assert!(one.status.success(), "{}", text(&one.stderr));
-    assert_eq!((vault.sim.tasks().created(), vault.sim.tasks().all()), (1, Vec::new()));
+    assert_eq!((vault.sim.tasks().created(), vault.sim.tasks().all().len()), (1, 1));
     assert!(vault.sim.faults().is_spent());
+    everything_is_archived_and_nothing_left(&vault, "once").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +317,7 @@ async fn an_orphan_is_known_though_the_clocks_differ() {
         let off =
             move |sim: Builder| sim.clock(move || SystemClock.now() + SignedDuration::from_mins(minutes));
         let vault = with_an_orphan(off).await;
-        let log = text(&vault.once().await.stderr);
+        let log = runs_until_tasks_are_left(&vault, 0).await;
         assert!(log.contains("never learnt"), "{minutes}: {log}");
         everything_is_archived_and_nothing_left(&vault, &format!("{minutes} minutes ahead")).await;
     }

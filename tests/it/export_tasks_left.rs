@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use connvault::adapters::system_clock::SystemClock;
 use connvault::app::observer::Event;
+use connvault::app::reconcile::Until;
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
 use connvault_sim::{Endpoint, Fault, RetryAfter, Rule};
@@ -29,14 +30,36 @@ async fn with_tasks_left() -> Vault {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_refused_is_made_again_before_the_run_ends() {
+async fn a_run_ends_though_a_task_cannot_be_deleted_yet_and_a_later_one_deletes_it() {
     let vault = with_tasks_left().await;
+    let before = deletions(&vault);
     // All of them together, and then the first by itself.
     vault.sim.faults().add(Rule::new(Fault::status(400)).on(Endpoint::DeleteTasks).times(2));
-    let log = text(&vault.once().await.stderr);
-    everything_is_archived_and_nothing_left(&vault, "once").await;
+    let output = vault.once().await;
+    let (log, said) = (text(&output.stderr), text(&output.stdout));
     assert!(vault.sim.faults().is_spent());
+    // All, and each of them by itself.
+    assert_eq!(deletions(&vault) - before, 1 + WINDOWS);
+    assert_eq!(vault.sim.tasks().all().len(), 1, "it is not waited for: {log}");
     assert_eq!(log.matches("left in the export centre for now").count(), 1, "{log}");
+    assert!(said.contains("1 export task left in the export centre: the next run deletes"), "{said}");
+    let output = vault.once().await;
+    assert_eq!(vault.sim.tasks().all(), [], "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("export centre"), "{}", text(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_though_the_deletion_of_a_task_is_not_answered() {
+    let vault = by_tasks("first_byte_timeout = \"10m\"\n").await;
+    vault
+        .sim
+        .faults()
+        .add(Rule::new(Fault::DelayFirstByte(Duration::from_secs(600))).on(Endpoint::DeleteTasks));
+    let output = tokio::time::timeout(Duration::from_secs(100), vault.once()).await;
+    let said = text(&output.expect("it waits for the answer").stdout);
+    assert!(said.contains(&format!("{WINDOWS} export tasks left in the export centre")), "{said}");
+    vault.sim.faults().clear();
+    everything_is_archived_and_nothing_left(&vault, "once more").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +116,9 @@ async fn where_a_pause_is_over_it_is_looked_once() {
     vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::DeleteTasks).times(1));
     let clock = TestClock::at(&SystemClock.now().to_string());
     let session = inside::begin(&vault.path("config.toml"), &clock).await.unwrap();
-    let events = inside::events(&session, |_| false).await;
+    let before = deletions(&vault);
+    let is_tidy = |event: &Event| matches!(event, Event::Idle { .. }) && deletions(&vault) - before == 2;
+    let events = inside::events(&session, Until::Stopped, is_tidy).await;
     let looks = events.iter().filter(|event| matches!(event, Event::Planned { .. })).count();
     assert_eq!(looks, 2, "{events:?}");
     assert_eq!(vault.sim.tasks().all(), []);
@@ -107,7 +132,7 @@ async fn whoever_is_told_to_stop_begins_to_clear_nothing_away() {
     let clock = TestClock::at(&SystemClock.now().to_string());
     let session = inside::begin(&vault.path("config.toml"), &clock).await.unwrap();
     // The first sign of life comes while the first look goes on.
-    let events = inside::events(&session, |event| matches!(event, Event::Alive)).await;
+    let events = inside::events(&session, Until::NothingDue, |event| matches!(event, Event::Alive)).await;
     assert!(events.iter().any(|event| matches!(event, Event::Planned { .. })), "{events:?}");
     assert_eq!(deletions(&vault), before);
     session.end().await;

@@ -4,6 +4,7 @@
 
 mod chain;
 mod content;
+mod crashes;
 mod failures;
 mod following;
 mod leases;
@@ -67,6 +68,11 @@ conformance! { Sqlite:
     leases::an_archived_window_is_not_leased,
     leases::a_window_whose_loss_is_not_believed_is_open_again_when_it_is_leased,
     leases::voided_leases_are_stale_and_their_attempts_interrupted,
+    crashes::an_attempt_that_ended_with_the_process_is_counted_and_any_other_end_forgets_it,
+    crashes::an_interruption_and_an_end_that_was_announced_count_nothing,
+    crashes::an_entry_that_archives_the_window_forgets_it,
+    crashes::a_window_is_parked_while_it_is_open_and_nobody_holds_it,
+    crashes::retry_forgets_ends_of_the_process,
     failures::a_failure_is_charged_and_the_window_waits,
     failures::a_corrupt_export_is_counted_apart,
     failures::a_parked_window_that_is_leased_is_open_again,

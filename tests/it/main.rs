@@ -20,6 +20,7 @@ mod faketime;
 mod fixtures;
 mod foreign_text;
 mod horizon;
+mod isolation;
 mod known_losses;
 mod lateness;
 mod ledger_conformance;

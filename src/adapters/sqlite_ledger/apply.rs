@@ -162,7 +162,7 @@ async fn put_archived(
              count = excluded.count, unread = excluded.unread, open_records = excluded.open_records,
              out_of_bounds = excluded.out_of_bounds, same_content_as = excluded.same_content_as,
              pulled_at_ms = max(excluded.pulled_at_ms, coalesce(windows.pulled_at_ms, excluded.pulled_at_ms)),
-             failures = 0, corrupt = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
+             failures = 0, corrupt = 0, crashes = 0, retry_at_ms = NULL, failure_kind = NULL, failure_message = NULL,
              failed_at_ms = NULL, fingerprint = NULL, parked_seq = NULL, parked_since_ms = NULL, parked_kind = NULL,
              parked_reason = NULL",
     )

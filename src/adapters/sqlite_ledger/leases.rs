@@ -50,7 +50,7 @@ pub(super) async fn lease(
         "UPDATE windows SET state = CASE WHEN state = 'parked' OR ?1 THEN 'open' ELSE state END,
              seq = iif(?1, NULL, seq), settled_at_ms = iif(?1, NULL, settled_at_ms), 
              retry_at_ms = iif(unread IS NULL, NULL, retry_at_ms),
-             lease_generation = ?2, lease_holder = ?3, leased_until_ms = ?4
+             lease_generation = ?2, lease_holder = ?3, leased_until_ms = ?4, in_work = 1
          WHERE stream = ?5 AND start_ms = ?6 AND end_ms = ?7",
     )
     .bind(reopened)
@@ -98,23 +98,40 @@ pub(super) async fn renew(
     lease: &Lease,
     until: Timestamp,
 ) -> Result<(), LedgerError> {
-    set_lease(connection, lease, Some(until)).await
+    set_lease(connection, lease, Lasts::Until(until)).await
 }
 
-pub(super) async fn give_back(connection: &mut SqliteConnection, lease: &Lease) -> Result<(), LedgerError> {
-    set_lease(connection, lease, None).await
+/// Gives the lease back of an attempt that ended so. An interruption says nothing of the ends of the process before it.
+pub(super) async fn give_back(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    outcome: AttemptOutcome,
+) -> Result<(), LedgerError> {
+    set_lease(connection, lease, Lasts::NoLonger { interrupted: outcome == AttemptOutcome::Interrupted })
+        .await
+}
+
+enum Lasts {
+    Until(Timestamp),
+    NoLonger { interrupted: bool },
 }
 
 async fn set_lease(
     connection: &mut SqliteConnection,
     lease: &Lease,
-    until: Option<Timestamp>,
+    lasts: Lasts,
 ) -> Result<(), LedgerError> {
+    let (until, survived) = match lasts {
+        Lasts::Until(until) => (Some(ms(until)), false),
+        Lasts::NoLonger { interrupted } => (None, !interrupted),
+    };
     let changed = sqlx::query(
-        "UPDATE windows SET lease_holder = CASE WHEN ?1 IS NULL THEN NULL ELSE lease_holder END, leased_until_ms = ?1
-         WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4 AND lease_holder = ?5 AND lease_generation = ?6",
+        "UPDATE windows SET lease_holder = iif(?1 IS NULL, NULL, lease_holder), leased_until_ms = ?1,
+             in_work = iif(?1 IS NULL, 0, in_work), crashes = iif(?2, 0, crashes)
+         WHERE stream = ?3 AND start_ms = ?4 AND end_ms = ?5 AND lease_holder = ?6 AND lease_generation = ?7",
     )
-    .bind(until.map(ms))
+    .bind(until)
+    .bind(survived)
     .bind(lease.stream.as_str())
     .bind(ms(lease.window.start()))
     .bind(ms(lease.window.end()))
@@ -213,29 +230,15 @@ pub(super) async fn pulled_again(
     Ok(())
 }
 
-pub(super) async fn void(connection: &mut SqliteConnection) -> Result<u64, LedgerError> {
-    sqlx::query("UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL")
-        .execute(&mut *connection)
-        .await
-        .map_err(storage)?;
-    let voided = sqlx::query(
-        "UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL WHERE lease_holder IS NOT NULL",
-    )
-    .execute(connection)
-    .await
-    .map_err(storage)?;
-    Ok(voided.rows_affected())
-}
-
 pub(super) async fn retry(
     connection: &mut SqliteConnection,
     stream: Option<&StreamName>,
     window: Option<Window>,
 ) -> Result<u64, LedgerError> {
     let changed = sqlx::query(
-        "UPDATE windows SET state = iif(state = 'archived', state, 'open'), failures = 0, corrupt = 0,
+        "UPDATE windows SET state = iif(state IN ('archived', 'lost'), state, 'open'), failures = 0, corrupt = 0, crashes = 0,
              retry_at_ms = iif(unread IS NULL, NULL, 0), fingerprint = NULL
-         WHERE (state = 'parked' OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL) OR unread IS NOT NULL)
+         WHERE (state = 'parked' OR crashes > 0 OR (state IN ('open', 'archived') AND retry_at_ms IS NOT NULL) OR unread IS NOT NULL)
            AND (?1 IS NULL OR stream = ?1) AND (?2 IS NULL OR (start_ms = ?2 AND end_ms = ?3))",
     )
     .bind(stream.map(StreamName::as_str))

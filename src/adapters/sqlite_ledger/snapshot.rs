@@ -14,7 +14,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, note, optional_instant, optional_number,
     optional_parsed, optional_seq, parsed, revision, seq, window,
 };
-use super::{acknowledgements, sources};
+use super::{acknowledgements, crashes, sources};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
@@ -36,6 +36,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
         windows: windows(&mut *transaction).await?,
         acknowledged: acknowledgements::acknowledged(&mut *transaction).await?,
         to_acknowledge: acknowledgements::requests(&mut *transaction).await?,
+        crashes: crashes::crashes(&mut *transaction).await?,
         holds: holds(&mut *transaction).await?,
         withdrawals: sources::withdrawals(&mut *transaction).await?,
         confirmed: confirmed(&mut *transaction).await?,

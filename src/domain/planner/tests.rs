@@ -1,6 +1,7 @@
 //! What the plan promises, held against an oracle that was written without it.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -17,6 +18,7 @@ use crate::domain::snapshot::{AcknowledgeRequest, FailureNote, Fingerprint, Hold
 use crate::domain::verdict::Fingerprints;
 use crate::domain::window_length::WindowLength;
 
+mod places;
 mod revisits;
 mod turns;
 mod wrong_clock;

@@ -174,8 +174,8 @@ pub async fn reconcile_selected(
     Ran { tally, endings }
 }
 
-/// Runs the reconciler until nothing is due, or until `is_last` says so of an event; says what happened.
-pub async fn events(session: &Session, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
+/// Runs the reconciler until `until`, or until `is_last` says so of an event; says what happened.
+pub async fn events(session: &Session, until: Until, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
     let (tell, mut events) = mpsc::unbounded_channel();
     let controls = Controls::default();
     let reconciler = Reconciler {
@@ -196,7 +196,7 @@ pub async fn events(session: &Session, is_last: impl Fn(&Event) -> bool) -> Vec<
         }
     };
     let run = async {
-        reconciler.run(Until::NothingDue).await;
+        reconciler.run(until).await;
         drop(reconciler);
     };
     tokio::join!(run, watch);

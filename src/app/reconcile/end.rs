@@ -1,0 +1,80 @@
+//! How a run ends: whether one that ends by itself waits once more, and what becomes of what is in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Run;
+use crate::app::observer::Event;
+
+/// How long windows in flight may go on after the word to stop, and how long abandoning them may take then.
+const GRACE: Duration = Duration::from_secs(12);
+const ABANDON: Duration = Duration::from_secs(4);
+/// How long the ledger may take to note that the process is about to end.
+const NOTICE: Duration = Duration::from_secs(2);
+/// A run that is to end by itself waits for the end of a pause so often before it leaves the rest to the next run.
+const PATIENCE: u32 = 4;
+/// … and never for a longer one than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How long a run that is to end by itself goes on for nothing but the deletion of export tasks.
+pub(super) const LONGEST_TIDYING: Duration = Duration::from_secs(5);
+
+impl Run<'_> {
+    /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
+    pub(super) fn worth_waiting(&mut self) -> bool {
+        if self.waiting {
+            return true;
+        }
+        let now = self.reconciler.look.services.clock.now();
+        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        let held = self.not_before.is_some_and(|instant| instant > Instant::now());
+        let pauses_until = self.reconciler.look.pauses_until();
+        let pausing = held || pauses_until.is_some_and(|until| left(until) <= LONGEST_WAIT);
+        self.waits += 1;
+        self.waiting = pausing && self.waits <= PATIENCE;
+        self.waiting
+    }
+
+    /// Whether nothing but the deletion of export tasks has been in flight for a while.
+    pub(super) fn has_tidied_long_enough(&mut self) -> bool {
+        let only_tidying = !self.tasks.is_empty() && self.tasks.len() == self.tidying.going_on();
+        if !only_tidying {
+            self.only_tidying = None;
+            return false;
+        }
+        self.only_tidying.get_or_insert_with(Instant::now).elapsed() >= LONGEST_TIDYING
+    }
+
+    /// Lets windows in flight finish, then abandons them.
+    pub(super) async fn wind_up(&mut self) {
+        self.queue.clear();
+        if !self.reconciler.stop.is_cancelled() {
+            // It ended by itself: in flight is at most the deletion of export tasks, which the next run goes on with.
+            return self.tasks.shutdown().await;
+        }
+        let services = Arc::clone(&self.reconciler.look.services);
+        if !self.working.is_empty() {
+            // However the process ends from here on, that is nothing against the windows in flight.
+            let noticed = tokio::time::timeout(NOTICE, services.ledger.give_notice()).await;
+            if !matches!(noticed, Ok(Ok(()))) {
+                tracing::debug!(?noticed, "the end was not announced in the ledger");
+            }
+        }
+        for (grace, last) in [(GRACE, false), (ABANDON, true)] {
+            let deadline = Instant::now() + grace;
+            while !self.tasks.is_empty() {
+                tokio::select! {
+                    Some(done) = self.tasks.join_next_with_id() => self.take(done),
+                    () = tokio::time::sleep_until(deadline) => break,
+                }
+                self.reconciler.observer.on(&Event::Alive);
+            }
+            if !last && !self.tasks.is_empty() {
+                services.abandon.cancel();
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+}
