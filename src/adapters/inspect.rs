@@ -67,6 +67,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 
+use crate::adapters::disk::Room;
 use crate::domain::digest::ContentDigest;
 use crate::domain::export::{Format, RecordTimes};
 
@@ -274,12 +275,16 @@ impl<'r> Reading<'r> {
     /// Writes all of `from` into a file without a name in the scratch folder.
     fn unpack(&self, mut from: impl Read) -> Result<File, InspectError> {
         let mut file = tempfile::tempfile_in(self.scratch).map_err(InspectError::Io)?;
+        let mut room = Room::to_unpack(self.scratch);
         let mut chunk = vec![0; PREFIX];
         loop {
             // Not `io::copy`: which of the two sides failed decides what is done about it.
             match from.read(&mut chunk).map_err(|error| self.explain(&error))? {
                 0 => break,
-                count => file.write_all(&chunk[..count]).map_err(InspectError::Io)?,
+                count => {
+                    room.take(count as u64).map_err(InspectError::of_scratch)?;
+                    file.write_all(&chunk[..count]).map_err(InspectError::Io)?;
+                }
             }
         }
         file.rewind().map_err(InspectError::Io)?;

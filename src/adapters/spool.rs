@@ -36,12 +36,14 @@ use std::sync::Arc;
 pub use self::download::{Downloaded, SpoolWriter};
 pub use self::facts::{SpoolFacts, SpooledExport, definition_digest};
 use self::files::Kind;
+use crate::adapters::disk::NoRoom;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 
-/// The spool did not do its work: always this machine's fault, so everything waits.
+/// The spool did not do its work: this machine's fault, so everything waits. A file that the disk has no room for is the fault of its
+/// window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct SpoolError(pub Failure);
@@ -78,7 +80,11 @@ impl Slot {
 
     /// What went wrong, where, and what to do about it.
     fn error(&self, doing: &str, path: &Path, error: &io::Error) -> SpoolError {
-        SpoolError::new(files::explain(doing, path, &self.root, error))
+        let message = files::explain(doing, path, &self.root, error);
+        match NoRoom::of(error) {
+            Some(no_room) => SpoolError(Failure { message: message.into(), ..no_room.failure() }),
+            None => SpoolError::new(message),
+        }
     }
 
     /// Takes away whatever there is of the window: facts first, so that they never speak of a file that is gone.

@@ -188,6 +188,7 @@ impl Reading<'_> {
         }
         let fits = |bytes: u64| keep.is_some_and(|keep| bytes <= keep);
         let mut file = if fits(meta.bytes) { Some(self.scratch.file()?) } else { None };
+        let mut room = self.scratch.room_of_a_file();
         let (mut bytes, mut sha256, mut md5) = (0, sha2::Sha256::new(), md5::Md5::new());
         loop {
             let chunk = match body.bytes.try_next().await.map_err(of_store) {
@@ -204,7 +205,8 @@ impl Reading<'_> {
             md5.update(&chunk);
             file = file.filter(|_| fits(bytes));
             if let Some(file) = &mut file {
-                file.write_all(&chunk).map_err(|error| self.scratch.failed(file.path(), &error))?;
+                let kept = room.take(chunk.len() as u64).and_then(|()| file.write_all(&chunk));
+                kept.map_err(|error| self.scratch.failed(file.path(), &error))?;
             }
         }
         Ok(Ok(Agreed::Object(AgreedObject {

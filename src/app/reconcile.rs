@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::backoff::pause;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::{SourceName, StreamName};
-use crate::domain::planner::{Action, InWork, Room, Turns};
+use crate::domain::planner::{Action, InWork, Places, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 use crate::ports::record_source::Left;
@@ -193,8 +193,8 @@ impl Run<'_> {
         // While a look goes on the old plan is no longer believed: it was found wanting.
         while self.planning.is_none() {
             let in_work = self.working.values().map(|working| &working.place);
-            let room = Room::new(self.reconciler.concurrency, self.sources, in_work);
-            let Some(action) = self.turns.next(&mut self.queue, &room) else {
+            let places = Places::new(self.reconciler.concurrency, self.sources, in_work);
+            let Some(action) = self.turns.next(&mut self.queue, &places) else {
                 return;
             };
             self.start(action);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::disk::free_bytes;
+use crate::adapters::disk::{NoRoom, Room};
 use crate::adapters::inspect::{Delta, InspectError, Inspection, delta, inspect};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 
@@ -43,8 +43,12 @@ impl Scratch {
 
     /// The size of the largest foreign file that is kept in the folder, in bytes: it leaves half of what is free to others.
     pub fn room(&self) -> u64 {
-        // Where the system does not say, writing will tell.
-        free_bytes(&self.dir).map_or(u64::MAX, |free| free / 2)
+        self.room_of_a_file().limit()
+    }
+
+    /// The room for one foreign file in the folder.
+    pub(super) fn room_of_a_file(&self) -> Room {
+        Room::to_unpack(&self.dir)
     }
 
     /// The failure for what this machine would not do with a file in the folder.
@@ -84,6 +88,8 @@ impl Scratch {
                 Scope::Window,
                 "the daemon stops while it looks into a file",
             )),
+            // Others take the disk at the moment: nothing is said of this file.
+            Err(InspectError::NoRoom(no_room)) if !no_room.is_cause => Err(no_room.failure()),
             Err(error) if error.kind() == FailureKind::Local => {
                 Err(Failure::new(FailureKind::Local, Scope::Daemon, error.to_string()))
             }
@@ -93,6 +99,9 @@ impl Scratch {
 }
 
 fn local(path: &Path, error: &std::io::Error) -> Failure {
+    if let Some(no_room) = NoRoom::of(error) {
+        return no_room.failure();
+    }
     let message = format!("{}: {error}; free some space there, or see to its permissions", path.display());
     Failure::new(FailureKind::Local, Scope::Daemon, message)
 }

@@ -21,7 +21,7 @@ use super::window::Window;
 
 mod turns;
 
-pub use turns::{InWork, Room, Turns};
+pub use turns::{InWork, Places, Turns};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -53,9 +53,14 @@ pub trait ByteSink: Send {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// When this machine cannot keep them (disk full).
+    /// When this machine cannot keep them: a [`SinkFailure`] says whose failure that is, any other error is the machine's.
     async fn write(&mut self, bytes: Bytes) -> Result<(), std::io::Error>;
 }
+
+/// Why a [`ByteSink`] does not keep what comes, inside its [`std::io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct SinkFailure(pub Failure);
 
 /// One Workspace project that records are pulled from.
 #[async_trait]

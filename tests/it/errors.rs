@@ -156,10 +156,10 @@ async fn a_second_one_on_the_same_state_directory_is_kept_out() {
 }
 
 /// A file system of its own over the state directory, gone with this.
-struct Tmpfs(std::path::PathBuf);
+pub struct Tmpfs(std::path::PathBuf);
 
 impl Tmpfs {
-    fn mount(at: std::path::PathBuf, size: &str) -> Self {
+    pub fn mount(at: std::path::PathBuf, size: &str) -> Self {
         std::fs::create_dir(&at).unwrap();
         let options = format!("size={size},mode=700");
         let mounted = std::process::Command::new("mount")

@@ -5,6 +5,7 @@ use connvault_sim::{Endpoint, Fault, Key, Records, Rule, Simulator};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::errors::Tmpfs;
 use crate::support::content::{self, list, read};
 use crate::support::vault::{ACCESS_KEY, Audit, Running, SECRET_KEY, Vault, WINDOWS, text};
 
@@ -160,4 +161,48 @@ async fn a_source_that_drips_leaves_a_place_to_the_others() {
         assert_eq!((held, two.archived_so_far("logins").await), (places - 1, 0));
         assert_eq!(two.branch.request_count(Endpoint::Export), WINDOWS as u64);
     }
+}
+
+/// What unpacks to so many bytes, and is a ZIP archive by its first ones, whose directory must be looked for at its end.
+fn bomb(bytes: usize) -> Vec<u8> {
+    use std::io::Write;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(b"PK\x03\x04").unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..bytes >> 20).for_each(|_| packed.write_all(&zeros).unwrap());
+    packed.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to mount a small disk: run scripts/test"]
+async fn files_that_are_too_large_for_the_disk_are_their_windows_failure_and_hold_nothing_up() {
+    let two = TwoSources::with_places(4).await;
+    let disk = Tmpfs::mount(two.vault.state_dir(), "200m");
+    let (packed, endless) = (two.vault.start, two.vault.start + DAY);
+    let bomb = bomb(120 << 20);
+    assert!(bomb.len() < 1 << 20);
+    for (window, body) in [(packed, bomb), (endless, vec![b'x'; 190 << 20])] {
+        let rule = Rule::new(Fault::Body(body.into())).on(Endpoint::Export);
+        two.vault.sim.faults().add(rule.for_start_time(asked_at(window)));
+    }
+    let log = two.vault.path("stderr");
+    let mut command = two.vault.daemon_command();
+    let daemon = Running(command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap());
+    let began = std::time::Instant::now();
+    // What cannot be unpacked is archived as it came, at the third time; what cannot be fetched is parked.
+    while (two.archived_so_far("visits").await, two.archived_so_far("logins").await) != (WINDOWS, WINDOWS - 1)
+    {
+        assert!(began.elapsed().as_secs() < 100, "{}", std::fs::read_to_string(&log).unwrap());
+    }
+    let gaps = text(&two.vault.connvault(&["gaps", "--json"]).await.stdout);
+    drop(daemon);
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("everything waits"), "{said}");
+    assert_eq!((gaps.matches("\"parked\"").count(), gaps.matches("\"verdict\"").count()), (1, 2), "{gaps}");
+    assert!(gaps.contains("MiB free and keeps 20 MiB in reserve"), "{gaps}");
+    assert!(said.contains("too large to be read here") && said.contains("window archived unread"), "{said}");
+    assert!(two.vault.spooled().is_empty(), "{:?}", two.vault.spooled());
+    let (vault, _) = (two.vault, drop(two.branch));
+    drop(vault);
+    drop(disk);
 }

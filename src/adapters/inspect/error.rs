@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::notes::clean;
+use crate::adapters::disk::NoRoom;
 use crate::domain::failure::FailureKind;
 
 /// Characters of a cause.
@@ -29,6 +30,9 @@ pub enum InspectError {
         /// The fault and its place, in one line.
         detail: String,
     },
+    /// The file came whole, and unpacks to more than the disk has room for.
+    #[error("the file came whole and is too large to be read here: {0}")]
+    NoRoom(NoRoom),
     /// The spooled file, or scratch space, could not be used on this machine.
     #[error("cannot inspect the spooled export: {0}; look at the disk that holds the state directory")]
     Io(io::Error),
@@ -63,12 +67,20 @@ impl InspectError {
         Self::Unread { detail: clean(&detail.to_string(), DETAIL) }
     }
 
+    /// The error for scratch space that could not be written.
+    pub(super) fn of_scratch(error: io::Error) -> Self {
+        match NoRoom::of(&error) {
+            Some(no_room) => Self::NoRoom(no_room.clone()),
+            None => Self::Io(error),
+        }
+    }
+
     /// Whether the file came whole.
     pub fn wholeness(&self) -> Wholeness {
         match self {
             Self::NotAnExport(_) => Wholeness::NotAnExport,
             Self::CutOff { .. } => Wholeness::CutOff,
-            Self::Unread { .. } => Wholeness::Unread,
+            Self::Unread { .. } | Self::NoRoom(_) => Wholeness::Unread,
             Self::Io(_) | Self::Stopped => Wholeness::Local,
         }
     }
@@ -79,6 +91,7 @@ impl InspectError {
         match self {
             Self::NotAnExport(NotAnExport::Json(answer)) => answer.kind(),
             Self::NotAnExport(_) | Self::CutOff { .. } | Self::Unread { .. } => FailureKind::Corrupt,
+            Self::NoRoom(no_room) => no_room.failure().kind,
             Self::Io(_) => FailureKind::Local,
             Self::Stopped => FailureKind::Transient,
         }

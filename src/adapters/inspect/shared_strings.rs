@@ -9,6 +9,7 @@ use std::path::Path;
 use super::error::InspectError;
 use super::rich_text::{RichText, is_blank};
 use super::xml::{Node, Xml};
+use crate::adapters::disk::Room;
 
 /// One page of a spilled table, and how many of them are kept of each of its two files: a megabyte.
 const PAGE: usize = 4096;
@@ -44,7 +45,7 @@ impl SharedStrings {
                 }
                 Node::End(end) if end.name() == "si" => {
                     inside = false;
-                    table.push(text.text(), scratch, in_memory).map_err(InspectError::Io)?;
+                    table.push(text.text(), scratch, in_memory).map_err(InspectError::of_scratch)?;
                 }
                 Node::End(end) => text.end(end.name()),
                 Node::Text(piece) if inside && !text.takes_text() && !is_blank(&piece) => {
@@ -105,7 +106,7 @@ impl Builder {
 /// Bytes that are being written.
 enum Growing {
     Memory(Vec<u8>),
-    File(BufWriter<File>),
+    File(BufWriter<File>, Room),
 }
 
 impl Default for Growing {
@@ -118,7 +119,10 @@ impl Growing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Memory(memory) => memory.extend_from_slice(bytes),
-            Self::File(file) => file.write_all(bytes)?,
+            Self::File(file, room) => {
+                room.take(bytes.len() as u64)?;
+                file.write_all(bytes)?;
+            }
         }
         Ok(())
     }
@@ -127,7 +131,7 @@ impl Growing {
         if let Self::Memory(memory) = self {
             let mut file = BufWriter::new(tempfile::tempfile_in(scratch)?);
             file.write_all(memory)?;
-            *self = Self::File(file);
+            *self = Self::File(file, Room::to_unpack(scratch));
         }
         Ok(())
     }
@@ -135,7 +139,7 @@ impl Growing {
     fn finish(self) -> io::Result<Bytes> {
         Ok(match self {
             Self::Memory(memory) => Bytes::Memory(memory),
-            Self::File(file) => {
+            Self::File(file, _) => {
                 Bytes::File(Pages::new(file.into_inner().map_err(io::IntoInnerError::into_error)?))
             }
         })

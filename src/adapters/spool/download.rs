@@ -11,8 +11,9 @@ use md5::Digest;
 use super::facts::{self, SpoolFacts, SpooledExport};
 use super::files::{self, Kind};
 use super::{Slot, SpoolError, blocking};
+use crate::adapters::disk::Room;
 use crate::domain::digest::{Md5, Sha256};
-use crate::ports::record_source::ByteSink;
+use crate::ports::record_source::{ByteSink, SinkFailure};
 
 /// How many bytes are gathered before they go to disk.
 const BATCH: usize = 1 << 20;
@@ -61,10 +62,12 @@ struct Output {
     digests: Digests,
     /// Bytes that wait to be hashed and written.
     gathered: Vec<u8>,
+    room: Room,
 }
 
 impl Output {
     fn flush(&mut self) -> io::Result<()> {
+        self.room.take(self.gathered.len() as u64)?;
         self.digests.update(&self.gathered);
         self.file.write_all(&self.gathered)?;
         self.gathered.clear();
@@ -84,7 +87,8 @@ impl SpoolWriter {
     pub(super) fn create(slot: Slot) -> Result<Self, SpoolError> {
         let path = slot.path(Kind::Part);
         let file = files::create_private(&path).map_err(|error| slot.error("make", &path, &error))?;
-        let output = Output { file, digests: Digests::default(), gathered: Vec::new() };
+        let room = Room::to_fetch(&slot.root);
+        let output = Output { file, digests: Digests::default(), gathered: Vec::new(), room };
         Ok(Self { part: PartFile(slot), output: Some(output) })
     }
 
@@ -123,8 +127,8 @@ fn broken() -> io::Error {
 impl ByteSink for SpoolWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), io::Error> {
         let explain = |slot: &Slot, error: io::Error| {
-            let message = files::explain("write", &slot.path(Kind::Part), &slot.root, &error);
-            io::Error::new(error.kind(), message)
+            let SpoolError(failure) = slot.error("write", &slot.path(Kind::Part), &error);
+            io::Error::new(error.kind(), SinkFailure(failure))
         };
         let output = self.output.as_mut().ok_or_else(|| explain(&self.part.0, broken()))?;
         output.gathered.extend_from_slice(&bytes);

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::adapters::disk::NoRoom;
 use crate::domain::window::Window;
 
 /// What a file of a window is.
@@ -79,6 +80,9 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
 
 /// One line: what could not be done, why, and what to do. `root` is the spool's folder.
 pub(super) fn explain(doing: &str, path: &Path, root: &Path, error: &io::Error) -> String {
+    if let Some(no_room) = NoRoom::of(error) {
+        return format!("cannot {doing} {}: {no_room}", path.display());
+    }
     let root = root.display();
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("free some space under {root}"),

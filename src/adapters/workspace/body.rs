@@ -13,7 +13,7 @@ use super::client::Client;
 use super::errors::{Operation, broken_off};
 use crate::adapters::remote_text::{cause, not_json};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::ports::record_source::ByteSink;
+use crate::ports::record_source::{ByteSink, SinkFailure};
 
 /// A hundred tasks, or one record, are a few tens of kilobytes.
 const TEXT_LIMIT: usize = 1 << 20;
@@ -88,5 +88,9 @@ fn too_large(max_body: u64) -> Failure {
 
 /// The sink's own words say what and where.
 fn not_kept(error: &io::Error) -> Failure {
-    Failure::new(FailureKind::Local, Scope::Daemon, format!("an export cannot be kept: {error}"))
+    let message = format!("an export cannot be kept: {error}");
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(SinkFailure(failure)) => Failure { message: message.into(), ..failure.clone() },
+        None => Failure::new(FailureKind::Local, Scope::Daemon, message),
+    }
 }

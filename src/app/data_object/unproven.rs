@@ -1,8 +1,8 @@
 //! Objects that this run has put and that do not read back.
 //!
 //! Such an object stays in the store. Were each try to put another one beside it, a store that damages what it sends would
-//! fill up with revisions. So the window's later tries only look at the object again, until they have used up the tries
-//! after which a window is parked. The next try, a day later or on an operator's word, may put one more object.
+//! fill up with revisions. So the window's later tries of the same run only look at the object again, however often it is parked
+//! and tried again. The next run may put one more object.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,18 +12,9 @@ use crate::domain::name::StreamName;
 use crate::domain::object_key::DataKey;
 use crate::domain::window::Window;
 
-/// Tries that put nothing. With the one before them they are as many as park a window.
-const REFUSALS: u32 = 2;
-
 /// The newest object of each window that was put and does not read back.
 #[derive(Debug, Default)]
-pub struct UnprovenPuts(Mutex<BTreeMap<(StreamName, Window), Unproven>>);
-
-#[derive(Debug)]
-struct Unproven {
-    key: DataKey,
-    refusals: u32,
-}
+pub struct UnprovenPuts(Mutex<BTreeMap<(StreamName, Window), DataKey>>);
 
 impl UnprovenPuts {
     fn of(stream: &StreamName, key: &DataKey) -> (StreamName, Window) {
@@ -32,9 +23,8 @@ impl UnprovenPuts {
 
     /// The object under `key` was put and does not read back.
     pub(super) fn put(&self, stream: &StreamName, key: &DataKey) {
-        let unproven = Unproven { key: key.clone(), refusals: 0 };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(Self::of(stream, key), unproven);
+        all.insert(Self::of(stream, key), key.clone());
     }
 
     /// The window has an object that reads back.
@@ -47,18 +37,14 @@ impl UnprovenPuts {
     /// # Errors
     /// When it would be a second one beside an object that does not read back.
     pub(super) fn may_put(&self, stream: &StreamName, key: &DataKey) -> Result<(), Failure> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = Self::of(stream, key);
-        let Some(unproven) = all.get_mut(&of).filter(|unproven| unproven.key != *key) else { return Ok(()) };
-        if unproven.refusals == REFUSALS {
-            all.remove(&of);
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(unproven) = all.get(&Self::of(stream, key)).filter(|unproven| *unproven != key) else {
             return Ok(());
-        }
-        unproven.refusals += 1;
+        };
         let message = format!(
-            "object {} was put and still does not read back; no other object of its window is put beside it for now: find \
-             out what changes objects in this store, or on the way to it",
-            unproven.key.in_stream(stream)
+            "object {} was put and still does not read back; no other object of its window is put beside it in this run: find \
+             out what changes objects in this store, or on the way to it, then restart connvault",
+            unproven.in_stream(stream)
         );
         Err(Failure::new(FailureKind::Corrupt, Scope::Window, message))
     }
@@ -71,7 +57,7 @@ mod tests {
     use crate::domain::object_key::Revision;
 
     #[test]
-    fn two_tries_after_an_object_that_does_not_read_back_put_no_other_one() {
+    fn no_try_of_the_run_after_an_object_that_does_not_read_back_puts_another_one() {
         let stream: StreamName = "logins".parse().unwrap();
         let window: Window = "20261122T000000Z_20261123T000000Z".parse().unwrap();
         let key = |number| DataKey::new(window, Revision::new(number).unwrap(), Format::Csv);
@@ -80,12 +66,10 @@ mod tests {
         puts.put(&stream, &key(1));
         assert!(puts.may_put(&stream, &key(1)).is_ok(), "the same key again, where the object is gone");
         assert!(puts.may_put(&"other".parse().unwrap(), &key(2)).is_ok());
-        for _ in 0..2 {
+        for _ in 0..10 {
             let failure = puts.may_put(&stream, &key(2)).unwrap_err();
             assert_eq!((failure.kind, failure.scope), (FailureKind::Corrupt, Scope::Window));
         }
-        assert!(puts.may_put(&stream, &key(2)).is_ok());
-        puts.put(&stream, &key(2));
         puts.settled(&stream, window);
         assert!(puts.may_put(&stream, &key(3)).is_ok());
     }

@@ -30,9 +30,9 @@ impl InWork {
 
 /// The places in which windows are worked on, as far as they are free.
 #[derive(Debug)]
-pub struct Room {
-    /// Places of which all sources together have so many.
-    places: NonZeroUsize,
+pub struct Places {
+    /// So many for all sources together.
+    all: NonZeroUsize,
     /// The most that one source may hold.
     of_one: usize,
     held: BTreeMap<SourceName, usize>,
@@ -40,27 +40,23 @@ pub struct Room {
     is_closed: bool,
 }
 
-impl Room {
-    /// So many `places` for windows of so many `sources`, of which these windows hold some.
-    pub fn new<'w>(
-        places: NonZeroUsize,
-        sources: usize,
-        in_work: impl IntoIterator<Item = &'w InWork>,
-    ) -> Self {
-        let of_one = if sources > 1 { places.get().saturating_sub(1).max(1) } else { places.get() };
-        let mut room = Self { places, of_one, held: BTreeMap::new(), in_work: 0, is_closed: false };
+impl Places {
+    /// `all` places for windows of so many `sources`, of which these windows hold some.
+    pub fn new<'w>(all: NonZeroUsize, sources: usize, in_work: impl IntoIterator<Item = &'w InWork>) -> Self {
+        let of_one = if sources > 1 { all.get().saturating_sub(1).max(1) } else { all.get() };
+        let mut places = Self { all, of_one, held: BTreeMap::new(), in_work: 0, is_closed: false };
         for window in in_work {
-            room.in_work += 1;
-            room.is_closed |= window.is_alone;
+            places.in_work += 1;
+            places.is_closed |= window.is_alone;
             if let Some(source) = &window.source {
-                *room.held.entry(source.clone()).or_default() += 1;
+                *places.held.entry(source.clone()).or_default() += 1;
             }
         }
-        room
+        places
     }
 
     fn is_full(&self) -> bool {
-        self.is_closed || self.in_work >= self.places.get()
+        self.is_closed || self.in_work >= self.all.get()
     }
 
     fn admits(&self, action: &Action) -> bool {
@@ -78,13 +74,13 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Takes out of `queue`, which is in the order of a plan, what is to be begun next in `room`; `None` where nothing is, for
+    /// Takes out of `queue`, which is in the order of a plan, what is to be begun next in `places`; `None` where nothing is, for
     /// now.
-    pub fn next(&mut self, queue: &mut VecDeque<Action>, room: &Room) -> Option<Action> {
-        if room.is_full() {
+    pub fn next(&mut self, queue: &mut VecDeque<Action>, places: &Places) -> Option<Action> {
+        if places.is_full() {
             return None;
         }
-        let at = self.usual(queue, room).or_else(|| alone(queue, room))?;
+        let at = self.usual(queue, places).or_else(|| alone(queue, places))?;
         let action = queue.remove(at)?;
         if matches!(action.turn, Turn::Newest | Turn::Urgent) {
             self.last = action.turn;
@@ -94,15 +90,15 @@ impl Turns {
         Some(action)
     }
 
-    fn usual(&self, queue: &VecDeque<Action>, room: &Room) -> Option<usize> {
+    fn usual(&self, queue: &VecDeque<Action>, places: &Places) -> Option<usize> {
         let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
         let first = |is: &dyn Fn(&Action) -> bool| {
-            queue.iter().position(|action| action.turn != Turn::Alone && room.admits(action) && is(action))
+            queue.iter().position(|action| action.turn != Turn::Alone && places.admits(action) && is(action))
         };
         // Of the sources with work that is not spare, with one place the one whose last turn is the longest ago.
         let waiting = queue.iter().filter(|action| matches!(action.turn, Turn::Newest | Turn::Urgent));
         let next = waiting.map(|action| &action.source).min_by_key(|source| self.served.get(*source));
-        let next = next.filter(|_| room.places == NonZeroUsize::MIN);
+        let next = next.filter(|_| places.all == NonZeroUsize::MIN);
         let is_next = |action: &Action| next.is_none_or(|source| action.source == *source);
         first(&|action| action.turn == other && is_next(action))
             .or_else(|| first(&|action| action.turn != Turn::Spare && is_next(action)))
@@ -111,7 +107,7 @@ impl Turns {
 }
 
 /// The first window that goes alone, where nothing is in work and nothing else is due.
-fn alone(queue: &VecDeque<Action>, room: &Room) -> Option<usize> {
-    let is_free = room.in_work == 0 && queue.iter().all(|action| action.turn == Turn::Alone);
+fn alone(queue: &VecDeque<Action>, places: &Places) -> Option<usize> {
+    let is_free = places.in_work == 0 && queue.iter().all(|action| action.turn == Turn::Alone);
     (is_free && !queue.is_empty()).then_some(0)
 }

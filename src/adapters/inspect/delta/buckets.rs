@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::super::error::InspectError;
+use crate::adapters::disk::Room;
 use crate::domain::digest::Sha256;
 
 /// One for each first byte.
@@ -41,6 +42,7 @@ pub(super) struct Buckets {
     file: File,
     /// Bytes written.
     end: u64,
+    room: Room,
     buckets: Vec<Bucket>,
 }
 
@@ -55,7 +57,8 @@ struct Bucket {
 impl Buckets {
     pub(super) fn new(scratch: &Path) -> Result<Self, InspectError> {
         let file = tempfile::tempfile_in(scratch).map_err(InspectError::Io)?;
-        Ok(Self { file, end: 0, buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() })
+        let room = Room::to_unpack(scratch);
+        Ok(Self { file, end: 0, room, buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() })
     }
 
     pub(super) fn push(&mut self, record: Record) -> Result<(), InspectError> {
@@ -63,6 +66,7 @@ impl Buckets {
         bucket.pending.extend_from_slice(&record.identity);
         bucket.pending.extend_from_slice(&record.content);
         if bucket.pending.len() >= PIECE {
+            self.room.take(PIECE as u64).map_err(InspectError::of_scratch)?;
             self.file.write_all(&bucket.pending).map_err(InspectError::Io)?;
             bucket.pieces.push(self.end);
             self.end += PIECE as u64;

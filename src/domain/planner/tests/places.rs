@@ -20,7 +20,7 @@ fn fill(
     in_work: &mut Vec<InWork>,
 ) -> Vec<String> {
     let mut begun = Plan::default();
-    while let Some(action) = turns.next(queue, &Room::new(places(number), sources, &*in_work)) {
+    while let Some(action) = turns.next(queue, &Places::new(places(number), sources, &*in_work)) {
         in_work.push(InWork::of(&action));
         begun.actions.push(action);
     }
@@ -65,10 +65,9 @@ fn with_one_place_sources_take_turns() {
     let streams = [of_source("a", "hq"), of_source("b", "hq"), of_source("c", "branch")];
     let mut turns = Turns::default();
     let mut queue: VecDeque<_> = plan(&streams, &Snapshot::default(), at(NOW)).actions.into();
-    let room = Room::new(places(1), 2, []);
-    let order: Vec<_> = std::iter::from_fn(|| turns.next(&mut queue, &room))
-        .map(|action| action.source.to_string())
-        .collect();
+    let one = Places::new(places(1), 2, []);
+    let order: Vec<_> =
+        std::iter::from_fn(|| turns.next(&mut queue, &one)).map(|action| action.source.to_string()).collect();
     assert_eq!(order.len(), 21);
     assert!(order[..14].chunks(2).all(|pair| pair[0] != pair[1]), "{order:?}");
 }

@@ -183,9 +183,9 @@ fn a_revisit_takes_nobodys_turn() {
     }
     let mut queue: VecDeque<_> = plan(&[revisited], &snapshot, now).actions.into();
     let mut turns = Turns::default();
-    let room = Room::new(NonZeroUsize::MIN, 1, []);
+    let places = Places::new(NonZeroUsize::MIN, 1, []);
     let order: Vec<_> =
-        std::iter::from_fn(|| turns.next(&mut queue, &room)).map(|action| action.turn).collect();
+        std::iter::from_fn(|| turns.next(&mut queue, &places)).map(|action| action.turn).collect();
     use Turn::{Newest, Spare, Urgent};
     assert_eq!(order, [Urgent, Newest, Urgent, Urgent, Urgent, Spare, Spare]);
 }
