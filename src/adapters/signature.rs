@@ -13,7 +13,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use ssh_key::{Algorithm, Error, HashAlg, LineEnding, PrivateKey, PublicKey};
 
-pub use allowed_signers::{AllowedSigners, BadAllowedSigners, SignatureError, is_signature, signed_by};
+pub use allowed_signers::{AllowedSigners, BadAllowedSigners, SignatureError, SignatureMark, signed_by};
 pub use signer_line::{BadSigner, Validity};
 
 /// What signatures are bound to: one made for anything else, a mail or a commit, is none on a log.

@@ -10,8 +10,9 @@
 //! - An object that is not found is asked for a few times within seconds: some stores show an object late.
 //! - A store whose ETags look like MD5s and are none costs a second reading, and is believed after that.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -41,6 +42,8 @@ pub struct LogReader {
     store: Arc<dyn ObjectStore>,
     /// Whether ETags that look like MD5s were right so far.
     etags_are_md5: AtomicBool,
+    /// What was read with care beyond a gap, and is no part of the log.
+    passed_over: Mutex<BTreeSet<(Seq, Sha256)>>,
 }
 
 /// One answer of the store for one object.
@@ -88,7 +91,7 @@ impl Reading {
 impl LogReader {
     /// A reader of the log of `stream` in `store`.
     pub fn new(stream: StreamName, store: Arc<dyn ObjectStore>) -> Self {
-        Self { stream, store, etags_are_md5: AtomicBool::new(true) }
+        Self { stream, store, etags_are_md5: AtomicBool::new(true), passed_over: Mutex::default() }
     }
 
     /// The stream whose log it is.
@@ -99,6 +102,17 @@ impl LogReader {
     /// The store that the log lies in.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// Whether the bytes with `hash` at `place` were passed over before.
+    pub fn is_passed_over(&self, place: Seq, hash: Sha256) -> bool {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).contains(&(place, hash))
+    }
+
+    /// Takes note that the bytes with `hash` at `place` are no part of the log, so that they are said once and not read with
+    /// care each time. Whether that is new.
+    pub fn pass_over(&self, place: Seq, hash: Sha256) -> bool {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert((place, hash))
     }
 
     /// One reading of `key`; `None` where the store finds nothing.

@@ -12,18 +12,23 @@
 //!   of the first walk of a daemon with a key. Before that, unsigned entries are accepted.
 //! - A key vouches for an entry at its own date, and no earlier than a quarter of an hour before the entry that it follows: a key
 //!   that counts no more cannot go on with dates of its time.
-//! - An entry beyond a gap says that entries are missing. One that stands more than [`MOST_MISSING`] places beyond is passed
-//!   over: it was put there to use the numbers up.
+//! - What stands beyond a gap is damage only where it shows that entries are missing ([`crate::domain::beyond_gap`]). Else the
+//!   log ends before the gap, and what is there is said once and passed over.
 //! - A `stream` entry may move `start` back and change nothing else: another one is refused before anybody believes it.
 
+pub mod belief;
+mod beyond;
 mod proof;
 
+use std::collections::VecDeque;
 use std::future::ready;
 
 use futures_util::TryStreamExt;
 use futures_util::stream::{BoxStream, StreamExt};
 
-use self::proof::{Fitting, Known, Placed, Prover};
+use self::belief::{LogSoFar, is_signed};
+pub use self::beyond::say_passed_over;
+use self::proof::{Fitting, Placed, Prover};
 use super::failure_policy::of_store;
 use super::log_reader::LogReader;
 use super::signing::Signing;
@@ -36,9 +41,6 @@ use crate::domain::object_key::{
 };
 use crate::domain::snapshot::StreamState;
 use crate::ports::object_store::StoreError;
-
-/// So many entries may be missing in front of another one.
-pub const MOST_MISSING: u64 = 1_000_000;
 
 /// Entries read at the same time, each with its signature.
 const READ_AHEAD: usize = 16;
@@ -61,14 +63,14 @@ pub struct Walk<'r> {
     prover: Prover<'r>,
     listed: Listed<'r>,
     list_ended: bool,
-    /// Listed, and beyond the place that is expected.
-    ahead: Option<(Seq, Option<Placed>)>,
+    /// Listed, and beyond the place that is expected, in the order of places.
+    ahead: VecDeque<(Seq, Option<Placed>)>,
     /// The place of the next entry.
     expected: Seq,
     /// The last entry that was known before the walk, until it was seen to be there.
     unseen_head: Option<Head>,
     /// Of the entries that were handed on, and those before the walk.
-    known: Known,
+    known: LogSoFar,
     /// The entry after those, until something vouches for it.
     waiting: Option<Fitting>,
 }
@@ -98,10 +100,10 @@ impl<'r> Walk<'r> {
             prover,
             listed: entries.map_ok(read).try_buffered(READ_AHEAD).boxed(),
             list_ended: false,
-            ahead: None,
+            ahead: VecDeque::new(),
             expected: after(head).0,
             unseen_head: head,
-            known: Known {
+            known: LogSoFar {
                 head,
                 recorded_at: None,
                 definition: known.map(|state| state.definition.clone()),
@@ -162,17 +164,12 @@ impl<'r> Walk<'r> {
     /// What stands at the place that is expected; `None` after the newest entry.
     async fn place(&mut self) -> Result<Option<Placed>, Failure> {
         loop {
-            if self.ahead.is_none() && !self.list_ended {
-                self.ahead = self.listed.next().await.transpose().map_err(of_store)?;
-                self.list_ended = self.ahead.is_none();
+            if self.ahead.is_empty() {
+                self.list_on().await?;
             }
-            match self.ahead.take() {
+            match self.ahead.pop_front() {
                 Some((seq, _)) if self.unseen_head.is_some_and(|head| head.seq == seq) => {
                     self.unseen_head = None;
-                }
-                Some((seq, _)) if seq.get() > self.expected.get().saturating_add(MOST_MISSING) => {
-                    let stream = self.prover.reader.stream();
-                    tracing::warn!(%stream, %seq, "entry passed over: more than {MOST_MISSING} entries are missing before it");
                 }
                 // Known before the walk, or listed twice.
                 Some((seq, _)) if seq < self.expected => {}
@@ -187,18 +184,29 @@ impl<'r> Walk<'r> {
                 }
                 further => {
                     self.see_head().await?;
-                    let beyond = further.as_ref().map(|(seq, _)| *seq);
-                    self.ahead = further;
-                    return self.unlisted(beyond).await;
+                    self.ahead.extend(further);
+                    return self.unlisted().await;
                 }
             }
         }
     }
 
+    /// Takes the next listed entry; whether there is one.
+    async fn list_on(&mut self) -> Result<bool, Failure> {
+        let next = match self.list_ended {
+            true => None,
+            false => self.listed.next().await.transpose().map_err(of_store)?,
+        };
+        self.list_ended = next.is_none();
+        self.ahead.extend(next);
+        Ok(!self.list_ended)
+    }
+
     /// What stands at the expected place, which the list left out: it may be the newest entry's successor, or missing.
-    async fn unlisted(&mut self, beyond: Option<Seq>) -> Result<Option<Placed>, Failure> {
+    async fn unlisted(&mut self) -> Result<Option<Placed>, Failure> {
         let seq = self.expected;
         let key = log_key(self.prover.reader.stream(), seq);
+        let beyond = self.shown_missing().await?;
         let is_taken =
             beyond.is_some() || self.prover.reader.store().head(&key).await.map_err(of_store)?.is_some();
         if !is_taken {
@@ -257,7 +265,7 @@ async fn check_signer(
     bytes: &[u8],
     signing: Option<&Signing>,
 ) -> Result<bool, Failure> {
-    let signed = is_signed(bytes);
+    let signed = says_signed(bytes);
     let Some(signing) = signing.filter(|_| signed) else { return Ok(signed) };
     let Ok(entry) = serde_json::from_slice::<LogEntry>(bytes) else { return Ok(signed) };
     let key = signature_key(reader.stream(), head.seq, &head.hash);
@@ -274,8 +282,8 @@ async fn check_signer(
     }
 }
 
-fn is_signed(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<LogEntry>(bytes).is_ok_and(|entry| entry.writer.key_fingerprint.is_some())
+fn says_signed(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<LogEntry>(bytes).is_ok_and(|entry| is_signed(&entry))
 }
 
 /// The failure for a log that is not what it must be.

@@ -6,6 +6,8 @@
 //! - The logs are verified before anything is believed, and a log that does not verify is refused. Where the old ledger
 //!   can still be read, the last entry that it knows must be in the log: a store that was cut back, emptied or mistaken for
 //!   another is found out here. What is merely not there yet (windows that are due) is no reason to refuse.
+//! - What stands beyond the end of a log and is no part of it ([`crate::domain::beyond_gap`]) is not taken over, and takes no
+//!   numbers away.
 //! - A damaged entry of a log that is gone on with all the same (`--accept-unverified`) keeps its place: the next entry names
 //!   the hash of its bytes as they lie there, so that the chain holds from then on.
 //! - The new ledger is made beside the old one and takes its place when it is whole. Until then the old one is as it was.
@@ -27,10 +29,10 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
 use crate::domain::audit::{ExpectedHead, Finding};
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::log_entry::{Definition, EntryBody, Head, LogEntry, SealedEntry, after};
+use crate::domain::log_entry::{Definition, EntryBody, Head, LogEntry, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{LogObject, ObjectKey, Seq, log_prefix, read_log_key, signature_key};
-use crate::domain::snapshot::{Snapshot, WindowState};
+use crate::domain::snapshot::{Snapshot, WindowState, is_loss_believed};
 use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
 use crate::ports::ledger::Ledger;
@@ -38,7 +40,8 @@ use crate::ports::ledger::Ledger;
 use super::compose::{self, Injected};
 use super::failure_policy::{of_ledger, of_store};
 use super::log_reader::{LogReader, READ_LIMIT, Reading};
-use super::log_walk::{MOST_MISSING, Walk};
+use super::log_walk::belief::LogSoFar;
+use super::log_walk::{Walk, say_passed_over};
 use super::projects;
 use super::signing::{self, Signing};
 use super::start_error::StartError;
@@ -110,7 +113,7 @@ pub async fn rebuild(
         config = resolved.config;
     }
     let config = &config;
-    let mut rebuilt = Vec::new();
+    let (mut rebuilt, mut ends) = (Vec::new(), Vec::new());
     for target in &targets {
         let asked = verify::Asked {
             level: Level::Log,
@@ -121,10 +124,11 @@ pub async fn rebuild(
             now: injected.clock.now(),
             signers: signers.clone(),
         };
-        let findings = verified(target, &asked, may_be_unsigned, meter).await;
-        let findings =
-            findings.map_err(|failure| StartError::from_failure(target.stream.as_str(), &failure))?;
+        let verified = verified(target, &asked, may_be_unsigned, meter).await;
+        let (findings, head) =
+            verified.map_err(|failure| StartError::from_failure(target.stream.as_str(), &failure))?;
         rebuilt.push(Rebuilt { stream: target.stream.clone(), findings, known: None });
+        ends.push(head);
     }
     if trust == Trust::Verified && rebuilt.iter().any(|stream| !stream.findings.is_empty()) {
         return Ok(rebuilt);
@@ -133,14 +137,16 @@ pub async fn rebuild(
     let beside = state_dir.new_ledger().map_err(|error| failed(&of_disk(&error)))?;
     let ledger = SqliteLedger::open(&beside).await.map_err(|e| failed(&of_ledger(e)))?;
     let rules = compose::rules(config);
-    for (stream, target) in rebuilt.iter_mut().zip(&targets) {
+    for ((stream, target), head) in rebuilt.iter_mut().zip(&targets).zip(ends) {
         let of_stream = |failure: Failure| StartError::from_failure(target.stream.as_str(), &failure);
         // The configuration is checked: it has the rules and the definition of each of its streams.
         let Some(rules) = rules.iter().find(|rules| rules.name == target.stream) else { continue };
         let Some(definition) = compose::definition_of(config, &target.stream) else { continue };
-        let trust = (trust, signing.as_ref());
-        let known = restore(target, &ledger, rules, &definition, trust).await.map_err(of_stream)?;
-        stream.known = Some(known);
+        let now = injected.clock.now();
+        let mut taking = Taking::new(target, &ledger, &definition, (signing.as_ref(), now));
+        taking.restore(trust, head, rules).await.map_err(of_stream)?;
+        let known = known(&ledger, &target.stream, taking.log.head, now).await;
+        stream.known = Some(known.map_err(of_stream)?);
     }
     ledger.close().await;
     state_dir.replace_ledger().map_err(|error| failed(&of_disk(&error)))?;
@@ -167,13 +173,13 @@ async fn old_head(state_dir: &StateDir, stream: &StreamName) -> Option<Head> {
     Some(known.ok()??.head)
 }
 
-/// What is wrong with the log itself.
+/// What is wrong with the log itself, and the last entry that is part of it.
 async fn verified(
     target: &Target,
     asked: &verify::Asked,
     may_be_unsigned: bool,
     meter: &Meter,
-) -> Result<Vec<Finding>, Failure> {
+) -> Result<(Vec<Finding>, Option<Head>), Failure> {
     let report = verify::verify(target, asked, meter).await?;
     // Nothing at all is a stream that was never begun, or whose store has been emptied: either way there is nothing to
     // take over. And windows without a verdict are what the daemon is there for.
@@ -187,39 +193,8 @@ async fn verified(
                 | Finding::WindowsWithoutVerdict { .. }
         ) || (matches!(finding, Finding::NotSigned) && report.head.is_some() && !may_be_unsigned)
     };
-    Ok(report.findings.iter().filter(|finding| of_log(finding)).cloned().collect())
-}
-
-/// Takes over the log of one stream.
-async fn restore(
-    target: &Target,
-    ledger: &dyn Ledger,
-    rules: &StreamRules,
-    definition: &Definition,
-    (trust, signing): (Trust, Option<&Signing>),
-) -> Result<Known, Failure> {
-    let mut taking = Taking {
-        target,
-        ledger,
-        definition,
-        signing,
-        signed: false,
-        opened: None,
-        last: None,
-        last_written: Timestamp::MIN,
-        late: BTreeSet::new(),
-        batch: Vec::new(),
-    };
-    let reader = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
-    match trust {
-        Trust::Verified => taking.verified(&reader).await?,
-        Trust::Unverified => taking.unverified(&reader).await?,
-    }
-    ledger
-        .rebuilt(&target.stream, taking.last_written, &rules.fingerprints.stream, &taking.late)
-        .await
-        .map_err(of_ledger)?;
-    known(ledger, &target.stream, taking.last).await
+    let findings = report.findings.iter().filter(|finding| of_log(finding)).cloned().collect();
+    Ok((findings, report.head))
 }
 
 /// A log on its way into a ledger.
@@ -230,18 +205,54 @@ struct Taking<'t> {
     definition: &'t Definition,
     /// The daemon's key, and whose signatures count.
     signing: Option<&'t Signing>,
-    /// Whether an entry before was signed: then all later ones have to be.
-    signed: bool,
-    /// The definition that the stream was opened with, as far as it was read.
-    opened: Option<Definition>,
-    last: Option<Head>,
+    now: Timestamp,
+    /// What was taken over and believed. Its head may be a damaged entry, whose place alone was taken over.
+    log: LogSoFar,
+    /// Until when the daemon that wrote the log was at work.
     last_written: Timestamp,
     /// Windows whose newest export had waited before it was recorded.
     late: BTreeSet<Window>,
     batch: Vec<SealedEntry>,
 }
 
-impl Taking<'_> {
+impl<'t> Taking<'t> {
+    fn new(
+        target: &'t Target,
+        ledger: &'t dyn Ledger,
+        definition: &'t Definition,
+        (signing, now): (Option<&'t Signing>, Timestamp),
+    ) -> Self {
+        Self {
+            target,
+            ledger,
+            definition,
+            signing,
+            now,
+            log: LogSoFar::default(),
+            last_written: Timestamp::MIN,
+            late: BTreeSet::new(),
+            batch: Vec::new(),
+        }
+    }
+
+    /// Takes over the log of the stream, which ends with `head` as it was verified.
+    async fn restore(
+        &mut self,
+        trust: Trust,
+        head: Option<Head>,
+        rules: &StreamRules,
+    ) -> Result<(), Failure> {
+        let stream = &self.target.stream;
+        let reader = LogReader::new(stream.clone(), Arc::clone(&self.target.store));
+        match trust {
+            Trust::Verified => self.verified(&reader).await?,
+            Trust::Unverified => self.unverified(&reader, head).await?,
+        }
+        let fingerprint = &rules.fingerprints.stream;
+        let told = self.ledger.rebuilt(stream, self.last_written, fingerprint, &self.late).await;
+        told.map_err(of_ledger)
+    }
+
     /// Takes over a log that was verified a moment ago.
     async fn verified(&mut self, reader: &LogReader) -> Result<(), Failure> {
         let mut walk = Walk::new(reader, None, None);
@@ -257,14 +268,19 @@ impl Taking<'_> {
         }
     }
 
-    /// Takes over what can be read of a damaged log. The place of a damaged entry is taken, so that the next entry
-    /// follows its bytes as they lie there; nothing that it says is believed.
-    async fn unverified(&mut self, reader: &LogReader) -> Result<(), Failure> {
+    /// Takes over what can be read of a damaged log, which ends with `head`: what stands beyond that is no part of it. The place
+    /// of a damaged entry is taken, so that the next entry follows its bytes as they lie there; nothing that it says is
+    /// believed.
+    async fn unverified(&mut self, reader: &LogReader, head: Option<Head>) -> Result<(), Failure> {
         let stream = &self.target.stream;
         let keys = self.target.store.list(&log_prefix(stream), None).map_err(of_store);
         let entries = keys.try_filter_map(|key| {
             ready(Ok(match read_log_key(stream, &key) {
-                LogObject::Entry(seq) => Some((seq, key)),
+                LogObject::Entry(seq) if head.is_some_and(|head| seq <= head.seq) => Some((seq, key)),
+                LogObject::Entry(seq) => {
+                    say_passed_over(stream, seq);
+                    None
+                }
                 LogObject::Signature { .. } | LogObject::Other => None,
             }))
         });
@@ -275,11 +291,6 @@ impl Taking<'_> {
         let mut found = std::pin::pin!(entries.map_ok(read).try_buffered(READ_AHEAD));
         while let Some((seq, key, reading)) = found.try_next().await? {
             let Some(reading) = reading else { continue };
-            let next = after(self.last).0;
-            if seq.get() > next.get().saturating_add(MOST_MISSING) {
-                tracing::warn!(%stream, %key, "entry passed over: more than {MOST_MISSING} entries are missing before it");
-                continue;
-            }
             let opened = match reading.is_too_large() {
                 true => Err(format!("it has more than {READ_LIMIT} bytes")),
                 false => SealedEntry::open_unchained(reading.bytes().to_vec(), stream, seq)
@@ -300,46 +311,22 @@ impl Taking<'_> {
         self.flush(Trust::Unverified).await
     }
 
-    /// Whether an entry that can be read may be believed, although the log is damaged: once the log is signed it needs its
-    /// signature, and it contradicts no earlier definition. Else anybody with the right to put could settle windows.
+    /// Whether an entry that can be read may be believed, although the log is damaged. Else anybody with the right to put could
+    /// settle windows.
     async fn is_believed(
-        &mut self,
+        &self,
         reader: &LogReader,
         sealed: &SealedEntry,
     ) -> Result<Result<(), String>, Failure> {
-        let entry = sealed.entry();
-        let named = entry.writer.key_fingerprint.as_deref();
-        if named.is_some() || self.signed {
-            let checked = match self.signing {
-                None if named.is_none() => Err("it is not signed, and entries before it are".to_owned()),
-                None => Ok(()),
-                Some(signing) => {
-                    let key = signature_key(&self.target.stream, entry.seq, &sealed.hash());
-                    match reader.agreed(&key, None, None).await.map_err(of_store)? {
-                        None => Err("there is no signature on its bytes".to_owned()),
-                        Some(armored) => {
-                            let signer = signing.verify(sealed.bytes(), armored.bytes(), entry.recorded_at);
-                            signer
-                                .map(|_| ())
-                                .map_err(|error| format!("its signature does not count: {error}"))
-                        }
-                    }
-                }
-            };
-            if checked.is_err() {
-                return Ok(checked);
+        let armored = match self.signing {
+            Some(_) if self.log.wants_signature(sealed.entry()) => {
+                let key = signature_key(&self.target.stream, sealed.entry().seq, &sealed.hash());
+                reader.agreed(&key, None, None).await.map_err(of_store)?
             }
-            self.signed = true;
-        }
-        if let EntryBody::Stream(opened) = &entry.body {
-            let definition = &opened.definition;
-            if let Some(difference) = self.opened.as_ref().and_then(|opened| definition.contradiction(opened))
-            {
-                return Ok(Err(format!("it says {difference}, which is fixed when a stream is opened")));
-            }
-            self.opened = Some(definition.clone());
-        }
-        Ok(Ok(()))
+            _ => None,
+        };
+        let armored = armored.as_ref().map(Reading::bytes);
+        Ok(self.log.believes(sealed, armored, self.signing).map(|_| ()))
     }
 
     async fn damaged(
@@ -358,13 +345,13 @@ impl Taking<'_> {
         let head = Head { seq, hash };
         let taken = self.ledger.pass_over(&self.target.stream, self.definition, head).await;
         taken.map_err(of_ledger)?;
-        self.last = Some(head);
+        self.log.head = Some(head);
         Ok(())
     }
 
     async fn entry(&mut self, entry: SealedEntry, trust: Trust) -> Result<(), Failure> {
-        self.last = Some(entry.head());
-        self.last_written = self.last_written.max(entry.entry().recorded_at);
+        self.log = self.log.with(&entry);
+        self.last_written = written_until(self.last_written, entry.entry().recorded_at, self.now);
         note_late(&mut self.late, entry.entry());
         self.batch.push(entry);
         if self.batch.len() == BATCH { self.flush(trust).await } else { Ok(()) }
@@ -373,6 +360,12 @@ impl Taking<'_> {
     async fn flush(&mut self, trust: Trust) -> Result<(), Failure> {
         take_over(self.ledger, &self.target.stream, self.definition, &mut self.batch, trust).await
     }
+}
+
+/// Until when the daemon was at work that wrote a log, with one more entry, of `recorded_at`, as it is `now`. The last entry says
+/// so, not the latest date: that may be of a clock that was ahead, and pulls that were due before it would count as made.
+fn written_until(before: Timestamp, recorded_at: Timestamp, now: Timestamp) -> Timestamp {
+    if recorded_at > now { before } else { recorded_at }
 }
 
 /// An export that is recorded later than this after it was made has waited: in the provider's export centre, or in the spool.
@@ -403,15 +396,21 @@ async fn take_over(
     taken.map_err(of_ledger)
 }
 
-async fn known(ledger: &dyn Ledger, stream: &StreamName, head: Option<Head>) -> Result<Known, Failure> {
+/// What the ledger knows of a stream at `now`. Losses that are not believed are none: their windows are due.
+async fn known(
+    ledger: &dyn Ledger,
+    stream: &StreamName,
+    head: Option<Head>,
+    now: Timestamp,
+) -> Result<Known, Failure> {
     let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
     let mut known = Known { head, ..Known::default() };
-    for state in snapshot.windows.get(stream).into_iter().flat_map(|windows| windows.values()) {
+    for (window, state) in snapshot.windows.get(stream).into_iter().flatten() {
         match state {
             WindowState::Archived { .. } => known.archived += 1,
-            WindowState::Lost { .. } => known.lost += 1,
+            WindowState::Lost { since, .. } if is_loss_believed(*window, *since, now) => known.lost += 1,
             WindowState::Parked { .. } => known.parked += 1,
-            WindowState::Open { .. } => {}
+            WindowState::Lost { .. } | WindowState::Open { .. } => {}
         }
     }
     Ok(known)
@@ -425,4 +424,20 @@ fn changed(what: &str) -> Failure {
 
 fn of_disk(error: &std::io::Error) -> Failure {
     Failure::new(FailureKind::Local, Scope::Daemon, format!("the new ledger cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_was_written_until_its_last_entry_whatever_a_clock_said_that_was_ahead() {
+        let day = |day: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * day);
+        let until =
+            |days: &[i64]| days.iter().fold(Timestamp::MIN, |at, d| written_until(at, day(*d), day(9)));
+        assert_eq!(until(&[1, 2, 3]), day(3));
+        assert_eq!(until(&[1, 8, 3]), day(3));
+        assert_eq!(until(&[1, 2, 400]), day(2));
+        assert_eq!(until(&[400]), Timestamp::MIN);
+    }
 }

@@ -8,6 +8,7 @@
 mod locks;
 mod log;
 mod objects;
+mod signatures;
 pub mod targets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -202,7 +203,7 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
         ..
     } = audit(&terms, &gathered.found);
     findings.extend(not_as_configured(target.configured.as_ref(), definition.as_ref()));
-    notes.extend(gathered.foreign.into_iter().map(|key| Note::Foreign { key }));
+    notes.extend(gathered.foreign);
     let (mut objects_checked, mut objects_hashed, mut bytes_hashed, mut unread) = (0, 0, 0, Vec::new());
     if asked.level >= Level::Objects {
         let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();

@@ -6,6 +6,7 @@
 
 mod chain;
 mod claims;
+mod dates;
 mod finding;
 mod found;
 mod note;
@@ -28,9 +29,10 @@ use super::snapshot::Acknowledgement;
 use super::text::ForeignText;
 use super::window::Window;
 
+pub use dates::SKEW;
 pub use finding::Finding;
 pub use found::{Found, FoundEntry, Reading, Signature};
-pub use note::{Note, UnreadObject};
+pub use note::{Note, Stray, UnreadObject};
 
 /// A bound of a stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod backoff;
+pub mod beyond_gap;
 pub mod calendar;
 pub mod confirmed_time;
 pub mod content;

@@ -2,147 +2,20 @@
 //! ends no process.
 
 use std::fs;
-use std::path::PathBuf;
 
 use connvault::adapters::signature::SigningKey;
 use connvault::domain::digest::Sha256;
-use connvault::domain::log_entry::{EntryBody, Head, LogEntry, SealedEntry, after};
-use connvault::domain::object_key::{Seq, log_key, signature_key};
+use connvault::domain::log_entry::EntryBody;
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::support::buckets::InProcess;
+use crate::support::planted::{
+    LAST, add_stream, assert_on_hold, backfill, but_for_the_last_window, configure, entries, entry_path, key,
+    log, of_the_last_window, pem, plant, read, replace, without_signing,
+};
 use crate::support::s3s::Dialect;
 use crate::support::vault::{Place, Vault, WINDOWS, allowed_signers, days_ago, signing_key, text};
-
-/// The number of the last entry of a whole vault's log.
-const LAST: u64 = WINDOWS as u64 + 1;
-
-/// A vault whose last window is not archived yet.
-async fn but_for_the_last_window() -> Vault {
-    let vault = Vault::in_directory().await;
-    backfill(&vault).await;
-    vault
-}
-
-/// Archives all windows but the last one.
-async fn backfill(vault: &Vault) {
-    let (from, to) = (vault.start.to_string(), days_ago(1).to_string());
-    let output = vault.connvault(&["backfill", "logins", "--from", &from, "--to", &to]).await;
-    assert!(output.status.success(), "{}", text(&output.stderr));
-}
-
-fn log(vault: &Vault, name: &str) -> PathBuf {
-    vault.path(&format!("archive/logins/log/{name}"))
-}
-
-fn entry_path(vault: &Vault, seq: u64) -> PathBuf {
-    log(vault, &format!("{seq:012}.json"))
-}
-
-fn read(vault: &Vault, seq: u64) -> LogEntry {
-    serde_json::from_slice(&fs::read(entry_path(vault, seq)).unwrap()).unwrap()
-}
-
-fn entries(vault: &Vault) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(log(vault, ""))
-        .unwrap()
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
-/// Other bytes in the place of a file that nobody may write to.
-fn replace(path: &std::path::Path, bytes: impl AsRef<[u8]>) {
-    if path.exists() {
-        fs::remove_file(path).unwrap();
-    }
-    fs::write(path, bytes).unwrap();
-}
-
-/// Plants an entry after `seq`: a copy of entry `like`, changed; signed by `key` where there is one.
-fn plant(vault: &Vault, seq: u64, like: u64, key: Option<&SigningKey>, change: impl FnOnce(&mut LogEntry)) {
-    let before = fs::read(entry_path(vault, seq)).unwrap();
-    let mut entry = read(vault, like);
-    let head = Head { seq: Seq::new(seq).unwrap(), hash: Sha256::of(&before) };
-    (entry.seq, entry.previous) = after(Some(head));
-    entry.recorded_at = read(vault, seq).recorded_at;
-    entry.writer.key_fingerprint = key.map(SigningKey::fingerprint);
-    change(&mut entry);
-    let sealed = SealedEntry::seal(entry);
-    let seq = sealed.entry().seq;
-    if let Some(key) = key {
-        let signature = signature_key(&"logins".parse().unwrap(), seq, &sealed.hash());
-        fs::write(vault.path(&format!("archive/{signature}")), key.sign(sealed.bytes())).unwrap();
-    }
-    let path = log_key(&"logins".parse().unwrap(), seq);
-    fs::write(vault.path(&format!("archive/{path}")), sealed.bytes()).unwrap();
-}
-
-/// Makes a planted entry one that says that the last window is archived.
-fn of_the_last_window(entry: &mut LogEntry) {
-    let EntryBody::Archived(archived) = &mut entry.body else { panic!("{entry:?}") };
-    let day = SignedDuration::from_hours(24);
-    let window = connvault::domain::window::Window::new(days_ago(1), days_ago(1) + day).unwrap();
-    archived.window = window;
-    let (revision, format) = (archived.revision, archived.object.format);
-    archived.object.key = connvault::domain::object_key::DataKey::new(window, revision, format);
-}
-
-fn key(seed: u8) -> SigningKey {
-    let pair = ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
-    let pem = ssh_key::PrivateKey::from(pair).to_openssh(ssh_key::LineEnding::LF).unwrap().to_string();
-    SigningKey::parse(&pem.into()).unwrap()
-}
-
-fn pem(seed: u8) -> String {
-    let pair = ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
-    ssh_key::PrivateKey::from(pair).to_openssh(ssh_key::LineEnding::LF).unwrap().to_string()
-}
-
-/// Changes the configuration's text.
-fn configure(vault: &Vault, change: impl FnOnce(String) -> String) {
-    let path = vault.path("config.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, change(text)).unwrap();
-}
-
-/// A second stream beside `logins`, of the same source and store.
-fn add_stream(vault: &Vault) {
-    let start = vault.start;
-    configure(vault, |text| {
-        text + &format!(
-            "[streams.others]\nsource = \"hq\"\nstore = \"archive\"\nwindow = \"1d\"\ntimezone = \"UTC\"\n\
-             start = \"{start}\"\nsettle = \"0s\"\n"
-        )
-    });
-}
-
-fn without_signing(vault: &Vault) {
-    let key = vault.path("signing-key");
-    configure(vault, |text| text.replace(&format!("[signing]\nkey_file = \"{}\"\n", key.display()), ""));
-}
-
-/// The stream `logins` is on hold with a message that contains `words`: `once` begins, goes on with other streams, and
-/// ends with 1; `gaps` with 3; `status` says it; nothing is written to the stream's folder.
-async fn assert_on_hold(vault: &Vault, words: &[&str]) {
-    let before = entries(vault);
-    let output = vault.connvault(&["once"]).await;
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert_eq!(text(&output.stderr).matches("held up until an operator looks").count(), 1, "{said}");
-    assert_eq!(entries(vault), before, "something was written: {said}");
-    let gaps = vault.connvault(&["gaps"]).await;
-    assert_eq!(gaps.status.code(), Some(3), "{}", text(&gaps.stderr));
-    let status = vault.connvault(&["status", "--json"]).await;
-    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-    let hold = status["holds"].as_array().unwrap().iter().find(|hold| hold["resource"]["name"] == "logins");
-    let message = hold.unwrap_or_else(|| panic!("{status:#}"))["failure"]["message"].as_str().unwrap();
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in {message:?}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_entry_without_a_signature_hides_no_window_and_holds_its_stream_alone() {
@@ -473,26 +346,6 @@ async fn a_key_that_counts_no_more_cannot_go_on_with_dates_of_its_time() {
     assert_on_hold(&vault, &["000000000006.json", "does not count", &key(7).fingerprint()]).await;
     fs::remove_dir_all(vault.state_dir()).unwrap();
     assert_on_hold(&vault, &["000000000006.json", "does not count", &key(7).fingerprint()]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_entry_beyond_a_gap_holds_its_stream_until_it_is_passed_and_the_last_number_of_all_does_not() {
-    let vault = but_for_the_last_window().await;
-    fs::write(log(&vault, "999999999999.json"), "{").unwrap();
-    vault.once().await;
-    assert_eq!(vault.connvault(&["gaps"]).await.status.code(), Some(0));
-    assert!(entry_path(&vault, LAST).exists() && !entry_path(&vault, LAST + 1).exists());
-    // One that is near shows that entries are missing.
-    fs::write(log(&vault, "000000000099.json"), "{").unwrap();
-    assert_on_hold(&vault, &["000000000007.json", "entry 99 stands beyond it"]).await;
-    let output = vault.connvault(&["rebuild", "--accept-unverified"]).await;
-    assert!(text(&output.stdout).contains("head 99:"), "{}", text(&output.stdout));
-    vault.once().await;
-    let from = vault.start.to_string();
-    vault.sim.records().push(connvault_sim::Record::at(vault.start + SignedDuration::from_hours(12), 991));
-    let output = vault.connvault(&["backfill", "logins", "--from", &from, "--redo", "all"]).await;
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(read(&vault, 100).previous, Sha256::of(b"{"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

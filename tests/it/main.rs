@@ -24,6 +24,7 @@ mod isolation;
 mod known_losses;
 mod lateness;
 mod ledger_conformance;
+mod log_end;
 mod log_proof;
 mod official_client;
 mod onlookers;

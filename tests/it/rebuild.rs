@@ -2,14 +2,16 @@
 
 use std::fs;
 
-use connvault::domain::log_entry::EntryBody;
+use connvault::adapters::signature::SigningKey;
+use connvault::domain::log_entry::{EntryBody, Lost};
 use connvault_sim::{Endpoint, Fault, Record, Rule};
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::support::buckets::InProcess;
+use crate::support::planted::{LAST, but_for_the_last_window, of_the_last_window, plant, replace};
 use crate::support::s3s::Dialect;
-use crate::support::vault::{Place, Vault, WINDOWS, days_ago, text};
+use crate::support::vault::{Place, Vault, WINDOWS, days_ago, signing_key, text};
 
 /// The ledger's files, gone.
 fn lose(vault: &Vault) {
@@ -125,7 +127,7 @@ async fn a_log_that_does_not_verify_is_refused_by_name_and_the_old_ledger_stays(
     let before = status(&vault).await;
     let entry = vault.path("archive/logins/log/000000000003.json");
     let whole = fs::read_to_string(&entry).unwrap();
-    replace(&entry, &whole.replace("\"rows\": ", "\"rows\": 1"));
+    replace(&entry, whole.replace("\"rows\": ", "\"rows\": 1"));
     let output = vault.connvault(&["rebuild"]).await;
     let said = text(&output.stdout) + &text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -158,7 +160,7 @@ async fn a_damaged_log_is_gone_on_with_where_that_is_asked_for() {
     for (seq, damage) in [(1, "{"), (3, "\"rows\": 1")] {
         let entry = vault.path(&format!("archive/logins/log/{seq:012}.json"));
         let whole = fs::read_to_string(&entry).unwrap();
-        replace(&entry, &if seq == 1 { damage.to_owned() } else { whole.replace("\"rows\": ", damage) });
+        replace(&entry, if seq == 1 { damage.to_owned() } else { whole.replace("\"rows\": ", damage) });
     }
     fs::remove_file(vault.path("archive/logins/log/000000000004.json")).unwrap();
     lose(&vault);
@@ -200,6 +202,26 @@ async fn a_log_that_lacks_what_the_old_ledger_knows_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn losses_that_are_not_believed_are_not_counted() {
+    let vault = but_for_the_last_window().await;
+    let key = SigningKey::parse(&signing_key().into()).unwrap();
+    plant(&vault, LAST - 1, 3, Some(&key), |entry| {
+        of_the_last_window(entry);
+        let (window, reason) = (entry.body.window().unwrap(), "by a clock that was ahead".into());
+        entry.body = EntryBody::Lost(Lost { window, reason, last_attempt: None });
+        entry.recorded_at += SignedDuration::from_hours(24 * 400);
+    });
+    lose(&vault);
+    let output = vault.connvault(&["rebuild", "--json"]).await;
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stream = &report["streams"][0];
+    assert_eq!((&stream["archived"], &stream["lost"]), (&(WINDOWS - 1).into(), &0.into()), "{stream:#}");
+    vault.once().await;
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_ledger_is_made_anew_while_a_daemon_runs() {
     let vault = Vault::in_directory().await;
     let mut daemon = vault.daemon();
@@ -218,10 +240,4 @@ async fn a_stream_that_was_never_begun_is_no_reason_to_refuse() {
     assert!(text(&output.stdout).contains("no log in the store yet"), "{}", text(&output.stdout));
     vault.once().await;
     assert_eq!(vault.audit().await.windows.len(), WINDOWS);
-}
-
-/// Other bytes in the place of a file that nobody may write to.
-fn replace(path: &std::path::Path, text: &str) {
-    fs::remove_file(path).unwrap();
-    fs::write(path, text).unwrap();
 }

@@ -11,8 +11,8 @@ use connvault::adapters::signature::SigningKey;
 use connvault::app::verify::{Asked, Level, Meter, Target, verify};
 use connvault::domain::audit::Finding;
 use connvault::domain::failure::FailureKind;
-use connvault::domain::log_entry::{EntryBody, LogEntry, Lost, SealedEntry};
-use connvault::domain::object_key::{log_key, signature_key};
+use connvault::domain::log_entry::{EntryBody, LogEntry, Lost, SealedEntry, after};
+use connvault::domain::object_key::{Seq, log_key, signature_key};
 use jiff::SignedDuration;
 
 use crate::support::faulty_store::{Call, FaultyStore, When};
@@ -40,8 +40,28 @@ impl Copy {
         command.arg("--allowed-signers").arg(self.vault.path("allowed")).args(more).output().unwrap()
     }
 
-    /// Puts a signed entry behind the last one.
+    /// Writes the whole log anew, each entry changed by `change` and signed.
+    async fn rewrite(&self, change: impl Fn(&mut LogEntry)) {
+        let entries = self.vault.audit().await.entries;
+        fs::remove_dir_all(self.archive("logins/log")).unwrap();
+        fs::create_dir(self.archive("logins/log")).unwrap();
+        let mut head = None;
+        for sealed in entries {
+            let mut entry = sealed.entry().clone();
+            change(&mut entry);
+            (entry.seq, entry.previous) = after(head);
+            let sealed = SealedEntry::seal(entry);
+            head = Some(sealed.head());
+            self.put(&sealed, &SigningKey::parse(&signing_key().into()).unwrap());
+        }
+    }
+
+    /// Puts an entry behind the last one, signed by the vault's key.
     async fn append(&self, change: impl FnOnce(&mut LogEntry)) {
+        self.append_signed(&SigningKey::parse(&signing_key().into()).unwrap(), change).await;
+    }
+
+    async fn append_signed(&self, key: &SigningKey, change: impl FnOnce(&mut LogEntry)) {
         let audit = self.vault.audit().await;
         let last = audit.entries.last().unwrap();
         let mut entry = last.entry().clone();
@@ -51,9 +71,12 @@ impl Copy {
             reason: "forged".into(),
             last_attempt: None,
         });
+        entry.writer.key_fingerprint = Some(key.fingerprint());
         change(&mut entry);
-        let sealed = SealedEntry::seal(entry);
-        let key = SigningKey::parse(&signing_key().into()).unwrap();
+        self.put(&SealedEntry::seal(entry), key);
+    }
+
+    fn put(&self, sealed: &SealedEntry, key: &SigningKey) {
         let (stream, seq) = ("logins".parse().unwrap(), sealed.entry().seq);
         let signature = signature_key(&stream, seq, &sealed.hash());
         fs::write(self.archive(signature.as_str()), key.sign(sealed.bytes())).unwrap();
@@ -81,7 +104,7 @@ async fn what_a_terminal_would_obey_is_only_shown() {
     let copy = Copy::new().await;
     fs::write(copy.archive("logins/log/\u{1b}[2Jx\nlogins: nothing is wrong"), "").unwrap();
     fs::write(
-        copy.archive("logins/log/000000000099.json"),
+        copy.archive("logins/log/000000000007.json"),
         "{\"format\": 1, \"kind\": \"\\u001b[2J\\u202e\"}",
     )
     .unwrap();
@@ -104,6 +127,71 @@ async fn an_entry_that_is_dated_back_is_named_though_it_is_signed() {
     let findings = report["streams"][0]["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!((&findings[0]["kind"], &findings[0]["seq"]), (&"dated_back".into(), &7.into()));
+}
+
+/// The notes of one kind, and the findings, of the archive's one stream.
+fn told(output: &Output, note: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stream = &report["streams"][0];
+    let notes = stream["notes"].as_array().unwrap().iter().filter(|told| told["kind"] == note);
+    (notes.cloned().collect(), stream["findings"].as_array().unwrap().clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_clock_wrote_which_was_ahead_verifies_with_a_note_and_is_rebuilt_and_gone_on_with() {
+    let copy = Copy::new().await;
+    // The first entry, and two exports of windows that were over.
+    copy.rewrite(|entry| {
+        if [1, 3, 4].contains(&entry.seq.get()) {
+            entry.recorded_at += SignedDuration::from_hours(24 * 400);
+        }
+    })
+    .await;
+    fs::remove_dir_all(copy.vault.state_dir()).unwrap();
+    let output = copy.verify(&["--json"]);
+    let (ahead, findings) = told(&output, "dated_ahead");
+    assert_eq!((output.status.code(), findings), (Some(0), Vec::new()));
+    assert_eq!((ahead.len(), &ahead[0]["seqs"]), (1, &vec![1, 3, 4].into()));
+    let output = copy.vault.connvault(&["rebuild"]).await;
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    copy.vault.once().await;
+    assert_eq!(copy.vault.audit().await.entries.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_counts_no_more_cannot_go_on_with_dates_of_its_time_for_an_audit_either() {
+    let copy = Copy::new().await;
+    let pair = ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]);
+    let pem = ssh_key::PrivateKey::from(pair).to_openssh(ssh_key::LineEnding::LF).unwrap().to_string();
+    let earlier = SigningKey::parse(&pem.into()).unwrap();
+    let hour = SignedDuration::from_hours(1);
+    let audit = copy.vault.audit().await;
+    let last = audit.entries.last().unwrap().entry().recorded_at;
+    let until = (last - hour).strftime("%Y%m%d%H%M%SZ").to_string();
+    let line = format!("connvault valid-before=\"{until}\" {}\n", earlier.public_key_line());
+    fs::write(copy.vault.path("allowed"), line + &allowed_signers()).unwrap();
+    // Nor does it show that entries are missing before one that it signs beyond the end.
+    copy.append_signed(&earlier, |entry| {
+        entry.recorded_at = last - hour * 2;
+        entry.seq = Seq::new(400).unwrap();
+    })
+    .await;
+    let output = copy.verify(&["--json"]);
+    let (foreign, findings) = told(&output, "foreign");
+    assert_eq!((output.status.code(), findings), (Some(0), Vec::new()));
+    let because: Vec<_> = foreign.iter().map(|note| note["because"].clone()).collect();
+    assert_eq!(because, ["beyond_the_end", "signature"], "{foreign:?}");
+    for planted in fs::read_dir(copy.archive("logins/log")).unwrap().map(Result::unwrap) {
+        if planted.file_name().to_str().unwrap().starts_with("000000000400.") {
+            fs::remove_file(planted.path()).unwrap();
+        }
+    }
+    copy.append_signed(&earlier, |entry| entry.recorded_at = last - hour * 2).await;
+    let output = copy.verify(&["--json"]);
+    let (_, findings) = told(&output, "");
+    assert_eq!(output.status.code(), Some(3));
+    let refused = findings.iter().find(|finding| finding["kind"] == "signature_refused");
+    assert_eq!(refused.unwrap_or_else(|| panic!("{findings:?}"))["seq"], 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

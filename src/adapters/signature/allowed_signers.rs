@@ -143,6 +143,15 @@ impl AllowedSigners {
             }
         }
     }
+
+    /// Whether the key `signer` is listed for `principal` and for logs, at whatever time.
+    pub fn lists(&self, principal: &str, signer: &SignerFingerprint) -> bool {
+        self.0.iter().any(|line| {
+            SignerFingerprint::of(line.key.key_data()) == *signer
+                && line.may_sign_in(NAMESPACE)
+                && line.is_for(principal)
+        })
+    }
 }
 
 fn read(armored_sig: &[u8]) -> Result<SshSig, SignatureError> {
@@ -154,9 +163,24 @@ fn read(armored_sig: &[u8]) -> Result<SshSig, SignatureError> {
     Ok(signature)
 }
 
-/// Whether these bytes are a signature on some log entry, of anybody's.
-pub fn is_signature(armored_sig: &[u8]) -> bool {
-    read(armored_sig).is_ok()
+/// A signature on some log entry, of anybody's, without what may be written in more than one way around it.
+///
+/// Without the entry nobody can tell what it is a signature on, or whether it is one at all: these are the bytes and the key
+/// that it names, no proof. Two files with the same mark hold the same signature.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SignatureMark {
+    /// The key that it names.
+    pub signer: SignerFingerprint,
+    bytes: Vec<u8>,
+}
+
+impl SignatureMark {
+    /// That of the signature in `armored_sig`; `None` where this is no signature on a log entry.
+    pub fn of(armored_sig: &[u8]) -> Option<Self> {
+        let signature = read(armored_sig).ok()?;
+        let signer = SignerFingerprint::of(signature.public_key());
+        Some(Self { signer, bytes: signature.signature_bytes().to_vec() })
+    }
 }
 
 /// Which key signed `message`, whether or not it may: for those who were not told whose signatures count, and want to know

@@ -1,18 +1,15 @@
 //! The proof of one entry: that it fits after what is known, and that something vouches for its bytes.
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::{damaged, is_signed};
+use super::belief::LogSoFar;
+use super::{damaged, says_signed};
 use crate::app::failure_policy::of_store;
 use crate::app::log_reader::{LogReader, READ_LIMIT, Reading};
 use crate::app::signing::Signing;
+use crate::domain::beyond_gap::Stands;
 use crate::domain::failure::Failure;
-use crate::domain::log_entry::{Definition, EntryBody, Head, SealedEntry, after};
+use crate::domain::log_entry::{EntryBody, SealedEntry, after};
 use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key};
 use crate::ports::object_store::StoreError;
-
-/// How far the clocks of two writers may be apart, as for an audit.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// What stands at one place, as it was read.
 pub(super) struct Placed {
@@ -27,29 +24,6 @@ pub(super) struct Placed {
 pub(super) struct Fitting {
     pub(super) placed: Placed,
     pub(super) entry: SealedEntry,
-}
-
-/// What is known of the log up to an entry.
-#[derive(Clone, Default)]
-pub(super) struct Known {
-    pub(super) head: Option<Head>,
-    /// When that entry was written, where it is known.
-    pub(super) recorded_at: Option<Timestamp>,
-    pub(super) definition: Option<Definition>,
-    pub(super) signed: bool,
-}
-
-impl Known {
-    /// What is known with `entry` after it.
-    pub(super) fn with(&self, entry: &SealedEntry) -> Self {
-        let definition = match &entry.entry().body {
-            EntryBody::Stream(opened) => Some(opened.definition.clone()),
-            _ => self.definition.clone(),
-        };
-        let signed = self.signed || entry.entry().writer.key_fingerprint.is_some();
-        let recorded_at = Some(entry.entry().recorded_at);
-        Self { head: Some(entry.head()), recorded_at, definition, signed }
-    }
 }
 
 /// What entries are proven with.
@@ -85,12 +59,41 @@ impl Prover<'_> {
         Ok(Some(Placed { seq, key, reading, signature }))
     }
 
+    /// What stands at `placed` beyond a gap, as far as it shows whether it belongs to the log that is known so far.
+    pub(super) fn stands(self, placed: &Placed, known: &LogSoFar) -> Stands {
+        let Placed { seq, reading, signature, .. } = placed;
+        let bytes = if reading.is_too_large() { Vec::new() } else { reading.bytes().to_vec() };
+        let entry = SealedEntry::open_unchained(bytes, self.reader.stream(), *seq).ok();
+        let signed_by = |entry: &SealedEntry| {
+            let both = self.signing.zip(signature.as_deref());
+            both.is_some_and(|(signing, armored)| known.check(entry, armored, signing).is_ok())
+        };
+        let is_signed = entry.as_ref().is_some_and(signed_by);
+        let previous = entry.map(|entry| entry.entry().previous);
+        Stands { place: *seq, hash: reading.hash(), previous, is_signed }
+    }
+
+    /// What stands at `placed`, read again with care: two readings agree on it, and on its signature where that is what shows
+    /// whether it belongs to the log. `None` where it is gone.
+    pub(super) async fn careful(self, placed: &Placed) -> Result<Option<Placed>, Failure> {
+        let (seq, key) = (placed.seq, placed.key.clone());
+        let first = Some(placed.reading.clone());
+        let Some(reading) = self.reader.agreed(&key, first, None).await.map_err(of_store)? else {
+            return Ok(None);
+        };
+        let signature = match self.signing {
+            Some(_) if says_signed(reading.bytes()) => self.signature(seq, &reading).await?,
+            _ => None,
+        };
+        Ok(Some(Placed { seq, key, reading, signature }))
+    }
+
     /// Fits `placed` after `before`. Where it does not fit, `before` may have been read wrongly as well.
     pub(super) async fn link(
         self,
         before: Fitting,
         placed: Placed,
-        known: &Known,
+        known: &LogSoFar,
     ) -> Result<(Fitting, Fitting), Failure> {
         match self.try_fit(placed, &known.with(&before.entry)) {
             Ok(next) => Ok((before, next)),
@@ -103,7 +106,7 @@ impl Prover<'_> {
     }
 
     /// `placed`, if it fits after what is `known`: read again where it does not.
-    pub(super) async fn fit(self, placed: Placed, known: &Known) -> Result<Fitting, Failure> {
+    pub(super) async fn fit(self, placed: Placed, known: &LogSoFar) -> Result<Fitting, Failure> {
         match self.try_fit(placed, known) {
             Ok(fitting) => Ok(fitting),
             Err((placed, _)) => {
@@ -115,7 +118,7 @@ impl Prover<'_> {
     }
 
     /// As [`Self::fit`], by one reading; else what is wrong.
-    fn try_fit(self, mut placed: Placed, known: &Known) -> Result<Fitting, (Box<Placed>, String)> {
+    fn try_fit(self, mut placed: Placed, known: &LogSoFar) -> Result<Fitting, (Box<Placed>, String)> {
         match self.open(&placed, known) {
             Ok((entry, vouched_for)) => {
                 if vouched_for {
@@ -128,7 +131,7 @@ impl Prover<'_> {
     }
 
     /// The entry at `placed`, and whether a signature vouches for it.
-    fn open(self, placed: &Placed, known: &Known) -> Result<(SealedEntry, bool), String> {
+    fn open(self, placed: &Placed, known: &LogSoFar) -> Result<(SealedEntry, bool), String> {
         if placed.reading.is_too_large() {
             return Err(format!("it has more than {READ_LIMIT} bytes, which no entry has"));
         }
@@ -136,52 +139,15 @@ impl Prover<'_> {
         let (stream, previous) = (self.reader.stream(), after(known.head).1);
         let entry =
             SealedEntry::open(bytes, stream, placed.seq, previous).map_err(|error| error.to_string())?;
-        let vouched_for = self.check_signature(&entry, placed.signature.as_deref(), known)?;
-        check_definition(&entry, known.definition.as_ref())?;
+        let vouched_for = known.believes(&entry, placed.signature.as_deref(), self.signing)?;
+        if known.definition.is_none() && !matches!(entry.entry().body, EntryBody::Stream(_)) {
+            return Err("it does not say what the stream is, which a first entry does".to_owned());
+        }
         Ok((entry, vouched_for))
     }
 
-    /// Whether a signature that counts is on the entry; an error where one must be and is not.
-    fn check_signature(
-        self,
-        entry: &SealedEntry,
-        armored: Option<&[u8]>,
-        known: &Known,
-    ) -> Result<bool, String> {
-        let named = entry.entry().writer.key_fingerprint.as_deref();
-        let Some(signing) = self.signing else {
-            return match named {
-                None if known.signed => {
-                    Err("it is not signed, and entries before it are: it may be forged".to_owned())
-                }
-                _ => Ok(false),
-            };
-        };
-        match (named, armored) {
-            (None, _) if !known.signed => Ok(false),
-            (None, None) => Err("it is not signed, and entries before it are: it may be forged".to_owned()),
-            (Some(named), None) => Err(format!(
-                "it says that the key {named} signed it, and there is no signature on these bytes"
-            )),
-            (named, Some(armored)) => {
-                let not_before = known.recorded_at.and_then(|before| before.checked_sub(SKEW).ok());
-                let at = not_before.map_or(entry.entry().recorded_at, |not_before| {
-                    not_before.max(entry.entry().recorded_at)
-                });
-                let signer = signing.verify(entry.bytes(), armored, at);
-                let signer = signer.map_err(|error| format!("its signature does not count: {error}"))?;
-                match named {
-                    Some(named) if named != signer.as_str() => {
-                        Err(format!("it says that the key {named} signed it, and {signer} did"))
-                    }
-                    _ => Ok(true),
-                }
-            }
-        }
-    }
-
     /// An agreed reading of what stands at the place of `placed`, and the signature on it.
-    async fn again(self, placed: Placed, known: &Known) -> Result<Placed, Failure> {
+    async fn again(self, placed: Placed, known: &LogSoFar) -> Result<Placed, Failure> {
         let Placed { seq, key, reading, .. } = placed;
         let reading = match reading.is_agreed() {
             true => reading,
@@ -190,7 +156,7 @@ impl Prover<'_> {
                 again.ok_or_else(|| self.missing(seq))?
             }
         };
-        let wanted = known.signed || is_signed(reading.bytes());
+        let wanted = known.signed || says_signed(reading.bytes());
         let signature = match self.signing {
             Some(_) if wanted => self.signature(seq, &reading).await?,
             _ => None,
@@ -206,7 +172,7 @@ impl Prover<'_> {
     }
 
     /// `fitting`, with something that vouches for its bytes.
-    pub(super) async fn confirm(self, fitting: Fitting, known: &Known) -> Result<Fitting, Failure> {
+    pub(super) async fn confirm(self, fitting: Fitting, known: &LogSoFar) -> Result<Fitting, Failure> {
         if fitting.placed.reading.is_agreed() {
             return Ok(fitting);
         }
@@ -228,17 +194,5 @@ impl Prover<'_> {
 
     fn damaged(self, what: &str) -> Failure {
         damaged(self.reader.stream(), what)
-    }
-}
-
-/// Whether a `stream` entry says what the stream was opened with, and whether the first entry is one.
-fn check_definition(entry: &SealedEntry, known: Option<&Definition>) -> Result<(), String> {
-    match (&entry.entry().body, known) {
-        (EntryBody::Stream(opened), Some(known)) => match opened.definition.contradiction(known) {
-            None => Ok(()),
-            Some(difference) => Err(format!("it says {difference}, which is fixed when a stream is opened")),
-        },
-        (EntryBody::Stream(_), None) | (_, Some(_)) => Ok(()),
-        (_, None) => Err("it does not say what the stream is, which a first entry does".to_owned()),
     }
 }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
-use super::{Meter, Target};
-use crate::adapters::signature::{AllowedSigners, PRINCIPAL, is_signature, signed_by};
+use super::{Meter, Target, signatures};
+use crate::adapters::signature::{AllowedSigners, PRINCIPAL, signed_by};
 use crate::app::log_reader::{LogReader, READ_LIMIT, Reading as Answer};
-use crate::domain::audit::{Found, FoundEntry, Reading, Signature};
+use crate::app::log_walk::belief::no_earlier_than;
+use crate::domain::audit::{Found, FoundEntry, Note, Reading, Signature, Stray};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::FailureKind;
 use crate::domain::log_entry::LogEntry;
 use crate::domain::object_key::{
-    HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key, signature_key_of,
+    HashPrefix, LogObject, ObjectKey, Seq, log_key, log_prefix, read_log_key, signature_key,
 };
 use crate::ports::object_store::StoreError;
 
@@ -26,8 +28,8 @@ const MOST_LACKING: usize = 64;
 
 pub(super) struct Gathered {
     pub found: Found,
-    /// Keys in the log's folder that are no part of the log.
-    pub foreign: Vec<String>,
+    /// What lies in the log's folder and is no part of the log.
+    pub foreign: Vec<Note>,
 }
 
 /// What entries are read with.
@@ -56,14 +58,13 @@ pub(super) async fn gather(
             LogObject::Signature { seq, hash_prefix } => {
                 signatures.entry(seq).or_default().push(hash_prefix);
             }
-            LogObject::Other => foreign.push(key.to_string()),
+            LogObject::Other => foreign.push(Note::foreign(&key, Stray::Name)),
         }
     }
     drop(keys);
     places.sort_unstable_by_key(|(seq, _)| *seq);
     let log = LogReader::new(target.stream.clone(), Arc::clone(&target.store));
     add_unlisted(&log, &mut places).await?;
-    drop_false_signatures(&log, &places, &mut signatures, &mut foreign).await?;
     let lacking = lacking(&places).map(|seq| (seq, log_key(&target.stream, seq)));
     places.extend(lacking.collect::<Vec<_>>());
     places.sort_unstable_by_key(|(seq, _)| *seq);
@@ -82,8 +83,16 @@ pub(super) async fn gather(
         done.fetch_add(1, Ordering::Relaxed);
     }
     reader.settle_links(&mut entries).await?;
+    reader.settle_dates(&mut entries).await?;
     let entries = entries.into_iter().map(|read: Read| read.entry).collect();
-    Ok(Gathered { found: Found { entries, signatures: reader.signatures.clone() }, foreign })
+    let mut found = Found { entries, signatures: reader.signatures.clone() };
+    let beyond = found.leave_out_foreign(&target.stream);
+    let keys = beyond.iter().map(|beyond| log_key(&target.stream, beyond.seq));
+    foreign.extend(keys.map(|key| Note::foreign(&key, Stray::BeyondTheEnd)));
+    let signers = signers.map(AsRef::as_ref);
+    let strays = signatures::leave_out_foreign(&reader.log, &mut found, &beyond, signers).await?;
+    foreign.extend(strays.iter().map(|key| Note::foreign(key, Stray::Signature)));
+    Ok(Gathered { found, foreign })
 }
 
 /// Entries after the last one that is listed: a list may be older than they are.
@@ -97,37 +106,6 @@ async fn add_unlisted(log: &LogReader, places: &mut Vec<(Seq, ObjectKey)>) -> Re
         }
         places.push((seq, key));
         seq = seq.next();
-    }
-    Ok(())
-}
-
-/// Signatures beyond the last entry say that the log went on: files that only have such a name must not.
-async fn drop_false_signatures(
-    log: &LogReader,
-    places: &[(Seq, ObjectKey)],
-    signatures: &mut BTreeMap<Seq, Vec<HashPrefix>>,
-    foreign: &mut Vec<String>,
-) -> Result<(), StoreError> {
-    let last = places.last().map(|(seq, _)| *seq);
-    // What comes last is what counts; one that is true is enough.
-    while let Some((seq, prefixes)) = signatures.last_key_value() {
-        if last.is_some_and(|last| *seq <= last) {
-            break;
-        }
-        let seq = *seq;
-        let keys: Vec<_> =
-            prefixes.iter().map(|prefix| signature_key_of(log.stream(), seq, *prefix)).collect();
-        for key in &keys {
-            let first = log.read(key).await?;
-            let is_true = |answer: &Answer| is_signature(answer.bytes());
-            if first.as_ref().is_some_and(is_true)
-                || log.agreed(key, first, None).await?.as_ref().is_some_and(is_true)
-            {
-                return Ok(());
-            }
-        }
-        foreign.extend(keys.iter().map(ToString::to_string));
-        signatures.remove(&seq);
     }
     Ok(())
 }
@@ -214,6 +192,32 @@ impl Reader {
         Ok(())
     }
 
+    /// Checks the signature of an entry that is dated before the signed one in front of it at the time of that one: a key that
+    /// counts no more must not go on with dates of its time.
+    async fn settle_dates(&self, entries: &mut [Read]) -> Result<(), StoreError> {
+        let Some(signers) = &self.signers else { return Ok(()) };
+        let mut before: Option<(Seq, Timestamp)> = None;
+        for Read { entry: found, answer } in entries {
+            let Some(entry) = found.entry().filter(|entry| entry.seq == found.place) else { continue };
+            if found.signature != Signature::Valid {
+                continue;
+            }
+            let (seq, recorded_at) = (entry.seq, entry.recorded_at);
+            let at = no_earlier_than(before.map(|(_, at)| at), recorded_at);
+            if let Some((after, _)) = before.filter(|_| at > recorded_at) {
+                let key = signature_key(self.log.stream(), seq, &found.hash);
+                let Some(armored) = self.log.agreed(&key, None, None).await? else { continue };
+                let checked = signers.verify(Some(PRINCIPAL), answer.bytes(), armored.bytes(), at);
+                if let Err(error) = checked {
+                    found.signature = Signature::Refused(format!("{error}; it comes after entry {after}"));
+                    continue;
+                }
+            }
+            before = Some((seq, recorded_at));
+        }
+        Ok(())
+    }
+
     /// What became of the signature on these very bytes: by the place that the entry says is its own, so that one that was
     /// moved still is known as what it was.
     async fn signature(
@@ -254,8 +258,5 @@ impl Reader {
 
 /// The hash that an entry names as that of the entry before it.
 fn previous(found: &FoundEntry) -> Option<Sha256> {
-    match &found.reading {
-        Reading::Entry(entry) => Some(entry.previous),
-        Reading::OtherFormat(_) | Reading::Unreadable(_) => None,
-    }
+    found.entry().map(|entry| entry.previous)
 }

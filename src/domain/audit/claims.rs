@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 
 use super::unread::UnreadObjects;
-use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signature, Terms};
+use super::{Audit, Claimed, Finding, Found, FoundEntry, LockedEntry, Note, Signature, Terms, dates};
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::count::CountVerdict;
 use crate::domain::lock::Lock;
@@ -20,7 +20,7 @@ use crate::domain::window_length::WindowLength;
 pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     let entries = in_order(terms, found);
     define(&entries, audit);
-    let ahead = dates(found, audit);
+    let ahead = dates::check(terms, found, audit);
     let zone = audit.definition.as_ref().and_then(|definition| zones().get(&definition.timezone).ok());
     let length = audit.definition.as_ref().and_then(|d| d.window.parse::<WindowLength>().ok());
     let range = Range::of(terms, zone.as_ref());
@@ -140,51 +140,6 @@ fn is_countable(definition: Option<&Definition>, length: Option<WindowLength>, n
         None => 1,
     };
     definition.is_none_or(|d| now.duration_since(d.start).as_secs() / 60 / minutes <= MOST_WINDOWS)
-}
-
-/// How far the clocks of two writers may be apart: the provider refuses requests beyond it.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
-
-/// Entries are dated in their order. Else a key that counts no more could go on signing, with dates of its time. Neighbours
-/// that do not hang together are told elsewhere: the one that was changed may have another date too.
-///
-/// A clock that was ahead has written losses in early versions, and the entry after them is dated right: so it is held against
-/// the last entry before them, and they are what is wrong. Returns their places.
-fn dates(found: &Found, audit: &mut Audit) -> BTreeSet<Seq> {
-    let mut before: Option<&FoundEntry> = None;
-    // The entry that the next one is held against, and the losses after it.
-    let mut bar: Option<(Seq, Timestamp)> = None;
-    let mut losses: Vec<(Seq, Timestamp)> = Vec::new();
-    let mut ahead = BTreeSet::new();
-    for here in &found.entries {
-        let Some(entry) = here.entry() else { continue };
-        let (seq, recorded_at) = (here.place, entry.recorded_at);
-        let is_before = |instant: Timestamp| instant.duration_since(recorded_at) > SKEW;
-        if before.is_none_or(|before| before.hash != entry.previous) {
-            (bar, losses) = (None, Vec::new());
-        }
-        let early = |(_, at): &(Seq, Timestamp)| is_before(*at);
-        ahead.extend(losses.iter().filter(|loss| early(loss)).map(|(seq, _)| *seq));
-        losses.retain(|loss| !early(loss));
-        match (bar, &entry.body) {
-            (Some((after, after_at)), _) if is_before(after_at) => {
-                audit.findings.push(Finding::DatedBack { seq, recorded_at, after, after_at });
-            }
-            (_, EntryBody::Archived(archived)) if is_before(archived.window.end()) => {
-                let window = archived.window;
-                audit.findings.push(Finding::DatedBeforeItsWindow { seq, recorded_at, window });
-            }
-            _ => {}
-        }
-        // Nothing rests on what these say: a clock that was ahead has written them, and the next entry is dated right.
-        if matches!(entry.body, EntryBody::Lost(_) | EntryBody::Parked(_)) {
-            losses.push((seq, recorded_at));
-        } else {
-            (bar, losses) = (Some((seq, recorded_at)), Vec::new());
-        }
-        before = Some(here);
-    }
-    ahead
 }
 
 /// What the stream is: fixed by the first `stream` entry, but for a `start` that moves back.

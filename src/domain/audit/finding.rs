@@ -53,8 +53,8 @@ pub enum Finding {
     SupersedesWrong { seq: Seq, window: Window, says: Option<Seq>, newest: Option<Seq> },
     /// A window that the stream does not have.
     WindowNotOfCalendar { seq: Seq, window: Window },
-    /// It is dated before the entry that it follows.
-    DatedBack { seq: Seq, recorded_at: Timestamp, after: Seq, after_at: Timestamp },
+    /// It is dated before an entry before it, and a window was over only later.
+    DatedBack { seq: Seq, recorded_at: Timestamp, after: Seq, after_at: Timestamp, window: Window },
     /// It is dated before the window was over that it says is archived.
     DatedBeforeItsWindow { seq: Seq, recorded_at: Timestamp, window: Window },
     /// An object of another window or revision.
@@ -145,7 +145,8 @@ impl Finding {
             Self::EntriesMissing { first, last } => write!(f, "{} missing", entries(*first, *last)),
             Self::TailMissing { first, last } => write!(
                 f,
-                "{} missing from the end of the log: later signatures show that the log went on",
+                "{} missing from the end of the log: later signatures show that the log went on (a signature without its \
+                 entry cannot be checked: it may be made up)",
                 entries(*first, *last)
             ),
             Self::EntryUnreadable { seq, error } => {
@@ -224,9 +225,10 @@ impl Finding {
             Self::WindowNotOfCalendar { seq, window } => {
                 write!(f, "entry {seq} is about window {window}, which the stream's calendar does not have")
             }
-            Self::DatedBack { seq, recorded_at, after, after_at } => write!(
+            Self::DatedBack { seq, recorded_at, after, after_at, window } => write!(
                 f,
-                "entry {seq} is dated back: it says {recorded_at}, and entry {after} before it {after_at}"
+                "entry {seq} is dated back: it says {recorded_at}, entry {after} before it says {after_at}, and window \
+                 {window} was not over at the former"
             ),
             Self::DatedBeforeItsWindow { seq, recorded_at, window } => {
                 write!(f, "entry {seq} is dated back: it says {recorded_at}, before window {window} was over")

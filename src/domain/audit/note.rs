@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::object_key::{DataKey, Seq};
+use crate::domain::object_key::{DataKey, ObjectKey, Seq};
 use crate::domain::snapshot::Acknowledgement;
 use crate::domain::text::Line;
 use crate::domain::window::Window;
@@ -24,9 +24,11 @@ pub enum Note {
     /// An object that no entry names.
     Unnamed { key: String },
     /// Something in the log's folder that is no part of the log.
-    Foreign { key: String },
+    Foreign { key: String, because: Stray },
     /// Gaps that are known.
     WindowsLost { windows: Vec<Window> },
+    /// Entries that are dated ahead of entries after them.
+    DatedAhead { seqs: Vec<Seq> },
     /// Entries that say that a window is lost, and that a clock wrote which was ahead.
     LossesNotBelieved { seqs: Vec<Seq> },
     /// Exports that hold another number of records than the provider counted, by their entries.
@@ -61,6 +63,39 @@ pub enum Note {
     ReadLater { seqs: Vec<Seq> },
 }
 
+/// Why something in the log's folder is no part of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stray {
+    /// By its name.
+    Name,
+    /// An entry beyond a gap that does not show that entries are missing there.
+    BeyondTheEnd,
+    /// A signature beyond the end of the log that is a copy of another one, or of a key that signs nothing here.
+    Signature,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "",
+            Self::BeyondTheEnd => {
+                ": it stands beyond the end, and no signature and no link shows that entries are missing before it"
+            }
+            Self::Signature => {
+                ": it is a copy of another signature, of a key whose signatures do not count here, or no signature"
+            }
+        })
+    }
+}
+
+impl Note {
+    /// That `key` is no part of the log.
+    pub fn foreign(key: &ObjectKey, because: Stray) -> Self {
+        Self::Foreign { key: key.to_string(), because }
+    }
+}
+
 /// An object that was archived unread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnreadObject {
@@ -89,7 +124,7 @@ impl fmt::Display for Note {
                 "there is a signature for an entry {seq}, and no such entry: a crash left it, or the log's last entry was taken away (--expect-head tells)"
             ),
             Self::Unnamed { key } => write!(f, "{key} is named by no entry"),
-            Self::Foreign { key } => write!(f, "{key} is no part of the log"),
+            Self::Foreign { key, because } => write!(f, "{key} is no part of the log{because}"),
             Self::WindowsLost { windows } => {
                 let names: Vec<_> = windows.iter().map(Window::to_string).collect();
                 write!(f, "attested as lost by the provider: {}", names.join(", "))
@@ -97,6 +132,11 @@ impl fmt::Display for Note {
             Self::LossesNotBelieved { seqs } => {
                 let what = "recorded as lost by a clock that was ahead, which is not believed";
                 write!(f, "{what}, by entries {}", listed(seqs))
+            }
+            Self::DatedAhead { seqs } => {
+                let what = "dated ahead of entries after them, as by a clock that was ahead: their places in the log \
+                            hold, their dates do not";
+                write!(f, "{what}: entries {}", listed(seqs))
             }
             Self::LocksNotChecked { objects } => write!(
                 f,

@@ -1,6 +1,8 @@
 //! What the audit says of damaged logs, each damage by itself.
 
+mod dates;
 mod known_gaps;
+mod log_end;
 
 use super::*;
 use crate::domain::export::{Bounds, ExportApi, Filters, Format};

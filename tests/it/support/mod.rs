@@ -10,6 +10,7 @@ pub mod inside;
 pub mod ledger;
 pub mod lying_store;
 pub mod place;
+pub mod planted;
 pub mod s3s;
 pub mod servers;
 pub mod tls;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A log whose entries are dated as given.
-fn dated(entries: Vec<(EntryBody, &str)>) -> Vec<SealedEntry> {
+pub(super) fn dated(entries: Vec<(EntryBody, &str)>) -> Vec<SealedEntry> {
     let mut log: Vec<SealedEntry> = Vec::new();
     for (body, recorded_at) in entries {
         let mut entry = self::log(vec![body], false).remove(0).entry().clone();
