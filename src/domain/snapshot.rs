@@ -85,7 +85,8 @@ pub fn is_loss_believed(window: Window, recorded_at: Timestamp, now: Timestamp) 
 pub struct Acknowledgement {
     /// The entry that says so.
     pub seq: Seq,
-    /// The entry that it acknowledges. Once the window's state rests on another entry, this counts no more.
+    /// The entry that it acknowledges: the one that it names or, where that archived the window unread, the newest after it that
+    /// did so without one that could be read between. Once the window's state rests on another entry, this counts no more.
     pub entry: Seq,
     /// The person.
     pub by: Line,

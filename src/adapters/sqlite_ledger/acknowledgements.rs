@@ -9,6 +9,7 @@ use super::connection::{storage, unreadable};
 use super::rows::{get, instant, ms, number, parsed, seq, window};
 use crate::domain::log_entry::{Acknowledged, SealedEntry};
 use crate::domain::name::StreamName;
+use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{AcknowledgeRequest, Acknowledgement};
 use crate::domain::text::Line;
 use crate::domain::window::Window;
@@ -40,6 +41,29 @@ pub(super) async fn put(
     .bind(by.as_str())
     .bind(reason.as_str())
     .bind(ms(sealed.entry().recorded_at))
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+/// Lets the acknowledgement of a window that is archived unread go on counting when entry `next` archives other bytes of it that
+/// cannot be read either: the gap that a person has taken note of is the same one.
+pub(super) async fn carry_over(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    window: Window,
+    next: Seq,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "UPDATE acknowledgements SET entry = ?1 WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4 AND entry =
+             (SELECT seq FROM windows WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4
+              AND state = 'archived' AND unread IS NOT NULL)",
+    )
+    .bind(number(next.get(), "a sequence number")?)
+    .bind(stream.as_str())
+    .bind(ms(window.start()))
+    .bind(ms(window.end()))
     .execute(connection)
     .await
     .map_err(storage)?;

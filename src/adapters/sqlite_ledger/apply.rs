@@ -62,7 +62,12 @@ async fn take_over(
             let opened_at = if entry.seq == Seq::FIRST { Some(entry.recorded_at) } else { known };
             put_definition(connection, stream, &opened.definition, sealed.head(), opened_at).await?;
         }
-        EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
+        EntryBody::Archived(archived) => {
+            if archived.export.unread.is_some() {
+                acknowledgements::carry_over(connection, stream, archived.window, entry.seq).await?;
+            }
+            put_archived(connection, stream, entry.seq, archived).await?;
+        }
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
         EntryBody::Acknowledged(acknowledged) => {

@@ -263,7 +263,15 @@ impl Windows<'_> {
         self.of_calendar(seq, *window, audit);
         self.unread.archived(seq, archived);
         if archived.export.unread.is_some() {
-            self.acknowledgeable.insert(*window, seq);
+            let before = self.acknowledgeable.insert(*window, seq);
+            let is_unread_still = before.is_some() && before == self.newest.get(window).copied();
+            // Other bytes that cannot be read either are the same gap.
+            if let Some(known) = self.acknowledged.get_mut(window)
+                && is_unread_still
+                && before == Some(known.entry)
+            {
+                known.entry = seq;
+            }
             self.may_be_acknowledged.insert((*window, seq));
         } else {
             self.acknowledgeable.remove(window);

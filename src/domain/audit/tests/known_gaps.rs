@@ -99,6 +99,11 @@ fn an_acknowledgement_counts_while_the_window_rests_on_the_entry_that_it_names()
         known(vec![unread(1, 1, None), acknowledged(1, 2), archived(1, 2, Some(2))]),
         (none(), vec![])
     );
+    // Other bytes that cannot be read either are the same gap, until some can be read.
+    let unread_again = vec![unread(1, 1, None), acknowledged(1, 2), unread(1, 2, Some(2))];
+    assert_eq!(known(unread_again.clone()), (none(), vec![4]));
+    let read = [unread_again, vec![archived(1, 3, Some(4)), unread(1, 4, Some(5))]].concat();
+    assert_eq!(known(read), (none(), vec![]));
     // It was lost when the person looked, and one more entry said so before the person's own.
     assert_eq!(known(vec![lost(1), lost(1), acknowledged(1, 2)]), (none(), vec![]));
     assert_eq!(known(vec![lost(1), acknowledged(1, 2), acknowledged(1, 2)]), (none(), vec![2]));
