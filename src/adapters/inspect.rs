@@ -32,7 +32,8 @@
 //! `docs/archive-format.md` has all rules for an auditor, and the exceptions. The rules live in:
 //! - `header.rs`, `columns.rs`: which row is the header, and which rows are titles;
 //! - `body.rs`: which rows are footers, and whether the last line came whole;
-//! - `charset.rs`, `splitter.rs`, `delimited.rs`: text;
+//! - `delimiter.rs`, `charset.rs`, `splitter.rs`, `spacing.rs`, `delimited.rs`: text;
+//! - `message.rs`: what came in place of a table;
 //! - `archive.rs`, `parts.rs`, `relations.rs`, `workbook.rs`, `sheets.rs`, `sheet.rs`: spreadsheets.
 
 mod archive;
@@ -40,11 +41,13 @@ mod body;
 mod charset;
 mod columns;
 mod delimited;
+mod delimiter;
 mod delta;
 mod digest;
 mod error;
 mod gzip;
 mod header;
+mod message;
 mod meter;
 mod notes;
 mod parts;
@@ -56,6 +59,7 @@ mod shared_strings;
 mod sheet;
 mod sheets;
 mod sniff;
+mod spacing;
 mod splitter;
 #[cfg(test)]
 mod tests;
@@ -113,6 +117,62 @@ pub enum HeaderFound {
     Unknown,
     /// The file has no row.
     None,
+    /// It has no table, but so many rows of one cell: titles, or a few words in place of records.
+    Words {
+        /// At most 8.
+        rows: u64,
+    },
+}
+
+/// Looks into files. All of it blocks, and may panic: a caller keeps that from becoming more than the file's failure.
+pub trait Inspector: std::fmt::Debug + Send + Sync {
+    /// As [`inspect`].
+    ///
+    /// # Errors
+    /// As [`inspect`].
+    fn inspect(
+        &self,
+        path: &Path,
+        scratch: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Inspection, InspectError>;
+
+    /// As [`delta`].
+    ///
+    /// # Errors
+    /// As [`delta`].
+    fn delta(
+        &self,
+        older: &Path,
+        newer: &Path,
+        scratch: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Delta, InspectError>;
+}
+
+/// The reader of this version.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reader;
+
+impl Inspector for Reader {
+    fn inspect(
+        &self,
+        path: &Path,
+        scratch: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Inspection, InspectError> {
+        inspect(path, scratch, stop)
+    }
+
+    fn delta(
+        &self,
+        older: &Path,
+        newer: &Path,
+        scratch: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Delta, InspectError> {
+        delta(older, newer, scratch, stop)
+    }
 }
 
 /// How much a file may make us use.
@@ -152,7 +212,7 @@ fn inspect_within(
         digester.finish(&meter)?;
     let notes = meter.take_notes().finish();
     let header = match (known_header, columns.is_empty()) {
-        (_, true) => HeaderFound::None,
+        (_, true) => meter.words().map_or(HeaderFound::None, |rows| HeaderFound::Words { rows }),
         (true, _) if rows > 0 || meter.last_line_ended() => HeaderFound::Known,
         (true, _) => HeaderFound::Cut,
         (false, _) => HeaderFound::Unknown,
@@ -233,9 +293,9 @@ impl<'r> Reading<'r> {
             Sniffed::Text(kind) => {
                 delimited::read(&|| self.skip(open()?, kind.skip), &kind, self.meter, visitor)
             }
-            Sniffed::Utf16 { big_endian } => {
+            Sniffed::Utf16 { big_endian, mark } => {
                 let open = || -> Result<Bytes<'r>, InspectError> {
-                    Ok(Box::new(Utf16::new(self.skip(open()?, 2)?, big_endian, self.meter)))
+                    Ok(Box::new(Utf16::new(self.skip(open()?, mark)?, big_endian, self.meter)))
                 };
                 match sniff(&self.prefix(open()?)?)? {
                     Sniffed::Text(kind) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::adapters::directory_store::DirectoryStore;
+use crate::adapters::inspect::{Inspector, Reader};
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store, StoreKeys};
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::agency::AgencyKeys;
@@ -50,15 +51,18 @@ pub struct Injected {
     pub checkpoint: Arc<dyn Checkpoint>,
     /// What identity services have said.
     pub identity: IdentityMemory,
+    /// Looks into exported files.
+    pub inspector: Arc<dyn Inspector>,
 }
 
 impl Default for Injected {
-    /// The machine's clock, nobody who is told, and nothing that was said.
+    /// The machine's clock, nobody who is told, nothing that was said, and the reader of this version.
     fn default() -> Self {
         Self {
             clock: Arc::new(crate::adapters::system_clock::SystemClock),
             checkpoint: Arc::new(NoCheckpoint),
             identity: IdentityMemory::default(),
+            inspector: Arc::new(Reader),
         }
     }
 }

@@ -6,13 +6,15 @@
 //! - An error page, an error in JSON and a file that was cut off are no exports and are not kept. On the window's last
 //!   day they are kept as well ([`Keeps::AllWhole`]): the bytes are all that can still be had. A throttling or
 //!   credentials error in JSON is never kept, since it says nothing about the window.
-//! - A body without any row is an export of no records where the provider counts none before and after it. Without a
-//!   count it is treated as a file that cannot be read; against another count it is none.
+//! - A body without any row, or with a few words and no table, is an export of no records where the provider counts none
+//!   before and after it. Else it is no export, or is treated as a file that cannot be read where its rows may be records
+//!   ([`doubt`]).
 //!
 //! A body that is shorter than was announced, or that ends inside a chunk, never comes as far as this.
 
 use crate::adapters::inspect::{HeaderFound, InspectError, Inspection, Wholeness};
 use crate::adapters::spool::{Downloaded, SpoolFacts, SpooledExport};
+use crate::domain::count::Counted;
 use crate::domain::export::{Bounds, Format, RecordTimes};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::ExportFacts;
@@ -110,14 +112,16 @@ impl Intake<'_> {
         let past_horizon = self.request.expires_at <= receipt.made_at;
         let found = match self.services.scratch.inspect(downloaded.path()).await? {
             Ok(found) if past_horizon && found.rows == 0 => return Err(self.forgotten()),
-            Ok(found) if found.rows == 0 && found.header != HeaderFound::Known => {
-                self.blank(found, downloaded.bytes(), (&before, &after)).await?
-            }
-            Ok(found) if self.may_be_a_message(&found, downloaded.bytes(), (&before, &after)) => {
-                let why = "no column of the export is known, and nobody counted its records".into();
-                self.kept(Wholeness::Unread, FailureKind::Unread, why).await.map(Found::Unread)?
-            }
-            Ok(found) => Found::Read(Box::new(found)),
+            Ok(found) => match doubt(&found, downloaded.bytes(), counted(&before, &after)) {
+                None => Found::Read(Box::new(found)),
+                Some((wholeness, why)) => {
+                    let kind = match wholeness {
+                        Wholeness::Unread => FailureKind::Unread,
+                        _ => FailureKind::Corrupt,
+                    };
+                    self.kept(wholeness, kind, why).await.map(Found::Unread)?
+                }
+            },
             Err(error) => Found::Unread(self.unreadable(&error, downloaded.bytes()).await?),
         };
         let rows = match &found {
@@ -160,35 +164,9 @@ impl Intake<'_> {
         })
     }
 
-    /// Whether what was read as a table may be a message, with a comma in each of its few lines. A count would tell.
-    fn may_be_a_message(&self, found: &Inspection, bytes: u64, counts: (&Count, &Count)) -> bool {
-        let is_counted = matches!(counts, (Ok(_), Ok(_)));
-        let is_short_text = matches!(found.format, Format::Csv | Format::CsvGz) && bytes <= LONGEST_MESSAGE;
-        found.header == HeaderFound::Unknown && is_short_text && !is_counted
-    }
-
     /// An old window without records is what a provider shows that has forgotten it.
     fn forgotten(&self) -> Failure {
         self.failure(FailureKind::Rejected, "the provider has no records of it (any more)")
-    }
-
-    /// A body without records and without a header that is known and whole.
-    async fn blank(&self, found: Inspection, bytes: u64, counts: (&Count, &Count)) -> Result<Found, Failure> {
-        let why = match counts {
-            (Ok(0), Ok(0)) => return Ok(Found::Read(Box::new(found))),
-            (Ok(before), Ok(after)) => {
-                let why = format!(
-                    "the export of {bytes} bytes has no rows, and the provider counts {before} records before it and \
-                     {after} after it"
-                );
-                return self
-                    .kept(Wholeness::NotAnExport, FailureKind::Corrupt, why.into())
-                    .await
-                    .map(Found::Unread);
-            }
-            _ => format!("the export of {bytes} bytes is empty and uncounted"),
-        };
-        self.kept(Wholeness::Unread, FailureKind::Unread, why.into()).await.map(Found::Unread)
     }
 
     /// Why the download is kept though it cannot be read.
@@ -233,6 +211,47 @@ impl Intake<'_> {
         let message = format!("window {} of stream {}: {why}", self.request.window, self.stream.name());
         Failure::new(kind, Scope::Window, message)
     }
+}
+
+/// The provider's own counts before and after an export; `None` where one of them could not be had.
+fn counted(before: &Count, after: &Count) -> Option<Counted> {
+    let (before, after) = (before.as_ref().ok()?, after.as_ref().ok()?);
+    Some(Counted { before: *before, after: *after })
+}
+
+/// Why an export that was read is not believed, and whether it came whole: `None` where it is believed.
+///
+/// Few rows without a known header are records, a header in unknown words, titles, or a message. The provider's own count
+/// decides; where it does not, a message is what has a single row that the count does not fit.
+pub(super) fn doubt(found: &Inspection, bytes: u64, counted: Option<Counted>) -> Option<(Wholeness, Line)> {
+    let is_text = matches!(found.format, Format::Csv | Format::CsvGz);
+    let unknown = match (found.rows, found.header) {
+        (_, HeaderFound::Known) => return None,
+        (0, HeaderFound::None | HeaderFound::Cut) => 0,
+        (0, HeaderFound::Words { rows }) => rows,
+        (0, HeaderFound::Unknown) => 1,
+        // With a comma in each of its lines a message reads like a table.
+        (_, HeaderFound::Unknown) if is_text && bytes <= LONGEST_MESSAGE && counted.is_none() => {
+            let why = "no column of the export is known, and nobody counted its records";
+            return Some((Wholeness::Unread, why.into()));
+        }
+        _ => return None,
+    };
+    let is_message = matches!(found.header, HeaderFound::Words { .. });
+    let lack = if is_message { "holds no table" } else { "has no rows" };
+    let (why, fits) = match counted {
+        Some(Counted { before: 0, after: 0 }) => return None,
+        Some(Counted { before, after }) => {
+            let why = format!(
+                "the export of {bytes} bytes {lack}, and the provider counts {before} records before it and {after} after it"
+            );
+            (why, unknown > 0 && (before.min(after)..=before.max(after)).contains(&unknown))
+        }
+        None if is_message => (format!("the export of {bytes} bytes holds no table and is uncounted"), false),
+        None => (format!("the export of {bytes} bytes is empty and uncounted"), true),
+    };
+    let may_be_records = fits || unknown > 1 || (!is_text && unknown > 0);
+    Some((if may_be_records { Wholeness::Unread } else { Wholeness::NotAnExport }, why.into()))
 }
 
 /// Whether some record starts outside of the bounds that were asked for. Times without an offset are of some zone between

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::adapters::inspect::Inspection;
 use crate::domain::content::Content;
-use crate::domain::count::{CountVerdict, Counted};
+use crate::domain::count::CountVerdict;
 use crate::domain::export::Format;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Archived, EntryBody, Inspected, SealedEntry};
@@ -23,7 +23,7 @@ use crate::ports::ledger::NamedObject;
 use super::agreed_read::{Agreed, Limits, ONCE_MORE, Reading};
 use super::duplicates::{Records, same_content_as};
 use super::failure_policy::{of_ledger, of_store};
-use super::intake::is_out_of_bounds;
+use super::intake::{doubt, is_out_of_bounds};
 use super::log_reader::LogReader;
 use super::services::Services;
 use super::stream::Stream;
@@ -86,7 +86,7 @@ pub async fn reread(services: &Services, stream: &Stream, window: Window) -> Res
             Err(reason) => return Ok(Reread::Unread { key: object.key, reason }),
         };
         let counted = archived.export.counted;
-        if let Some(reason) = blank(&found, counted) {
+        if let Some((_, reason)) = doubt(&found, object.bytes, counted) {
             return Ok(Reread::Unread { key: object.key, reason });
         }
         let (revision, format, rows) = (archived.revision, found.format, found.rows);
@@ -175,20 +175,6 @@ async fn inspect(
     };
     let found = services.scratch.inspect(file.path()).await?;
     Ok(found.map_err(|error| error.to_string().into()))
-}
-
-/// Why an object without any row is still not believed to be an export without records.
-fn blank(found: &Inspection, counted: Option<Counted>) -> Option<Line> {
-    if found.rows > 0 || !found.columns.is_empty() {
-        return None;
-    }
-    match counted {
-        Some(Counted { before: 0, after: 0 }) => None,
-        Some(Counted { before, after }) => {
-            Some(format!("it has no rows, and the provider counted {before} and {after} records").into())
-        }
-        None => Some("it has no rows, and nobody counted".into()),
-    }
 }
 
 fn damaged(stream: &Stream, what: &str) -> Failure {

@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::disk::{NoRoom, Room};
-use crate::adapters::inspect::{Delta, InspectError, Inspection, delta, inspect};
+use crate::adapters::inspect::{Delta, InspectError, Inspection, Inspector, Reader};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 
 /// The folder, and the word to stop for work in it that would take long.
@@ -15,6 +15,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 pub struct Scratch {
     dir: Arc<Path>,
     stop: CancellationToken,
+    inspector: Arc<dyn Inspector>,
 }
 
 impl Scratch {
@@ -30,7 +31,13 @@ impl Scratch {
             std::fs::create_dir(&dir)
         };
         make().map_err(|e| local(&dir, &e))?;
-        Ok(Self { dir: dir.into(), stop })
+        Ok(Self { dir: dir.into(), stop, inspector: Arc::new(Reader) })
+    }
+
+    /// The same folder, with files that `inspector` looks into.
+    #[must_use]
+    pub fn looking_with(self, inspector: Arc<dyn Inspector>) -> Self {
+        Self { inspector, ..self }
     }
 
     /// A new empty file that goes when it is dropped.
@@ -61,8 +68,8 @@ impl Scratch {
     /// # Errors
     /// When it cannot be read, or the daemon stops meanwhile.
     pub async fn inspect(&self, path: &Path) -> Result<Result<Inspection, InspectError>, Failure> {
-        let path = path.to_owned();
-        self.look(move |dir, stop| inspect(&path, dir, stop)).await
+        let (path, inspector) = (path.to_owned(), Arc::clone(&self.inspector));
+        self.look(move |dir, stop| inspector.inspect(&path, dir, stop)).await
     }
 
     /// Compares the rows of two files: what is wrong with one of them is the inner error, what is wrong here the outer.
@@ -71,17 +78,21 @@ impl Scratch {
     /// When one cannot be read, or the daemon stops meanwhile.
     pub async fn delta(&self, older: &Path, newer: &Path) -> Result<Result<Delta, InspectError>, Failure> {
         let (older, newer) = (older.to_owned(), newer.to_owned());
-        self.look(move |dir, stop| delta(&older, &newer, dir, stop)).await
+        let inspector = Arc::clone(&self.inspector);
+        self.look(move |dir, stop| inspector.delta(&older, &newer, dir, stop)).await
     }
 
-    /// Looks into files on a thread that may block, until it is told to stop.
+    /// Looks into files on a thread that may block, until it is told to stop. A panic there is the failure of the files that were
+    /// looked into: of nothing else.
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Path, &dyn Fn() -> bool) -> Result<T, InspectError> + Send + 'static,
     ) -> Result<Result<T, InspectError>, Failure> {
         let (dir, stop) = (Arc::clone(&self.dir), self.stop.clone());
         let outcome = tokio::task::spawn_blocking(move || look(&dir, &|| stop.is_cancelled())).await;
-        let outcome = outcome.map_err(|e| local(&self.dir, &std::io::Error::other(e)))?;
+        let outcome = outcome.unwrap_or_else(|ended| {
+            Err(if ended.is_panic() { InspectError::Panicked } else { InspectError::Stopped })
+        });
         match outcome {
             Err(InspectError::Stopped) => Err(Failure::new(
                 FailureKind::Transient,

@@ -77,7 +77,8 @@ impl Session {
         let services = Services {
             spool: open_spool(&state_dir, &streams, &ledger).await?,
             scratch: Scratch::open(state_dir.scratch(), abandon.clone())
-                .map_err(|failure| StartError::from_failure("scratch folder", &failure))?,
+                .map_err(|failure| StartError::from_failure("scratch folder", &failure))?
+                .looking_with(Arc::clone(&injected.inspector)),
             ledger,
             memory,
             roster,

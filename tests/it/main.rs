@@ -26,6 +26,7 @@ mod lateness;
 mod ledger_conformance;
 mod log_end;
 mod log_proof;
+mod odd_exports;
 mod official_client;
 mod onlookers;
 mod protocol;

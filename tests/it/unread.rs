@@ -25,7 +25,7 @@ use crate::support::place::Place;
 use crate::support::world::{World, said};
 
 /// Two o'clock at night of the machine's own day, so that the program agrees.
-fn tonight() -> TestClock {
+pub(crate) fn tonight() -> TestClock {
     let now = SystemClock.now();
     let midnight = Timestamp::from_second(now.as_second() - now.as_second().rem_euclid(86_400)).unwrap();
     TestClock::at(&(midnight + SignedDuration::from_hours(2)).to_string())
@@ -34,16 +34,16 @@ fn tonight() -> TestClock {
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// A file that is no table for this version, whatever the reader learns: a ZIP archive with one CSV file in it.
-fn odd(name: &str) -> Bytes {
+pub(crate) fn odd(name: &str) -> Bytes {
     let path = format!("{}/tests/fixtures/odd-files/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(path).unwrap().into()
 }
 
-const UNREADABLE: &str = "x32-zip-of-csv.xlsx";
-const OTHER_UNREADABLE: &str = "x44c-charref-nul.xlsx";
+pub(crate) const UNREADABLE: &str = "x32-zip-of-csv.xlsx";
+pub(crate) const OTHER_UNREADABLE: &str = "x44c-charref-nul.xlsx";
 
 /// One stream whose windows are the days before the clock's, the first of which meets `fault`.
-async fn world(days: u32, fault: Fault) -> (World, TestClock) {
+pub(crate) async fn world(days: u32, fault: Fault) -> (World, TestClock) {
     let clock = tonight();
     let world = World::at(Place::directory(), &clock, days).await;
     meets(&world, fault);
@@ -51,20 +51,20 @@ async fn world(days: u32, fault: Fault) -> (World, TestClock) {
 }
 
 /// From now on the export of the first window meets `fault`, and no other.
-fn meets(world: &World, fault: Fault) {
+pub(crate) fn meets(world: &World, fault: Fault) {
     let start: Timestamp = world.windows[0].parse().unwrap();
     let start = (start - SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string();
     world.sim.faults().clear();
     world.sim.faults().add(Rule::new(fault).on(Endpoint::Export).for_start_time(start));
 }
 
-fn first(world: &World) -> Window {
+pub(crate) fn first(world: &World) -> Window {
     let start: Timestamp = world.windows[0].parse().unwrap();
     Window::new(start, start + DAY).unwrap()
 }
 
 /// Runs a daemon of its own for so long.
-async fn run(world: &World, clock: &TestClock, hours: i64) -> Ran {
+pub(crate) async fn run(world: &World, clock: &TestClock, hours: i64) -> Ran {
     let session = begin(&world.config(), clock).await.unwrap();
     let ran = reconcile(&session, clock, 1, clock.now() + SignedDuration::from_hours(hours)).await;
     session.end().await;
@@ -72,13 +72,13 @@ async fn run(world: &World, clock: &TestClock, hours: i64) -> Ran {
 }
 
 /// The `archived` entries of the first window.
-async fn entries(world: &World) -> Vec<Value> {
+pub(crate) async fn entries(world: &World) -> Vec<Value> {
     let archive = world.archive().await;
     let entries = archive.of_kind("archived").into_iter().cloned();
     entries.filter(|entry| entry["window"]["start"] == world.windows[0].as_str()).collect()
 }
 
-fn unread_reason(entry: &Value) -> &str {
+pub(crate) fn unread_reason(entry: &Value) -> &str {
     entry["export"]["unread"].as_str().unwrap_or_default()
 }
 
@@ -248,7 +248,7 @@ async fn an_empty_answer_is_an_export_without_records_where_the_counts_say_so() 
     }
 }
 
-fn asked(start: Timestamp) -> String {
+pub(crate) fn asked(start: Timestamp) -> String {
     (start - SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 

@@ -14,15 +14,18 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::error::InspectError;
+use super::error::{InspectError, Wholeness};
 use super::meter::Meter;
 
 /// A directory of this many bytes has room for thousands of parts; a workbook has a dozen. It is held in memory.
 const MAX_DIRECTORY: u64 = 1 << 20;
 
-/// The end record, and the longest comment after it.
+/// The end record.
 const END: usize = 22;
-const MAX_COMMENT: u64 = 0xffff;
+
+/// How many bytes after the end are looked through, and how many places that look like an end are looked at.
+const MOST_AFTER: u64 = 64 << 20;
+const MOST_ENDS: usize = 1024;
 
 const CHUNK: usize = 64 << 10;
 
@@ -65,14 +68,8 @@ impl<'m, R: Read + Seek> Archive<'m, R> {
         let mut archive = Self { file, length: 0, base: 0, entries: Vec::new(), meter };
         archive.length =
             archive.file.seek(SeekFrom::End(0)).map_err(|error| archive.explain("its end", &error))?;
-        let directory = archive.find_directory(start)?;
-        if directory.entries == 0 {
-            return Err(InspectError::unread("it is a ZIP archive without a workbook in it"));
-        }
-        if directory.size > MAX_DIRECTORY {
-            return Err(InspectError::unread("its ZIP directory is larger than any spreadsheet's"));
-        }
-        archive.base = archive.find_base(directory, start)?;
+        let (directory, base) = archive.find_directory(start)?;
+        archive.base = base;
         let bytes = archive.bytes_at(archive.base + directory.offset, directory.size as usize)?;
         archive.entries = entries(&bytes)?;
         let claimed =
@@ -88,31 +85,76 @@ impl<'m, R: Read + Seek> Archive<'m, R> {
         &self.entries
     }
 
-    fn find_directory(&mut self, start: u64) -> Result<Directory, InspectError> {
-        let tail = self.length.min(END as u64 + MAX_COMMENT);
-        let tail_start = self.length - tail;
-        let bytes = self.bytes_at(tail_start, tail as usize)?;
-        let comment = |at: usize| usize::from(u16_at(&bytes, at + 20));
-        let is_end =
-            |&at: &usize| bytes[at..].starts_with(b"PK\x05\x06") && at + END + comment(at) <= bytes.len();
-        let found = (0..(bytes.len() + 1).saturating_sub(END)).rev().find(is_end);
-        let at = found.ok_or_else(|| damaged("its end record is missing"))?;
-        let after = bytes.len() - (at + END + comment(at));
-        if after > 0 {
-            self.meter.note(format!("bytes after the end of the ZIP archive were left out: {after}"));
+    /// Looks for the archive's end from the file's end backwards. An end counts where the directory is that it names.
+    fn find_directory(&mut self, start: u64) -> Result<(Directory, u64), InspectError> {
+        let mut end = self.length;
+        let mut fault = None;
+        let mut ends = 0;
+        // Neighbouring pieces share the bytes that may be the first of an end.
+        while end >= END as u64 && self.length - end <= MOST_AFTER && ends < MOST_ENDS {
+            let begin = end.saturating_sub(CHUNK as u64);
+            let bytes = self.bytes_at(begin, (end - begin) as usize)?;
+            for at in (0..=bytes.len() - END).rev().filter(|&at| bytes[at..].starts_with(b"PK\x05\x06")) {
+                ends += 1;
+                match self.directory_of(begin + at as u64, &bytes[at..at + END], start) {
+                    Ok(found) => return Ok(found),
+                    Err(error) if error.wholeness() == Wholeness::Local => return Err(error),
+                    Err(error) => fault = fault.or(Some(error)),
+                }
+            }
+            if begin == 0 {
+                break;
+            }
+            end = begin + END as u64 - 1;
         }
-        let directory = Directory {
-            entries: u64::from(u16_at(&bytes, at + 10)),
-            size: u64::from(u32_at(&bytes, at + 12)),
-            offset: u64::from(u32_at(&bytes, at + 16)),
-            end: tail_start + at as u64,
+        Err(fault.unwrap_or_else(|| damaged("its end record is missing")))
+    }
+
+    /// The directory that the end record `bytes` at `at` names, and where offsets count from.
+    fn directory_of(&mut self, at: u64, bytes: &[u8], start: u64) -> Result<(Directory, u64), InspectError> {
+        let after = at + END as u64 + u64::from(u16_at(bytes, 20));
+        if after > self.length {
+            return Err(damaged("its end record is missing"));
+        }
+        let mut directory = Directory {
+            entries: u64::from(u16_at(bytes, 10)),
+            size: u64::from(u32_at(bytes, 12)),
+            offset: u64::from(u32_at(bytes, 16)),
+            end: at,
         };
         let claims_more =
             directory.entries == 0xffff || directory.size == 0xffff_ffff || directory.offset == 0xffff_ffff;
-        if claims_more && at >= 20 && bytes[at - 20..].starts_with(b"PK\x06\x07") {
-            return self.find_zip64(u64_at(&bytes, at - 12), directory.end - 20, start);
+        if claims_more && at >= 20 {
+            let locator = self.bytes_at(at - 20, 20)?;
+            if locator.starts_with(b"PK\x06\x07") {
+                directory = self.find_zip64(u64_at(&locator, 8), at - 20, start)?;
+            }
         }
-        Ok(directory)
+        let is_empty =
+            |base| directory.entries == 0 && directory.offset.saturating_add(base) == directory.end;
+        if is_empty(0) || is_empty(start) {
+            return Err(InspectError::unread("it is a ZIP archive without a workbook in it"));
+        }
+        let base = self.find_base(directory, start)?;
+        if directory.size > MAX_DIRECTORY {
+            return Err(InspectError::unread("its ZIP directory is larger than any spreadsheet's"));
+        }
+        self.look_after(after)?;
+        Ok((directory, base))
+    }
+
+    /// Notes bytes after the archive's end.
+    fn look_after(&mut self, end: u64) -> Result<(), InspectError> {
+        let after = self.length - end;
+        if after == 0 {
+            return Ok(());
+        }
+        let beginning = self.bytes_at(end, after.min(4) as usize)?;
+        if beginning == b"PK\x03\x04" {
+            return Err(damaged("another archive begins after its end, and was cut off"));
+        }
+        self.meter.note(format!("bytes after the end of the ZIP archive were left out: {after}"));
+        Ok(())
     }
 
     fn find_zip64(&mut self, offset: u64, end: u64, start: u64) -> Result<Directory, InspectError> {

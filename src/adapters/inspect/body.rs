@@ -62,6 +62,10 @@ pub(super) struct Body<'v> {
     last: (usize, bool),
     /// Whether all rows have as many cells as the header.
     regular: bool,
+    /// Whether the header names known columns.
+    known: bool,
+    /// Records with a filled cell beyond the header.
+    wide: u64,
     held: Vec<ByteRecord>,
     held_bytes: usize,
 }
@@ -75,18 +79,21 @@ impl<'v> Body<'v> {
         visitor: &'v mut dyn RowVisitor,
     ) -> Result<Self, InspectError> {
         visitor.header(head)?;
+        let columns = Columns::find_in_any(head.names);
         Ok(Self {
             layout,
             visitor,
             meter,
             width: head.names.len(),
-            start: Columns::find_in_any(head.names).place(Meaning::Start),
+            start: columns.place(Meaning::Start),
             records: 0,
             all_started: true,
             fewest_filled: usize::MAX,
             fewest_cells: [usize::MAX; 2],
             last: (0, false),
             regular: true,
+            known: columns.are_a_header(),
+            wide: 0,
             held: Vec::new(),
             held_bytes: 0,
         })
@@ -99,10 +106,7 @@ impl<'v> Body<'v> {
         }
         self.regular &= row.len() == self.width;
         if self.layout == Layout::Text && row.iter().skip(self.width).any(|cell| !cell.is_empty()) {
-            let cells =
-                format_args!("line {line} has {} cells where the header has {}", row.len(), self.width)
-                    .to_string();
-            return Err(InspectError::unread(cells));
+            self.wide_row(row, line)?;
         }
         if self.may_be_footer(row) {
             self.held_bytes += size(row);
@@ -135,12 +139,36 @@ impl<'v> Body<'v> {
             }
         }
         self.held_bytes = 0;
+        match std::mem::take(&mut self.wide) {
+            0 => {}
+            1 => self.meter.note("a row has more cells than the header; they count without a name"),
+            rows => self
+                .meter
+                .note(format!("{rows} rows have more cells than the header; they count without a name")),
+        }
         Ok(())
     }
 
     /// Whether all rows have as many cells as the header.
     pub(super) fn is_regular(&self) -> bool {
         self.regular
+    }
+
+    /// Whether some rows have filled cells beyond the header.
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide > 0
+    }
+
+    /// Takes a row of text that has more cells than the header: under known names it is a record all the same, unless an open
+    /// quote may have swallowed other records.
+    fn wide_row(&mut self, row: &ByteRecord, line: u64) -> Result<(), InspectError> {
+        if !self.known || row.as_slice().iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            let cells = row.len();
+            let what = format_args!("line {line} has {cells} cells where the header has {}", self.width);
+            return Err(InspectError::unread(what));
+        }
+        self.wide += 1;
+        Ok(())
     }
 
     /// Whether the last record has fewer cells than the header for no good reason. A writer that leaves out empty
@@ -190,9 +218,9 @@ impl<'v> Body<'v> {
     }
 }
 
-/// Whether a line of text says nothing: blanks, or the old mark for the end of a file (Ctrl-Z).
+/// Whether a line of text says nothing: blanks, padding (NUL), or the old mark for the end of a file (Ctrl-Z).
 pub(super) fn is_blank_line(row: &ByteRecord) -> bool {
-    row.len() == 1 && row.as_slice().iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0x1a)
+    row.len() == 1 && row.as_slice().iter().all(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x1a))
 }
 
 /// The text of the first filled cell, in lower case.

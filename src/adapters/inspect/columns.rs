@@ -137,6 +137,52 @@ fn plain(name: &str) -> String {
     bare.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// What stands in parentheses after a name, without blanks and case: a unit, a time zone.
+fn in_parentheses(name: &str) -> String {
+    let inside = name.split_once(['(', '（']).map_or("", |(_, rest)| rest);
+    let inside = inside.split([')', '）']).next().unwrap_or_default();
+    inside.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+/// A header's name as far as it says which column it is: two of the same sense are the same column in other words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sense {
+    meaning: Option<Meaning>,
+    plain: String,
+    in_parentheses: String,
+}
+
+impl Sense {
+    /// Reads a name in UTF-8; `None` where it says nothing.
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        let name = Charset::Utf8.read_lossy(name);
+        let name = name.trim();
+        if name.is_empty() {
+            return None;
+        }
+        let plain = match plain(name) {
+            plain if plain.is_empty() => name.to_owned(),
+            plain => plain,
+        };
+        let known = |&(meaning, known): &(Meaning, &[&str])| known.contains(&&*plain).then_some(meaning);
+        let meaning = KNOWN.iter().find_map(known);
+        Some(Self { meaning, in_parentheses: in_parentheses(name), plain })
+    }
+
+    /// Whether both are written alike, but for case, blanks and punctuation.
+    pub(super) fn is_written_as(&self, other: &Self) -> bool {
+        self.plain == other.plain && self.in_parentheses == other.in_parentheses
+    }
+
+    /// Whether both name the same known column. A unit or a time zone that one of them names must not be another one.
+    pub(super) fn means(&self, other: &Self) -> bool {
+        let (one, two) = (&self.in_parentheses, &other.in_parentheses);
+        let is_time = matches!(self.meaning, Some(Meaning::Start | Meaning::End | Meaning::Established));
+        let same_unit = one == two || (!is_time && (one.is_empty() || two.is_empty()));
+        self.meaning.is_some() && self.meaning == other.meaning && same_unit
+    }
+}
+
 /// The known columns of a header, and the place of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Columns(Vec<(Meaning, usize)>);
@@ -144,14 +190,12 @@ pub(super) struct Columns(Vec<(Meaning, usize)>);
 impl Columns {
     /// Looks for known names in the cells of a row.
     pub(super) fn find(row: &ByteRecord, charset: Charset) -> Self {
-        let text = |cell: &[u8]| {
-            let short = cell.len() <= LONGEST && !cell.is_empty();
-            charset.read(cell).filter(|_| short).map_or_else(String::new, |name| plain(&name))
-        };
-        let names: Vec<String> = row.iter().map(text).collect();
+        let short = row.iter().enumerate().filter(|(_, cell)| (1..=LONGEST).contains(&cell.len()));
+        let names: Vec<(usize, String)> =
+            short.filter_map(|(place, cell)| Some((place, plain(&charset.read(cell)?)))).collect();
+        let find = |wanted: &&str| names.iter().find(|(_, name)| name == wanted).map(|(place, _)| *place);
         let place = |&(meaning, known): &(Meaning, &[&str])| {
-            let place = known.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
-            place.map(|place| (meaning, place))
+            known.iter().find_map(find).map(|place| (meaning, place))
         };
         Self(KNOWN.iter().filter_map(place).collect())
     }

@@ -1,12 +1,12 @@
 //! Reads delimited text as a table, in the dialect that fits it.
 //!
 //! Text is read by the strict rules first ([`Dialect::default`]). Where all rows then have as many cells as the header,
-//! that is how it is read, so a text that fits the strict rules is never read in another way. Else, if a quote comes
-//! after a blank or after a backslash, the dialects are tried in which that has a meaning; the first in which all rows have
-//! as many cells as the header is taken, else the first in which the text can be read at all.
+//! that is how it is read, with one exception: columns whose filled cells all stand in quotes after a blank
+//! (`spacing.rs`). Else, if a quote comes after a blank or after a backslash, the dialects are tried in which that has a
+//! meaning; the one is taken in which the rows fit the header best ([`Shape`]).
 //!
-//! A row may have fewer cells than the header (the others are empty), and more if those are empty. A text that ends
-//! inside a quoted cell was cut off.
+//! A row may have fewer cells than the header (the others are empty), and more if those are empty; under known names it may
+//! have filled ones, too. A text that ends inside a quoted cell was cut off.
 
 use std::io::Read;
 
@@ -15,13 +15,12 @@ use csv::ByteRecord;
 use super::body::{Body, is_blank_line};
 use super::error::{InspectError, NotAnExport};
 use super::header::{Beginning, Layout};
+use super::message::{LONGEST_MESSAGE, MOST_WORDS, says_failure};
 use super::meter::Meter;
 use super::rows::{Head, Nobody, RowVisitor, is_empty};
 use super::sniff::TextKind;
+use super::spacing::Spacing;
 use super::splitter::{Dialect, Next, Splitter};
-
-/// Text without a table that has no more bytes is a message, and not a file of some kind.
-const LONGEST_MESSAGE: u64 = 4096;
 
 /// Begins to read the text anew, after its byte order mark.
 pub(super) type Open<'o> = dyn Fn() -> Result<Box<dyn Read + 'o>, InspectError> + 'o;
@@ -61,37 +60,52 @@ fn better(
     meter: &Meter<'_>,
     strict: &Found,
 ) -> Result<Option<Dialect>, InspectError> {
-    if matches!(strict.outcome, Ok(Shape::Regular)) || strict.hints == Dialect::default() {
-        return Ok(None);
-    }
     let hints = strict.hints;
-    let mut readable = None;
+    let strictly = strict.fit();
+    let mut best = None;
     for (blanks, backslash) in [(true, false), (false, true), (true, true)] {
-        if (blanks && !hints.blanks) || (backslash && !hints.backslash) {
+        let is_hinted = (!blanks || hints.blanks) && (!backslash || hints.backslash);
+        if !is_hinted || (strictly == Fit::Regular && backslash) {
             continue;
         }
         let dialect = Dialect { blanks, backslash };
-        match (Pass { kind, dialect, meter }).run(open()?, &mut Nobody)?.outcome {
-            Ok(Shape::Regular) => return Ok(Some(dialect)),
-            Ok(Shape::Irregular) => readable = readable.or(Some(dialect)),
-            Err(_) => {}
+        let found = (Pass { kind, dialect, meter }).run(open()?, &mut Nobody)?;
+        if strictly == Fit::Regular {
+            let is_meant = found.fit() == Fit::Regular && found.spacing.is_a_habit();
+            return Ok(is_meant.then_some(dialect));
+        }
+        if found.fit() < best.map_or(strictly, |(fit, _)| fit) {
+            best = Some((found.fit(), dialect));
         }
     }
-    Ok(readable.filter(|_| strict.outcome.is_err()))
+    Ok(best.map(|(_, dialect)| dialect))
 }
 
-/// Whether the rows of a table have as many cells as its header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+/// How the rows of a table fit its header, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// All have as many cells.
     Regular,
+    /// Some have fewer cells, or more that are empty.
     Irregular,
+    /// Some have filled cells beyond it.
+    Wide,
+    /// The text cannot be read.
+    Not,
 }
 
 /// What a text is in one dialect.
 struct Found {
     /// An error here is one that another dialect may not have.
-    outcome: Result<Shape, InspectError>,
+    outcome: Result<Fit, InspectError>,
     hints: Dialect,
+    spacing: Spacing,
+}
+
+impl Found {
+    fn fit(&self) -> Fit {
+        *self.outcome.as_ref().unwrap_or(&Fit::Not)
+    }
 }
 
 /// One reading of a text.
@@ -107,12 +121,18 @@ impl Pass<'_> {
     /// # Errors
     /// When its bytes cannot be read at all, in whatever dialect.
     fn run(&self, text: impl Read, visitor: &mut dyn RowVisitor) -> Result<Found, InspectError> {
-        let mut text = Splitter::new(text, self.kind.delimiter, self.dialect, self.meter);
-        let outcome = self.rows(&mut text, visitor);
+        let text = Splitter::new(text, self.kind.delimiter, self.dialect, self.meter);
+        let mut text = text.taking_nul(self.kind.takes_nul);
+        let mut spacing = Spacing::default();
+        let outcome = self.rows(&mut text, &mut spacing, visitor);
         let hints = text.hints();
+        match text.nuls() {
+            0 => {}
+            nuls => self.meter.note(format!("there are NUL bytes in the text: {nuls}")),
+        }
         match outcome {
-            Ok(outcome) => Ok(Found { outcome, hints }),
-            Err(Ended::Rows(error)) => Ok(Found { outcome: Err(error), hints }),
+            Ok(outcome) => Ok(Found { outcome, hints, spacing }),
+            Err(Ended::Rows(error)) => Ok(Found { outcome: Err(error), hints, spacing }),
             Err(Ended::Bytes(error)) => Err(error),
         }
     }
@@ -120,8 +140,9 @@ impl Pass<'_> {
     fn rows<R: Read>(
         &self,
         text: &mut Splitter<'_, R>,
+        spacing: &mut Spacing,
         visitor: &mut dyn RowVisitor,
-    ) -> Result<Result<Shape, InspectError>, Ended> {
+    ) -> Result<Result<Fit, InspectError>, Ended> {
         let mut row = ByteRecord::new();
         let mut beginning = Beginning::of(Layout::Text);
         let mut lines = Vec::new();
@@ -131,12 +152,12 @@ impl Pass<'_> {
             if end != Next::Row || is_empty(&row) || is_blank_line(&row) {
                 continue;
             }
-            lines.push(text.line());
+            lines.push((text.line(), text.after_blanks().to_vec()));
             if beginning.push(&row) {
                 break;
             }
         }
-        let Some(choice) = beginning.choose() else { return self.no_table(text, end, lines.is_empty()) };
+        let Some(choice) = beginning.choose() else { return self.no_table(text, end, &beginning) };
         let head = Head {
             names: &beginning.rows()[choice.index],
             charsets: self.kind.charsets,
@@ -148,19 +169,26 @@ impl Pass<'_> {
             rows => self.meter.note(format!("{rows} rows above the header were left out")),
         }
         let mut body = Body::under(&head, Layout::Text, self.meter, visitor).map_err(Ended::of)?;
-        for (row, line) in beginning.rows().iter().zip(lines).skip(choice.index + 1) {
+        for (row, (line, after_blanks)) in beginning.rows().iter().zip(lines).skip(choice.index + 1) {
+            spacing.add(row, &after_blanks);
             body.push(row, line).map_err(Ended::of)?;
         }
         while end == Next::Row {
             end = text.next(&mut row).map_err(Ended::Bytes)?;
             if end == Next::Row {
+                spacing.add(&row, text.after_blanks());
                 body.push(&row, text.line()).map_err(Ended::of)?;
             }
         }
         self.whole(text, end)?;
         self.meter.set_last_line_ended(text.last_line_ended());
+        let fit = match (body.is_wide(), body.is_regular()) {
+            (true, _) => Fit::Wide,
+            (false, true) => Fit::Regular,
+            (false, false) => Fit::Irregular,
+        };
         body.end_part(text.last_line_ended()).map_err(Ended::of)?;
-        Ok(Ok(if body.is_regular() { Shape::Regular } else { Shape::Irregular }))
+        Ok(Ok(fit))
     }
 
     fn whole<R: Read>(&self, text: &Splitter<'_, R>, end: Next) -> Result<(), Ended> {
@@ -174,19 +202,26 @@ impl Pass<'_> {
         }
     }
 
-    /// Text without any row holds no records; text without a row of two columns is no table.
+    /// Text without any row holds no records. A few words hold none either, if the provider counts none; a message of a
+    /// failure is no export, and longer text without a row of two columns may be anything.
     fn no_table<R: Read>(
         &self,
         text: &mut Splitter<'_, R>,
         end: Next,
-        no_rows: bool,
-    ) -> Result<Result<Shape, InspectError>, Ended> {
+        beginning: &Beginning,
+    ) -> Result<Result<Fit, InspectError>, Ended> {
         self.whole(text, end)?;
-        if end == Next::End && no_rows {
-            return Ok(Ok(Shape::Regular));
+        let rows = beginning.rows();
+        if end == Next::End && rows.is_empty() {
+            return Ok(Ok(Fit::Regular));
         }
-        if end == Next::End && text.position() <= LONGEST_MESSAGE {
+        let is_short = end == Next::End && text.position() <= LONGEST_MESSAGE && rows.len() <= MOST_WORDS;
+        if is_short && says_failure(rows.iter().flatten()) {
             return Err(Ended::Rows(InspectError::NotAnExport(NotAnExport::Message)));
+        }
+        if is_short {
+            self.meter.set_words(rows.len() as u64);
+            return Ok(Ok(Fit::Regular));
         }
         Err(Ended::Rows(InspectError::unread("no row at its beginning has two columns")))
     }

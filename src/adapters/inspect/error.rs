@@ -33,6 +33,12 @@ pub enum InspectError {
     /// The file came whole, and unpacks to more than the disk has room for.
     #[error("the file came whole and is too large to be read here: {0}")]
     NoRoom(NoRoom),
+    /// The reader itself failed on the file: a fault of this program. What a panic says may be text of the file, and so is not
+    /// part of the message.
+    #[error(
+        "the file came whole, and this version's reader panicked on it; please report the lines about it in the journal"
+    )]
+    Panicked,
     /// The spooled file, or scratch space, could not be used on this machine.
     #[error("cannot inspect the spooled export: {0}; look at the disk that holds the state directory")]
     Io(io::Error),
@@ -48,7 +54,7 @@ pub enum Wholeness {
     /// file, a wrong check sum, text that ends inside a quoted field or in the middle of a row. Another export may bring
     /// all of them.
     CutOff,
-    /// An error page, an error in JSON, or another short message in place of a file.
+    /// An error page, an error in JSON, or a message of a failure in place of a file.
     NotAnExport,
     /// The file came whole, and this version cannot read it.
     Unread,
@@ -80,7 +86,7 @@ impl InspectError {
         match self {
             Self::NotAnExport(_) => Wholeness::NotAnExport,
             Self::CutOff { .. } => Wholeness::CutOff,
-            Self::Unread { .. } | Self::NoRoom(_) => Wholeness::Unread,
+            Self::Unread { .. } | Self::NoRoom(_) | Self::Panicked => Wholeness::Unread,
             Self::Io(_) | Self::Stopped => Wholeness::Local,
         }
     }
@@ -90,7 +96,9 @@ impl InspectError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::NotAnExport(NotAnExport::Json(answer)) => answer.kind(),
-            Self::NotAnExport(_) | Self::CutOff { .. } | Self::Unread { .. } => FailureKind::Corrupt,
+            Self::NotAnExport(_) | Self::CutOff { .. } | Self::Unread { .. } | Self::Panicked => {
+                FailureKind::Corrupt
+            }
             Self::NoRoom(no_room) => no_room.failure().kind,
             Self::Io(_) => FailureKind::Local,
             Self::Stopped => FailureKind::Transient,
@@ -107,8 +115,8 @@ pub enum NotAnExport {
     /// An answer of the provider's API in place of the file.
     #[error("{0}")]
     Json(JsonAnswer),
-    /// A few lines of text without a table in them.
-    #[error("it is a short text, and no row of it has two columns")]
+    /// A few lines of text without a table in them, which say that something failed.
+    #[error("it is a short text about a failure, and no row of it has two columns")]
     Message,
 }
 

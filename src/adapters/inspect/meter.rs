@@ -19,6 +19,7 @@ pub(super) struct Meter<'a> {
     cause: RefCell<Option<InspectError>>,
     notes: RefCell<Notes>,
     last_line_ended: Cell<bool>,
+    words: Cell<Option<u64>>,
 }
 
 impl<'a> Meter<'a> {
@@ -29,6 +30,7 @@ impl<'a> Meter<'a> {
             cause: RefCell::new(None),
             notes: RefCell::new(Notes::default()),
             last_line_ended: Cell::new(true),
+            words: Cell::new(None),
         }
     }
 
@@ -40,6 +42,20 @@ impl<'a> Meter<'a> {
     /// Whether the last line of the text has an end; `true` for a workbook.
     pub(super) fn last_line_ended(&self) -> bool {
         self.last_line_ended.get()
+    }
+
+    /// Notes that the file has no table, but so many rows of words.
+    pub(super) fn set_words(&self, rows: u64) {
+        self.words.set(Some(rows));
+        self.note(match rows {
+            1 => "it has no table; its only row was left out".to_owned(),
+            rows => format!("it has no table; its {rows} rows were left out"),
+        });
+    }
+
+    /// The rows of words of a file that has no table.
+    pub(super) fn words(&self) -> Option<u64> {
+        self.words.get()
     }
 
     /// Writes down why reading ends, and makes the error that stands for it.

@@ -2,7 +2,8 @@
 //!
 //! The table's header is that of the sheet which names most known columns; where none does, of the first sheet with a row
 //! of two cells. Another sheet belongs to the table
-//! - if it has the same header (its columns may stand in another order), or
+//! - if it has the same header (its columns may stand in another order, be named in other words or in the other language,
+//!   and have columns without a name between them), or
 //! - if it has no header of its own and its rows fit: one has a start time in the column for it; where the table has
 //!   no such column or no times in it, one has as many filled cells as a record, and none is wider than the header.
 //!
@@ -11,11 +12,14 @@
 
 use csv::ByteRecord;
 
-use super::columns::{Columns, Meaning};
+use super::columns::{Columns, Meaning, Sense};
 use super::error::InspectError;
 use super::header::{Beginning, Choice};
 use super::record_times::is_time;
 use super::rows::filled;
+
+/// More names than the header of any export has: a wider one is compared as it is written.
+const MOST_NAMES: usize = 128;
 
 /// The header of a table, and how its first records look.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(super) struct Table {
     /// The header's cells.
     pub(super) names: ByteRecord,
     columns: Columns,
+    /// What each of its names says.
+    senses: Vec<Option<Sense>>,
     /// The fewest filled cells of its first records; of the header, where there are none.
     usual: usize,
     /// The column of the start time, where the first records have times in it.
@@ -40,8 +46,8 @@ pub(super) enum Role {
         above: usize,
         /// Whether the last of the rows above is a header.
         has_header: bool,
-        /// For each column of the table, the column of this sheet, where their order differs.
-        order: Option<Vec<usize>>,
+        /// Where the columns of this sheet stand in the table, where that is elsewhere.
+        order: Option<Order>,
     },
     /// It is not of the table.
     Other,
@@ -57,6 +63,7 @@ impl Table {
         Self {
             usual: records.iter().map(filled).min().unwrap_or_else(|| filled(&names)),
             start: columns.place(Meaning::Start).filter(times),
+            senses: names.iter().map(Sense::of).collect(),
             names,
             columns,
         }
@@ -97,21 +104,114 @@ impl Table {
         Role::Records { above: 0, has_header: false, order: None }
     }
 
-    /// Whether `row` is this table's header: `Some(None)` if it is the same, `Some(order)` if its columns stand in another
-    /// order.
-    fn order(&self, row: &ByteRecord) -> Option<Option<Vec<usize>>> {
+    /// Whether `row` is this table's header: `Some(None)` if its columns stand in the same order, `Some(order)` if in another.
+    fn order(&self, row: &ByteRecord) -> Option<Option<Order>> {
         if *row == self.names {
             return Some(None);
         }
-        if row.len() != self.names.len() || !self.columns.are_a_header() {
+        let named = |senses: &[Option<Sense>]| senses.iter().flatten().count();
+        if filled(row) != named(&self.senses) || filled(row) > MOST_NAMES {
             return None;
         }
-        let place = |name: &[u8]| row.iter().position(|other| other == name);
-        let order: Vec<usize> = self.names.iter().map(place).collect::<Option<_>>()?;
-        let mut places = order.clone();
-        places.sort_unstable();
-        places.dedup();
-        (places.len() == order.len()).then_some(Some(order))
+        let mut pairing = Pairing::of(self, row);
+        pairing.pair(|name, other| name.1 == other.1);
+        pairing.pair(|name, other| name.0.is_written_as(&other.0));
+        pairing.pair_the_only(|name, other| name.0.means(&other.0));
+        let order = pairing.order(row.len())?;
+        // Names that are not known say little: those of the other sheet must stand in the same order, as in a copy.
+        let is_copy = filled(row) >= 2 && order.is_identity();
+        if !self.columns.are_a_header() && !is_copy {
+            return None;
+        }
+        Some((!order.is_identity()).then_some(order))
+    }
+}
+
+/// For each column of a sheet, the column of the table in which its cells belong; columns beyond it have no name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    targets: Vec<usize>,
+    /// Where the cells right of these columns begin.
+    beyond: usize,
+}
+
+impl Order {
+    fn is_identity(&self) -> bool {
+        self.targets.iter().enumerate().all(|(place, target)| place == *target)
+    }
+}
+
+/// A name, what it says, and its place.
+type Name<'n> = (Sense, &'n [u8], usize);
+
+/// The columns of a table and of a sheet, while they are paired.
+struct Pairing<'n> {
+    /// Columns of either that have no partner yet.
+    table: Vec<Name<'n>>,
+    sheet: Vec<Name<'n>>,
+    /// Of the table and of the sheet.
+    pairs: Vec<(usize, usize)>,
+    width: usize,
+}
+
+impl<'n> Pairing<'n> {
+    fn of(table: &'n Table, row: &'n ByteRecord) -> Self {
+        let named = |(place, (sense, name)): (usize, (Option<Sense>, &'n [u8]))| Some((sense?, name, place));
+        let of_table = table.senses.iter().cloned().zip(&table.names);
+        let of_sheet = row.iter().map(|name| (Sense::of(name), name));
+        Self {
+            table: of_table.enumerate().filter_map(named).collect(),
+            sheet: of_sheet.enumerate().filter_map(named).collect(),
+            pairs: Vec::new(),
+            width: table.names.len(),
+        }
+    }
+
+    /// Pairs each column of the table with the first of the sheet that is the same.
+    fn pair(&mut self, same: impl Fn(&Name<'_>, &Name<'_>) -> bool) {
+        let Self { table, sheet, pairs, .. } = self;
+        table.retain(|name| match sheet.iter().position(|other| same(name, other)) {
+            Some(place) => {
+                pairs.push((name.2, sheet.remove(place).2));
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// As [`Self::pair`], where only one column of the table and one of the sheet are the same.
+    fn pair_the_only(&mut self, same: impl Fn(&Name<'_>, &Name<'_>) -> bool) {
+        let (all_of_table, all_of_sheet) = (self.table.clone(), self.sheet.clone());
+        let the_only = |name: &Name<'_>| {
+            let mut partners = all_of_sheet.iter().filter(|other| same(name, other));
+            let (partner, more) = (partners.next()?, partners.next());
+            let is_wanted_once = all_of_table.iter().filter(|any| same(any, partner)).count() == 1;
+            (more.is_none() && is_wanted_once).then_some(partner.2)
+        };
+        let Self { table, sheet, pairs, .. } = self;
+        table.retain(|name| match the_only(name) {
+            Some(place) => {
+                pairs.push((name.2, place));
+                sheet.retain(|other| other.2 != place);
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// The order of the sheet's columns, if each name has found its partner. Columns without a name come after the table's.
+    fn order(self, width: usize) -> Option<Order> {
+        if !self.table.is_empty() || !self.sheet.is_empty() {
+            return None;
+        }
+        let mut targets = vec![usize::MAX; width];
+        self.pairs.iter().for_each(|&(of_table, of_sheet)| targets[of_sheet] = of_table);
+        let mut beyond = self.width;
+        for target in targets.iter_mut().filter(|target| **target == usize::MAX) {
+            *target = beyond;
+            beyond += 1;
+        }
+        Some(Order { targets, beyond })
     }
 }
 
@@ -120,8 +220,17 @@ fn contradiction() -> InspectError {
 }
 
 /// Puts the cells of a row into the order of the table.
-pub(super) fn reorder(row: &ByteRecord, order: &[usize], out: &mut ByteRecord) {
+pub(super) fn reorder(row: &ByteRecord, order: &Order, out: &mut ByteRecord) {
+    let target = |place: usize| match order.targets.get(place) {
+        Some(target) => *target,
+        None => order.beyond + (place - order.targets.len()),
+    };
+    let filled = row.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
+    let mut cells: Vec<(usize, &[u8])> = filled.map(|(place, cell)| (target(place), cell)).collect();
+    cells.sort_unstable_by_key(|(place, _)| *place);
     out.clear();
-    order.iter().for_each(|&place| out.push_field(row.get(place).unwrap_or_default()));
-    row.iter().skip(order.len()).for_each(|cell| out.push_field(cell));
+    for (place, cell) in cells {
+        (out.len()..place).for_each(|_| out.push_field(b""));
+        out.push_field(cell);
+    }
 }

@@ -1,38 +1,28 @@
 //! What a file is, by its first bytes: names, extensions and content types are not to be trusted.
 
-use csv::ByteRecord;
-use serde_json::Value;
-
-use super::columns::Columns;
-use super::error::{InspectError, JsonAnswer, NotAnExport};
-use super::notes::clean;
+use super::delimiter::{delimiter_line, known_delimiter, likeliest_delimiter, lines};
+use super::error::InspectError;
+use super::message::refuse_messages;
 use super::rows::Charset;
 
 /// How many bytes are looked at.
 pub(super) const PREFIX: usize = 64 << 10;
 
-/// An error message is cut to this many characters.
-const MESSAGE: usize = 200;
-
-/// Lines that are looked at for the delimiter.
-const LINES: usize = 32;
-
-/// What may stand between cells, the likeliest first.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-
 /// What the first bytes can be the beginning of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sniffed {
-    /// Nothing, or white space only.
+    /// Nothing, or white space only, or JSON that holds nothing.
     Empty,
     /// A ZIP archive that begins at this byte: a spreadsheet, or not.
     Zip(u64),
     /// A gzip stream around something.
     Gzip,
-    /// Text in UTF-16, after a byte order mark of two bytes.
+    /// Text in UTF-16.
     Utf16 {
         /// Whether the first byte of a unit is its higher half.
         big_endian: bool,
+        /// Bytes of the byte order mark: two, or none where the bytes themselves show what they are.
+        mark: usize,
     },
     /// Delimited text.
     Text(TextKind),
@@ -47,6 +37,8 @@ pub(super) struct TextKind {
     pub(super) skip: usize,
     /// The charsets that the bytes can be in.
     pub(super) charsets: &'static [Charset],
+    /// Whether a NUL is a character like any other: only where known columns show that it is text.
+    pub(super) takes_nul: bool,
 }
 
 /// Looks at the first bytes of a file, [`PREFIX`] of them or all.
@@ -56,6 +48,9 @@ pub(super) struct TextKind {
 pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, InspectError> {
     if let Some(known) = known_binary(prefix) {
         return known;
+    }
+    if let Some(big_endian) = unmarked_utf16(prefix) {
+        return Ok(Sniffed::Utf16 { big_endian, mark: 0 });
     }
     let (mark, charsets): (usize, &'static [Charset]) = match prefix {
         [0xef, 0xbb, 0xbf, ..] => (byte_order_marks(prefix), &[Charset::Utf8]),
@@ -74,18 +69,23 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, InspectError> {
     if text.is_empty() && prefix.len() < PREFIX {
         return Ok(Sniffed::Empty);
     }
-    if text.contains(&0) {
+    let known = known_delimiter(text);
+    if text.contains(&0) && known.is_none() {
         return Err(InspectError::unread("there is a NUL in it; it is neither a spreadsheet nor text"));
     }
+    let takes_nul = known.is_some();
     if let Some((delimiter, line)) = delimiter_line(text) {
-        return Ok(Sniffed::Text(TextKind { delimiter, skip: mark + blanks + line, charsets }));
+        return Ok(Sniffed::Text(TextKind { delimiter, skip: mark + blanks + line, charsets, takes_nul }));
     }
     let first = lines(text).next().unwrap_or_default();
     if matches!(text.first(), Some(b'<' | b'{' | b'[')) && known_delimiter(first).is_none() {
-        refuse_messages(text)?;
+        let holds_nothing = refuse_messages(text)?;
+        if holds_nothing && prefix.len() < PREFIX {
+            return Ok(Sniffed::Empty);
+        }
     }
-    let delimiter = known_delimiter(text).unwrap_or_else(|| commonest_delimiter(text));
-    Ok(Sniffed::Text(TextKind { delimiter, skip: mark, charsets }))
+    let delimiter = known.unwrap_or_else(|| likeliest_delimiter(text));
+    Ok(Sniffed::Text(TextKind { delimiter, skip: mark, charsets, takes_nul }))
 }
 
 /// The length of the byte order marks of UTF-8 at the beginning: joined files may have several.
@@ -93,14 +93,22 @@ fn byte_order_marks(prefix: &[u8]) -> usize {
     3 * prefix.chunks(3).take_while(|bytes| *bytes == b"\xef\xbb\xbf").count()
 }
 
-/// A first line such as `sep=;`, by which spreadsheet programs name the delimiter: the delimiter, and the line's length.
-fn delimiter_line(text: &[u8]) -> Option<(u8, usize)> {
-    let length = text.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
-    let line = text[..length].strip_prefix(b"\"").unwrap_or(&text[..length]);
-    let delimiter = *line.get(4).filter(|_| line[..4].eq_ignore_ascii_case(b"sep="))?;
-    let alone = matches!(line[5..].trim_ascii(), b"" | b"\"");
-    (alone && delimiter.is_ascii() && !delimiter.is_ascii_alphanumeric() && delimiter != b'"')
-        .then_some((delimiter, length))
+/// Whether bytes with a NUL among them are UTF-16 without a byte order mark, and then whether the higher half of a unit comes
+/// first: read so, they name known columns, or are ASCII for the most part.
+fn unmarked_utf16(prefix: &[u8]) -> Option<bool> {
+    if !prefix.contains(&0) {
+        return None;
+    }
+    [false, true].into_iter().find(|&big_endian| {
+        let unit = |pair: &[u8]| if big_endian { [pair[0], pair[1]] } else { [pair[1], pair[0]] };
+        let units = || prefix.chunks_exact(2).map(|pair| u16::from_be_bytes(unit(pair)));
+        let text: String =
+            char::decode_utf16(units()).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let ascii = text.bytes().filter(|byte| (1..0x80).contains(byte)).count();
+        let is_text = !text.contains('\0')
+            && text.chars().any(|c| matches!(c, ',' | ';' | '\t' | '|' | '\n' | '<' | '{'));
+        is_text && (known_delimiter(text.as_bytes()).is_some() || ascii * 4 > prefix.len())
+    })
 }
 
 /// Files that are known by their first bytes, and are not text.
@@ -109,8 +117,8 @@ fn known_binary(prefix: &[u8]) -> Option<Result<Sniffed, InspectError>> {
     match prefix {
         [b'P', b'K', 3, 4, ..] => Some(Ok(Sniffed::Zip(0))),
         [0x1f, 0x8b, ..] => Some(Ok(Sniffed::Gzip)),
-        [0xff, 0xfe, ..] => Some(Ok(Sniffed::Utf16 { big_endian: false })),
-        [0xfe, 0xff, ..] => Some(Ok(Sniffed::Utf16 { big_endian: true })),
+        [0xff, 0xfe, ..] => Some(Ok(Sniffed::Utf16 { big_endian: false, mark: 2 })),
+        [0xfe, 0xff, ..] => Some(Ok(Sniffed::Utf16 { big_endian: true, mark: 2 })),
         [0x1f] => Some(Err(InspectError::cut_off("it ends after its first bytes"))),
         [b'P', b'K', 5, 6, ..] => unread("it is a ZIP archive without a workbook in it"),
         [0xd0, 0xcf, 0x11, 0xe0, ..] => unread("it is an old (.xls) or password-protected spreadsheet"),
@@ -121,112 +129,4 @@ fn known_binary(prefix: &[u8]) -> Option<Result<Sniffed, InspectError>> {
         [b'7', b'z', 0xbc, 0xaf, ..] => unread("it is a 7z archive"),
         _ => None,
     }
-}
-
-/// Whether a text without a known header is something else than a table.
-fn refuse_messages(text: &[u8]) -> Result<(), InspectError> {
-    match text.first() {
-        Some(b'<') => refuse_markup(text),
-        Some(b'{' | b'[') => refuse_json(text),
-        _ => Ok(()),
-    }
-}
-
-fn refuse_markup(text: &[u8]) -> Result<(), InspectError> {
-    let has = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    if has(b"urn:schemas-microsoft-com:office:spreadsheet") {
-        return Err(InspectError::unread("it is a spreadsheet in the XML of Excel 2003"));
-    }
-    Err(InspectError::NotAnExport(NotAnExport::Html))
-}
-
-/// A text that begins like JSON is JSON if it can be parsed, or if it is cut off and has the shape of an object.
-fn refuse_json(text: &[u8]) -> Result<(), InspectError> {
-    let answer = |whole: &Value| Err(InspectError::NotAnExport(NotAnExport::Json(read_error(whole))));
-    match serde_json::from_slice::<Value>(text) {
-        Ok(whole) if holds_records(&whole) => Err(InspectError::unread("it is JSON that holds a list")),
-        Ok(whole) => answer(&whole),
-        Err(_) if is_several_objects(text) => Err(InspectError::unread("it is several objects in JSON")),
-        Err(_) => {
-            let next = text[1..].trim_ascii_start().first();
-            match (text[0], next) {
-                (b'{', Some(b'"')) | (b'[', Some(b'{')) if text.len() < PREFIX - 64 => answer(&Value::Null),
-                (b'{', Some(b'"')) | (b'[', Some(b'{')) => {
-                    Err(InspectError::unread("it is a long text in JSON"))
-                }
-                _ => Ok(()),
-            }
-        }
-    }
-}
-
-/// Whether a text is JSON objects one after the other, of which the first says nothing of an error.
-fn is_several_objects(text: &[u8]) -> bool {
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
-    let is_record = |value: &Value| value.is_object() && read_error(value) == JsonAnswer::default();
-    let first = values.next().and_then(Result::ok).is_some_and(|value| is_record(&value));
-    first && text[values.byte_offset()..].trim_ascii_start().first() == Some(&b'{')
-}
-
-/// Whether a value is a list of objects, or has one in it, and says nothing of an error.
-fn holds_records(whole: &Value) -> bool {
-    let is_list = |value: &Value| value.as_array().is_some_and(|list| list.iter().any(Value::is_object));
-    let inside = whole.as_object().is_some_and(|object| object.values().any(is_list));
-    (is_list(whole) || inside) && read_error(whole) == JsonAnswer::default()
-}
-
-/// Reads the shapes of error that the provider's services answer with: `{"error_code", "error_msg"}`, and
-/// `{"error": {"code", "message"}}` from IAM, whose code may be a number.
-fn read_error(whole: &Value) -> JsonAnswer {
-    let body = whole.get("error").filter(|inner| inner.is_object()).unwrap_or(whole);
-    let field = |names: [&str; 2]| names.into_iter().find_map(|name| one_line(body.get(name)?));
-    JsonAnswer { error_code: field(["error_code", "code"]), error_msg: field(["error_msg", "message"]) }
-}
-
-fn one_line(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(clean(text, MESSAGE)),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The lines at the beginning of a text.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&byte| byte == b'\n' || byte == b'\r')
-        .filter(|line| !line.trim_ascii().is_empty())
-        .take(LINES)
-}
-
-/// The delimiter by which one of the first lines names known columns; of several the one that finds most.
-fn known_delimiter(text: &[u8]) -> Option<u8> {
-    let known = |delimiter: u8| {
-        let columns = |line: &[u8]| {
-            let cells: ByteRecord = line.split(|&byte| byte == delimiter).collect();
-            Columns::find_in_any(&cells)
-        };
-        lines(text).map(columns).filter(Columns::are_a_header).map(|columns| columns.len()).max().unwrap_or(0)
-    };
-    // `max_by_key` takes the last of equals, and the comma is to win.
-    let counts = DELIMITERS.into_iter().rev().map(|delimiter| (delimiter, known(delimiter)));
-    counts.max_by_key(|(_, known)| *known).filter(|(_, known)| *known > 0).map(|(delimiter, _)| delimiter)
-}
-
-/// The delimiter that the first line with any has most of outside quotes. A bar counts only where a line has no other.
-fn commonest_delimiter(text: &[u8]) -> u8 {
-    let bar = |line: &[u8]| line.contains(&b'|').then_some(b'|');
-    lines(text).find_map(|line| in_line(line).or_else(|| bar(line))).unwrap_or(b',')
-}
-
-fn in_line(line: &[u8]) -> Option<u8> {
-    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    let mut quoted = false;
-    for &byte in line {
-        quoted ^= byte == b'"';
-        if let Some((_, count)) = counts.iter_mut().find(|(delimiter, _)| !quoted && *delimiter == byte) {
-            *count += 1;
-        }
-    }
-    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.filter(|(_, count)| *count > 0).map(|(delimiter, _)| delimiter)
 }

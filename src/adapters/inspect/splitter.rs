@@ -2,8 +2,8 @@
 //!
 //! Rows are split before the charset is known. That is sound: `,` `;` `"`, tab, CR and LF are single bytes in UTF-8
 //! and in GB18030, and no byte of a longer character equals one of them (in UTF-8 those are 0x80 and above; in
-//! GB18030 the second byte is 0x30–0x39, 0x40–0x7E or 0x80–0xFE, the third 0x81–0xFE, the fourth 0x30–0x39). `|` and
-//! `\` may be the second byte of a character in GB18030, and so are only given a meaning where nothing else fits.
+//! GB18030 the second byte is 0x30–0x39, 0x40–0x7E or 0x80–0xFE, the third 0x81–0xFE, the fourth 0x30–0x39). `|`, `^`, `~`
+//! and `\` may be the second byte of a character in GB18030, and so are only given a meaning where nothing else fits.
 //!
 //! The rules are those of the `csv` crate, with which a test compares them: a cell is quoted if its first byte is `"`,
 //! `""` inside quotes is one `"`, a line ends in LF, CR or CRLF, and lines without any byte are no rows.
@@ -75,7 +75,13 @@ pub(super) struct Splitter<'m, R> {
     last: u8,
     /// Bytes that may be meant in another dialect: blanks before a quote, a backslash before a quote.
     hints: Dialect,
+    /// Whether a NUL is a character like any other, and how many there were.
+    takes_nul: bool,
+    nuls: u64,
     cell: Vec<u8>,
+    /// Whether the cell was opened by a quote after blanks, and which cells of the row were and are nothing else.
+    opened_after_blanks: bool,
+    after_blanks: Vec<usize>,
 }
 
 impl<'m, R: Read> Splitter<'m, R> {
@@ -93,8 +99,27 @@ impl<'m, R: Read> Splitter<'m, R> {
             row_line: 1,
             last: b'\n',
             hints: Dialect::default(),
+            takes_nul: false,
+            nuls: 0,
             cell: Vec::new(),
+            opened_after_blanks: false,
+            after_blanks: Vec::new(),
         }
+    }
+
+    /// As this one, and takes a NUL for a character like any other if `takes_nul` says so; else it ends the reading.
+    pub(super) fn taking_nul(self, takes_nul: bool) -> Self {
+        Self { takes_nul, ..self }
+    }
+
+    /// How many NUL bytes were read.
+    pub(super) fn nuls(&self) -> u64 {
+        self.nuls
+    }
+
+    /// The cells of the row that was read last which are in quotes after blanks, by their places in order.
+    pub(super) fn after_blanks(&self) -> &[usize] {
+        &self.after_blanks
     }
 
     /// The line, from 1, at which the row begins that was read last.
@@ -121,6 +146,8 @@ impl<'m, R: Read> Splitter<'m, R> {
     pub(super) fn next(&mut self, row: &mut ByteRecord) -> Result<Next, InspectError> {
         row.clear();
         self.cell.clear();
+        self.opened_after_blanks = false;
+        self.after_blanks.clear();
         let mut state = State::RowStart;
         let mut row_start = self.position();
         loop {
@@ -143,6 +170,7 @@ impl<'m, R: Read> Splitter<'m, R> {
                 State::CellStart => state = self.start_cell(byte),
                 State::Blanks if byte == b'"' => {
                     self.cell.clear();
+                    self.opened_after_blanks = true;
                     self.at += 1;
                     state = State::Quoted;
                 }
@@ -171,7 +199,7 @@ impl<'m, R: Read> Splitter<'m, R> {
                         if let State::BlanksAfter(length) = state {
                             self.cell.truncate(length);
                         }
-                        self.end_cell(row)?;
+                        self.end_cell(row, state)?;
                         state = State::CellStart;
                         if byte != self.delimiter {
                             self.line_end(byte);
@@ -235,7 +263,10 @@ impl<'m, R: Read> Splitter<'m, R> {
         self.lines += u64::from(byte == b'\n' || self.chunk.get(self.at) != Some(&b'\n'));
     }
 
-    fn end_cell(&mut self, row: &mut ByteRecord) -> Result<(), InspectError> {
+    fn end_cell(&mut self, row: &mut ByteRecord, state: State) -> Result<(), InspectError> {
+        if std::mem::take(&mut self.opened_after_blanks) && state != State::Plain {
+            self.after_blanks.push(row.len());
+        }
         if row.len() >= MAX_COLUMNS {
             return Err(InspectError::unread(format_args!(
                 "line {} has more than {MAX_COLUMNS} cells",
@@ -254,7 +285,7 @@ impl<'m, R: Read> Splitter<'m, R> {
             State::BlanksAfter(length) => self.cell.truncate(length),
             State::CellStart | State::Blanks | State::Plain | State::Closed => {}
         }
-        self.end_cell(row)?;
+        self.end_cell(row, state)?;
         Ok(Next::Row)
     }
 
@@ -270,9 +301,11 @@ impl<'m, R: Read> Splitter<'m, R> {
             }
         };
         let bytes = &self.chunk[..self.end];
-        if bytes.contains(&0) {
+        let nuls = bytes.iter().filter(|byte| **byte == 0).count() as u64;
+        if nuls > 0 && !self.takes_nul {
             return Err(InspectError::unread(format_args!("there is a NUL after byte {}", self.before)));
         }
+        self.nuls += nuls;
         let mut last = self.last;
         for &byte in bytes {
             if byte == b'"' {

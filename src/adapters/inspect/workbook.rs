@@ -15,13 +15,14 @@ use super::Limits;
 use super::body::Body;
 use super::error::{InspectError, Wholeness};
 use super::header::{Beginning, Layout};
+use super::message::{MOST_WORDS, says_failure};
 use super::meter::Meter;
 use super::parts::Parts;
 use super::relations::{MAX_LISTED, Relations, folder, main_part, relations, resolve};
 use super::rows::{Charset, Head, RowVisitor};
 use super::shared_strings::SharedStrings;
 use super::sheet::Sheet;
-use super::sheets::{Role, Table, reorder};
+use super::sheets::{Order, Role, Table, reorder};
 use super::xml::{Node, Xml};
 
 /// Longer than the name or the id of any sheet, in bytes.
@@ -62,22 +63,22 @@ fn table<R: Read + Seek>(
         }
         None => SharedStrings::none(),
     };
-    if let Some(table) = find_table(parts, &sheets, &mut strings)? {
-        let mut roles = Vec::new();
+    if let Some(table) = find_table(parts, &sheets, &mut strings, meter)? {
+        // No sheet is read before all are known to fit together. What each of them is to the table is found out again when
+        // it is read: thousands of sheets would fill the memory with their columns.
         for sheet in &sheets {
-            let role = table.role(&beginning(parts, sheet, &mut strings)?)?;
-            if role == Role::Other {
+            if table.role(&beginning(parts, sheet, &mut strings)?)? == Role::Other {
                 meter.note(format!("sheet {:?} is not of the table and was left out", sheet.name));
             }
-            roles.push(role);
         }
         let head = Head { names: &table.names, charsets: &[Charset::Utf8], dates_from_1904 };
         let mut body = Body::under(&head, Layout::Sheet, meter, visitor)?;
-        for (sheet, role) in sheets.iter().zip(&roles) {
+        for sheet in &sheets {
+            let role = table.role(&beginning(parts, sheet, &mut strings)?)?;
             if let Role::Records { above, has_header, order } = role {
-                note_titles(meter, &sheet.name, above - usize::from(*has_header));
+                note_titles(meter, &sheet.name, above - usize::from(has_header));
                 parts.read(&sheet.part, |part| {
-                    records(Sheet::new(part, &mut strings), *above, order.as_deref(), &mut body)
+                    records(Sheet::new(part, &mut strings), above, order.as_ref(), &mut body)
                 })?;
             }
         }
@@ -120,16 +121,18 @@ fn beginning<R: Read + Seek>(
     })
 }
 
-/// The table of records; `None` where no sheet has a row.
+/// The table of records; `None` where no sheet has a row, or none but a few words.
 fn find_table<R: Read + Seek>(
     parts: &mut Parts<'_, R>,
     sheets: &[Listed],
     strings: &mut SharedStrings,
+    meter: &Meter<'_>,
 ) -> Result<Option<Table>, InspectError> {
-    let (mut best, mut any_row) = (None, false);
+    let (mut best, mut rows, mut failed) = (None, 0, false);
     for sheet in sheets {
         let beginning = beginning(parts, sheet, strings)?;
-        any_row |= !beginning.rows().is_empty();
+        rows += beginning.rows().len();
+        failed |= says_failure(beginning.rows().iter().flatten());
         if let Some(choice) = beginning.choose()
             && best.as_ref().is_none_or(|(known, _)| choice.known > *known)
         {
@@ -138,7 +141,13 @@ fn find_table<R: Read + Seek>(
     }
     match best {
         Some((_, table)) => Ok(Some(table)),
-        None if any_row => Err(InspectError::unread("no row at the beginning of its sheets has two columns")),
+        None if rows > MOST_WORDS || failed => {
+            Err(InspectError::unread("no row at the beginning of its sheets has two columns"))
+        }
+        None if rows > 0 => {
+            meter.set_words(rows as u64);
+            Ok(None)
+        }
         None => Ok(None),
     }
 }
@@ -147,7 +156,7 @@ fn find_table<R: Read + Seek>(
 fn records(
     mut sheet: Sheet<'_, '_>,
     above: usize,
-    order: Option<&[usize]>,
+    order: Option<&Order>,
     body: &mut Body<'_>,
 ) -> Result<(), InspectError> {
     let (mut cells, mut ordered) = (ByteRecord::new(), ByteRecord::new());

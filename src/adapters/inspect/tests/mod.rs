@@ -4,10 +4,12 @@ mod cut_off;
 mod damage;
 mod delta;
 mod memory;
+mod no_table;
 mod odd_files;
 mod odd_workbooks;
 mod refusals;
 mod same_content;
+mod split_sheets;
 mod text;
 mod workbooks;
 

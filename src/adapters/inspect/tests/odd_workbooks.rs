@@ -44,7 +44,7 @@ fn at(part: &str, target: &str, kind: &str) -> Vec<u8> {
 }
 
 /// A workbook of several sheets, each of which has these lines.
-fn of_sheets(sheets: &[&str]) -> Vec<u8> {
+pub(super) fn of_sheets(sheets: &[&str]) -> Vec<u8> {
     let (mut listed, mut related, mut parts) = (String::new(), String::new(), Vec::new());
     for (number, lines) in sheets.iter().enumerate() {
         listed += &format!(r#"<sheet name="S{number}" r:id="r{number}"/>"#);
@@ -238,8 +238,17 @@ fn bytes_before_and_after_the_archive_do_not_matter() {
         assert!(bytes.starts_with(before));
         assert_eq!(look(&bytes).unwrap().rows, 1);
     }
-    let found = look(&[&whole, b"\r\n".as_slice()].concat()).unwrap();
-    assert_eq!((found.rows, found.notes.len()), (1, 1));
+    // Of the bytes after it, some look like an end.
+    let end = b"PK\x05\x06".as_slice();
+    let garbage = [vec![0; 70_000], end.to_vec(), vec![0; 100_000], end.to_vec(), vec![7; 200_000]].concat();
+    for after in [b"\r\n".as_slice(), &vec![b'\n'; 70_000], &garbage] {
+        let found = look(&[&whole, after].concat()).unwrap();
+        assert_eq!((found.rows, found.notes.len()), (1, 1), "{}", after.len());
+        assert!(found.notes[0].contains(&after.len().to_string()), "{:?}", found.notes);
+    }
+    // What comes after it is another archive, which is cut off.
+    assert_cut_off(&[&whole, &whole[..whole.len() - 30]].concat(), "another");
+    assert_cut_off(&[&whole[..whole.len() - 30], garbage.as_slice()].concat(), "end record");
 }
 
 #[test]

@@ -122,8 +122,8 @@ fn a_blank_before_a_quote_and_a_backslash_in_quotes_are_read_where_nothing_else_
         let found = look(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!((found.rows, found.content_digest), (1, whole), "{text:?}");
     }
-    // What fits the strict rules is read by them.
-    assert_eq!(digest(b"User,Age\nli, \"7\"\n"), digest(b"User,Age\nli,\" \"\"7\"\"\"\n"));
+    // What fits the strict rules is read by them, but where a blank before quotes is a habit.
+    assert_eq!(digest(b"User,Age\nli, \"7\"\nwang,8\n"), digest(b"User,Age\nli,\" \"\"7\"\"\"\nwang,8\n"));
     assert_eq!(digest(b"User,Age\n\"C:\\\",7\n"), digest(b"User,Age\nC:\\,7\n"));
 }
 
@@ -198,6 +198,65 @@ fn text_in_utf16_with_a_byte_order_mark_reads_like_any_other() {
         assert_eq!(digest(bytes), digest(text.as_bytes()));
     }
     assert_cut_off(&little[..little.len() - 1], "inside a character");
+}
+
+#[test]
+fn quotes_after_a_blank_in_every_row_are_no_part_of_the_cells() {
+    let plain = "User,Desktop,Started,Ended\nli,d1,2026-11-22 08:00:00,\nwang,d2,2026-11-22 09:00:00,2026-11-22 10:00:00\n";
+    let plain = look(plain.as_bytes()).unwrap();
+    for text in [
+        "User, Desktop, Started, Ended\nli, \"d1\", \"2026-11-22 08:00:00\", \"\"\nwang, \"d2\", \"2026-11-22 09:00:00\", \"2026-11-22 10:00:00\"\n",
+        "\"User\", \"Desktop\", \"Started\", \"Ended\"\n\"li\", \"d1\", \"2026-11-22 08:00:00\", \"\"\n\"wang\", \"d2\", \"2026-11-22 09:00:00\", \"2026-11-22 10:00:00\"\n",
+        "User,Desktop,Started,Ended\nli,d1, \"2026-11-22 08:00:00\",\nwang,d2, \"2026-11-22 09:00:00\", \"2026-11-22 10:00:00\"\n",
+    ] {
+        let found = look(text.as_bytes()).unwrap();
+        assert_eq!((found.rows, found.times, found.open_records), (2, plain.times, Some(1)), "{text}");
+    }
+    // Quotes that belong to the text stay.
+    for note in [" \"a\" b", "x \"a\""] {
+        let text = format!("User,Desktop,Note\nli,d1,{note}\nwang,d2,y\n");
+        let quoted = format!("User,Desktop,Note\nli,d1,\"{}\"\nwang,d2,y\n", note.replace('"', "\"\""));
+        assert_eq!(digest(text.as_bytes()), digest(quoted.as_bytes()), "{note}");
+    }
+}
+
+#[test]
+fn text_in_utf16_without_a_byte_order_mark_reads_like_any_other() {
+    for text in [
+        "User,Desktop\n王😀,\"a\nb\"\n",
+        "连接用户,桌面名称,开始连接时间\r\n王小明,桌面一,2026-11-22 08:00:00\r\n",
+        "A,B\r\nx,y\r\n",
+    ] {
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [&little, &big, &gzip(&little)] {
+            assert_eq!(digest(bytes), digest(text.as_bytes()), "{text}");
+        }
+        assert_cut_off(&little[..little.len() - 1], "inside a character");
+    }
+}
+
+#[test]
+fn a_nul_under_a_known_header_is_a_character_like_any_other() {
+    let mut digest = ContentDigest::EMPTY;
+    digest.add(Sha256::of(b"7:Desktop,2:d1,4:User,3:l\0i,"));
+    let found = look(b"User,Desktop\nl\0i,d1\n").unwrap();
+    assert_eq!((found.rows, found.content_digest, found.notes.len()), (1, digest, 1));
+    // Padding after the last line is no row.
+    let padded = [b"User,Desktop\nli,d1\n".as_slice(), &[0; 5000]].concat();
+    let found = look(&padded).unwrap();
+    assert_eq!((found.rows, found.notes.len()), (1, 1), "{:?}", found.notes);
+}
+
+#[test]
+fn a_row_with_more_cells_than_a_known_header_is_a_record_and_noted() {
+    let found = look(b"User,Desktop\nli,d1\nwang,d2,x,\n").unwrap();
+    let mut digest = ContentDigest::EMPTY;
+    digest.add(Sha256::of(b"7:Desktop,2:d1,4:User,2:li,"));
+    digest.add(Sha256::of(b"0:,1:x,7:Desktop,2:d2,4:User,4:wang,"));
+    assert_eq!((found.rows, found.content_digest, found.notes.len()), (2, digest, 1), "{:?}", found.notes);
+    // A quote that was never closed until another came has swallowed a record.
+    assert_unread(b"User,Desktop\nli,\"d1\nwang,\"d2,x\n", "line 2 has 3 cells");
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! Records that go on in other sheets of a workbook, whose headers say the same in other words.
+
+use super::odd_workbooks::of_sheets;
+use super::{assert_unread, digest, look};
+
+const TABLE: &str = "User Name,Desktop Name,Started,Remark\nli,d1,2026-11-22 08:00:00,a\n";
+
+#[test]
+fn a_header_that_says_the_same_in_other_words_is_the_same_header() {
+    let whole = digest(format!("{TABLE}wang,d2,2026-11-22 09:00:00,b\n").as_bytes());
+    for second in [
+        "USER NAME,desktop name,started,REMARK\nwang,d2,2026-11-22 09:00:00,b\n",
+        " User Name , DesktopName,Started ,Remark \nwang,d2,2026-11-22 09:00:00,b\n",
+        "user_name,computer_name,connection_start_time,remark\nwang,d2,2026-11-22 09:00:00,b\n",
+        "用户名,桌面名称,开始时间,Remark\nwang,d2,2026-11-22 09:00:00,b\n",
+        "Remark,开始连接时间,登录用户,计算机名\nb,2026-11-22 09:00:00,wang,d2\n",
+        ",User Name,Desktop Name,Started,Remark\n,wang,d2,2026-11-22 09:00:00,b\n",
+        "User Name,,Desktop Name,Started,Remark\nwang,,d2,2026-11-22 09:00:00,b\n",
+        "Records of the second half\nUSER NAME,desktop name,started,REMARK\nwang,d2,2026-11-22 09:00:00,b\n",
+        "wang,d2,2026-11-22 09:00:00,b\n",
+    ] {
+        let found = look(&of_sheets(&[TABLE, second])).unwrap_or_else(|error| panic!("{second:?}: {error}"));
+        assert_eq!((found.rows, found.content_digest), (2, whole), "{second:?}");
+    }
+    // A cell in a column without a name counts without one.
+    let named = ",User Name,Desktop Name,Started,Remark\nx,wang,d2,2026-11-22 09:00:00,b\n";
+    let beside = digest(
+        format!("{TABLE}wang,d2,2026-11-22 09:00:00,b,x\n").replace("Remark\n", "Remark,\n").as_bytes(),
+    );
+    assert_eq!(look(&of_sheets(&[TABLE, named])).unwrap().content_digest, beside);
+    let unknown = digest(b"A a,B\n1,2\n3,4\n");
+    assert_eq!(look(&of_sheets(&["A a,B\n1,2\n", "a A,b\n3,4\n"])).unwrap().content_digest, unknown);
+}
+
+#[test]
+fn a_header_that_says_something_else_is_another_table() {
+    for second in [
+        "User Name,Desktop Name,Ended,Remark\nwang,d2,2026-11-22 09:00:00,b\n",
+        "User Name,Desktop Name,Started,Other\nwang,d2,2026-11-22 09:00:00,b\n",
+        "User Name,Desktop Name,Started (UTC+08:00),Remark\nwang,d2,2026-11-22 09:00:00,b\n",
+        "User Name,Login User,Desktop Name,Started,Remark\nwang,x,d2,2026-11-22 09:00:00,b\n",
+    ] {
+        let outcome = look(&of_sheets(&[TABLE, second]));
+        match outcome {
+            // A sheet without start times is not of the table.
+            Ok(found) => assert!(found.rows == 1 && found.notes.len() == 1, "{second:?}"),
+            Err(_) => assert_unread(&of_sheets(&[TABLE, second]), "different headers"),
+        }
+    }
+}
