@@ -27,14 +27,15 @@
 //!
 //! # Memory
 //!
-//! Of each row 32 bytes are kept, in 256 parts by the first byte of its identity; parts go to files without names,
-//! and are compared one after the other. So a million rows take a few megabytes, and nothing is left behind whatever
-//! happens. Each file is read twice: only at its end is known in which charset it is written.
+//! Of each row 32 bytes are kept, in 256 parts by a secret hash of its identity; parts go to a file without a name, and are
+//! compared one after the other, a bounded number of rows at a time (`counting.rs`). So any number of rows takes a few
+//! megabytes, and nothing is left behind whatever happens. Each file is read twice: only at its end is known in which
+//! charset it is written.
 
 mod buckets;
+mod counting;
 mod identity;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use csv::ByteRecord;
@@ -44,7 +45,7 @@ use super::error::InspectError;
 use super::read_rows;
 use super::rows::{Charset, Head, Header, RowVisitor};
 use crate::domain::digest::Sha256;
-use buckets::{BUCKETS, Buckets, Record, half};
+use buckets::{BUCKETS, Buckets, Record, Spread, half};
 use identity::{Basis, Columns};
 
 /// In how many rows a later export differs from an earlier one.
@@ -69,38 +70,33 @@ pub fn delta(
     scratch: &Path,
     stop: &dyn Fn() -> bool,
 ) -> Result<Delta, InspectError> {
+    delta_within(counting::MOST_HELD, [older, newer], scratch, stop)
+}
+
+/// As [`delta`], with at most so many rows held at once.
+pub(super) fn delta_within(
+    most_held: usize,
+    [older, newer]: [&Path; 2],
+    scratch: &Path,
+    stop: &dyn Fn() -> bool,
+) -> Result<Delta, InspectError> {
     let shapes = [Shape::of(older, scratch, stop)?, Shape::of(newer, scratch, stop)?];
     let basis = Basis::common(&shapes[0].columns, &shapes[1].columns);
-    let mut older = scatter(older, &shapes[0], basis, scratch, stop)?;
-    let mut newer = scatter(newer, &shapes[1], basis, scratch, stop)?;
+    let spread = Spread::default();
+    let mut older = scatter(older, &shapes[0], basis, (&spread, scratch), stop)?;
+    let mut newer = scatter(newer, &shapes[1], basis, (&spread, scratch), stop)?;
     let mut delta = Delta::default();
     for bucket in 0..BUCKETS {
-        if stop() {
-            return Err(InspectError::Stopped);
-        }
-        // Equal rows are counted, not kept: a file that repeats one row for ever fills no memory.
-        let mut rows: BTreeMap<Record, [u64; 2]> = BTreeMap::new();
-        older.read(bucket, |row| rows.entry(row).or_default()[0] += 1)?;
-        newer.read(bucket, |row| rows.entry(row).or_default()[1] += 1)?;
-        delta.add(&rows);
+        delta.add(counting::differences(bucket, [&mut older, &mut newer], &spread, most_held, stop)?);
     }
     Ok(delta)
 }
 
 impl Delta {
-    /// Adds the differences between rows, counted on either side. All rows of one identity are among them.
-    fn add(&mut self, rows: &BTreeMap<Record, [u64; 2]>) {
-        let mut left = [0, 0];
-        let mut identity = None;
-        for (row, [older, newer]) in rows {
-            if identity.replace(row.identity) != Some(row.identity) {
-                self.settle(std::mem::take(&mut left));
-            }
-            let equal = older.min(newer);
-            left[0] += older - equal;
-            left[1] += newer - equal;
-        }
-        self.settle(left);
+    fn add(&mut self, other: Self) {
+        self.added += other.added;
+        self.removed += other.removed;
+        self.changed += other.changed;
     }
 
     /// Adds what is left of one identity.
@@ -151,11 +147,11 @@ fn scatter(
     path: &Path,
     shape: &Shape,
     basis: Basis,
-    scratch: &Path,
+    (spread, scratch): (&Spread, &Path),
     stop: &dyn Fn() -> bool,
 ) -> Result<Buckets, InspectError> {
-    let records = Buckets::new(scratch)?;
-    let mut scatter = Scatter { shape, basis, scratch, records, header: None, canonical: Vec::new() };
+    let records = Buckets::new(spread, scratch)?;
+    let mut scatter = Scatter { shape, basis, spread, scratch, records, header: None, canonical: Vec::new() };
     read_rows(path, scratch, stop, &mut scatter)?;
     Ok(scatter.records)
 }
@@ -164,6 +160,7 @@ fn scatter(
 struct Scatter<'s> {
     shape: &'s Shape,
     basis: Basis,
+    spread: &'s Spread,
     scratch: &'s Path,
     records: Buckets,
     header: Option<Header>,
@@ -174,7 +171,7 @@ struct Scatter<'s> {
 impl RowVisitor for Scatter<'_> {
     fn header(&mut self, head: &Head<'_>) -> Result<(), InspectError> {
         if self.header.replace(Header::read(head.names, self.shape.charset)).is_some() {
-            self.records = Buckets::new(self.scratch)?;
+            self.records = Buckets::new(self.spread, self.scratch)?;
         }
         Ok(())
     }

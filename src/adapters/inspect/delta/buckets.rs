@@ -1,9 +1,12 @@
-//! Rows as digests, by the first byte of their identity, on disk where they are many.
+//! Rows as digests, spread over parts by a secret hash of their identity, on disk where they are many.
 //!
-//! All parts share one file, in pieces, and each piece's place is remembered: so however many parts there are, it is
-//! one file, without a name, and nothing is left of it whatever happens.
+//! The hash is secret, new for each comparison, so that no file can put all of its rows into one part.
+//!
+//! All parts share one file, in pieces, and each piece names the one before it of its part: so however many parts and rows
+//! there are, it is one file, without a name, and memory holds one piece of each part. Nothing is left of it whatever happens.
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -11,7 +14,7 @@ use super::super::error::InspectError;
 use crate::adapters::disk::Room;
 use crate::domain::digest::Sha256;
 
-/// One for each first byte.
+/// How many parts.
 pub(super) const BUCKETS: usize = 256;
 
 /// Bytes of a bucket that are written at once.
@@ -37,9 +40,31 @@ pub(super) struct Record {
     pub(super) content: Half,
 }
 
+/// The secret by which rows are spread, the same for both files of a comparison.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spread(RandomState);
+
+impl Spread {
+    /// The bucket of an identity.
+    fn bucket(&self, identity: Half) -> usize {
+        (self.0.hash_one(identity) % BUCKETS as u64) as usize
+    }
+
+    /// Which of so many shares of a bucket an identity belongs to.
+    pub(super) fn share(&self, identity: Half, shares: u64) -> u64 {
+        self.0.hash_one(identity) / BUCKETS as u64 % shares
+    }
+
+    /// Which of so many shares of an identity's rows a row belongs to.
+    pub(super) fn part(&self, record: &Record, parts: u64) -> u64 {
+        self.0.hash_one((record.identity, record.content)) % parts
+    }
+}
+
 /// The rows of a file.
 pub(super) struct Buckets {
     file: File,
+    spread: Spread,
     /// Bytes written.
     end: u64,
     room: Room,
@@ -48,50 +73,64 @@ pub(super) struct Buckets {
 
 #[derive(Default)]
 struct Bucket {
-    /// Where its pieces begin.
-    pieces: Vec<u64>,
+    /// Where its last piece on disk begins.
+    last: Option<u64>,
     /// Less than a piece.
     pending: Vec<u8>,
 }
 
+/// In place of the beginning of a piece, where there is none before.
+const NONE: u64 = u64::MAX;
+
 impl Buckets {
-    pub(super) fn new(scratch: &Path) -> Result<Self, InspectError> {
+    pub(super) fn new(spread: &Spread, scratch: &Path) -> Result<Self, InspectError> {
         let file = tempfile::tempfile_in(scratch).map_err(InspectError::Io)?;
         let room = Room::to_unpack(scratch);
-        Ok(Self { file, end: 0, room, buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() })
+        let buckets = (0..BUCKETS).map(|_| Bucket::default()).collect();
+        Ok(Self { file, spread: spread.clone(), end: 0, room, buckets })
     }
 
     pub(super) fn push(&mut self, record: Record) -> Result<(), InspectError> {
-        let bucket = &mut self.buckets[usize::from(record.identity[0])];
+        let bucket = &mut self.buckets[self.spread.bucket(record.identity)];
         bucket.pending.extend_from_slice(&record.identity);
         bucket.pending.extend_from_slice(&record.content);
         if bucket.pending.len() >= PIECE {
-            self.room.take(PIECE as u64).map_err(InspectError::of_scratch)?;
+            let before = bucket.last.unwrap_or(NONE).to_le_bytes();
+            let bytes = (before.len() + bucket.pending.len()) as u64;
+            self.room.take(bytes).map_err(InspectError::of_scratch)?;
+            self.file.write_all(&before).map_err(InspectError::Io)?;
             self.file.write_all(&bucket.pending).map_err(InspectError::Io)?;
-            bucket.pieces.push(self.end);
-            self.end += PIECE as u64;
+            bucket.last = Some(self.end);
+            self.end += bytes;
             bucket.pending.clear();
         }
         Ok(())
     }
 
-    /// Hands out the rows of one bucket. After the first call nothing may be pushed any more.
-    pub(super) fn read(&mut self, bucket: usize, mut take: impl FnMut(Record)) -> Result<(), InspectError> {
-        let Bucket { pieces, pending } = std::mem::take(&mut self.buckets[bucket]);
+    /// Hands out the rows of one bucket, in any order, until `take` returns `false`. After the first call nothing may be
+    /// pushed any more.
+    pub(super) fn read(
+        &mut self,
+        bucket: usize,
+        mut take: impl FnMut(Record) -> bool,
+    ) -> Result<(), InspectError> {
         let mut hand_out = |bytes: &[u8]| {
-            for record in bytes.chunks_exact(RECORD) {
+            bytes.chunks_exact(RECORD).all(|record| {
                 let (mut identity, mut content) = (Half::default(), Half::default());
                 identity.copy_from_slice(&record[..16]);
                 content.copy_from_slice(&record[16..]);
-                take(Record { identity, content });
-            }
+                take(Record { identity, content })
+            })
         };
-        hand_out(&pending);
-        let mut piece = vec![0; PIECE];
-        for place in pieces {
+        let Bucket { last, pending } = &self.buckets[bucket];
+        let (mut next, mut going) = (*last, hand_out(pending));
+        let (mut before, mut piece) = ([0; 8], vec![0; PIECE]);
+        while let Some(place) = next.filter(|_| going) {
             self.file.seek(SeekFrom::Start(place)).map_err(InspectError::Io)?;
+            self.file.read_exact(&mut before).map_err(InspectError::Io)?;
             self.file.read_exact(&mut piece).map_err(InspectError::Io)?;
-            hand_out(&piece);
+            going = hand_out(&piece);
+            next = Some(u64::from_le_bytes(before)).filter(|place| *place != NONE);
         }
         Ok(())
     }

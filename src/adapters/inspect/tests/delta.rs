@@ -9,6 +9,7 @@ use encoding_rs::GB18030;
 use proptest::prelude::*;
 
 use super::{gzip, records, text_of, xlsx_of};
+use crate::adapters::inspect::delta::delta_within;
 use crate::adapters::inspect::{Delta, InspectError, delta};
 use crate::domain::failure::FailureKind;
 
@@ -64,6 +65,30 @@ fn rows_without_a_transaction_id_are_the_same_by_start_user_and_computer() {
     // Where one file has no transaction ids, they are of no use in the other.
     let older = "Start Time,User,Computer,Transaction ID\n1,li,d1,t1\n";
     assert_delta(older, "Start Time,User,Computer,End\n1,li,d1,5\n", 0, 0, 1);
+}
+
+/// Rows of few and of many identities, some of them several times.
+fn many(seed: u64, identities: u64) -> String {
+    let mut text = "Transaction ID,End\n".to_owned();
+    for row in 0..3000_u64 {
+        let mixed = (row + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        writeln!(text, "t{},{}", mixed % identities, mixed / 7 % 1000).unwrap();
+    }
+    text
+}
+
+#[test]
+fn however_few_rows_are_held_at_once_the_differences_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let [older, newer] = ["older", "newer"].map(|name| folder.path().join(name));
+    for identities in [1, 3, 1000, u64::MAX] {
+        std::fs::write(&older, many(0, identities)).unwrap();
+        std::fs::write(&newer, many(1500, identities)).unwrap();
+        let within = |most| delta_within(most, [&older, &newer], folder.path(), &|| false).unwrap();
+        let whole = within(usize::MAX);
+        assert!(whole.changed + whole.added > 0, "{identities}: {whole:?}");
+        assert_eq!((within(16), within(100)), (whole, whole), "{identities}");
+    }
 }
 
 #[test]
