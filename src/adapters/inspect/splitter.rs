@@ -70,6 +70,8 @@ pub(super) struct Splitter<'m, R> {
     before: u64,
     /// Line ends so far.
     lines: u64,
+    /// Whether the last byte that was taken is the CR of a line end.
+    after_cr: bool,
     row_line: u64,
     /// The last byte of the chunk before, or of the text.
     last: u8,
@@ -96,6 +98,7 @@ impl<'m, R: Read> Splitter<'m, R> {
             end: 0,
             before: 0,
             lines: 0,
+            after_cr: false,
             row_line: 1,
             last: b'\n',
             hints: Dialect::default(),
@@ -164,6 +167,7 @@ impl<'m, R: Read> Splitter<'m, R> {
                     row_start = self.position();
                 }
                 State::RowStart => {
+                    self.after_cr = false;
                     self.row_line = self.lines + 1;
                     state = self.start_cell(byte);
                 }
@@ -259,8 +263,9 @@ impl<'m, R: Read> Splitter<'m, R> {
 
     fn line_end(&mut self, byte: u8) {
         self.at += 1;
-        // CR and LF of one line end are counted once, unless a chunk ends between them.
-        self.lines += u64::from(byte == b'\n' || self.chunk.get(self.at) != Some(&b'\n'));
+        // CR and LF of one line end are counted once, wherever a chunk ends.
+        self.lines += u64::from(!(byte == b'\n' && self.after_cr));
+        self.after_cr = byte == b'\r';
     }
 
     fn end_cell(&mut self, row: &mut ByteRecord, state: State) -> Result<(), InspectError> {
@@ -357,6 +362,31 @@ mod tests {
         let backslash = Dialect { backslash: true, ..Dialect::default() };
         assert_eq!(cells(r#""a \"b\", c","C:\\","\d""#, backslash), [["a \"b\", c", "C:\\", "\\d"]]);
         assert_eq!(cells("a, \"b\"\n", Dialect::default()), [["a", " \"b\""]]);
+    }
+
+    /// Hands out a byte at a time.
+    struct Crumbs<'t>(&'t [u8]);
+
+    impl Read for Crumbs<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let one = buffer.len().min(1);
+            self.0.read(&mut buffer[..one])
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_alike_whatever_ends_them_and_wherever_chunks_end() {
+        let text = "a,b\n\nc\n\"d\ne\"\nf\n";
+        for end in ["\n", "\r\n"] {
+            let text = text.replace('\n', end);
+            let meter = Meter::new(&|| false, u64::MAX);
+            let mut splitter = Splitter::new(Crumbs(text.as_bytes()), b',', Dialect::default(), &meter);
+            let (mut lines, mut row) = (Vec::new(), ByteRecord::new());
+            while splitter.next(&mut row).unwrap() == Next::Row {
+                lines.push(splitter.line());
+            }
+            assert_eq!(lines, [1, 3, 4, 6], "{end:?}");
+        }
     }
 
     #[test]
