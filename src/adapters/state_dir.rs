@@ -51,6 +51,9 @@ pub enum StateDirError {
 /// What to do about it, by what the system says.
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
+        _ if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NOLCK) => {
+            "there are no locks on this file system: keep the state directory on a local disk"
+        }
         ErrorKind::PermissionDenied => "give it to the user that this runs as (systemd: StateDirectory=)",
         ErrorKind::ReadOnlyFilesystem => "mount it for writing (systemd: StateDirectory=)",
         ErrorKind::NotADirectory => "name a directory in daemon.state_dir",
@@ -156,6 +159,12 @@ mod tests {
         assert!(matches!(StateDir::lock(&path), Err(StateDirError::InUse(_))));
         drop(first);
         StateDir::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_without_locks_is_called_that() {
+        let error = StateDirError::Unusable { path: "/state".into(), error: rustix::io::Errno::NOLCK.into() };
+        assert!(error.to_string().contains("no locks on this file system"), "{error}");
     }
 
     #[test]

@@ -143,7 +143,7 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> Result<sqlx::S
 
 /// What became of a statement, in words for an operator.
 pub(super) fn storage(error: sqlx::Error) -> LedgerError {
-    ledger_error(&error, words(&error))
+    ledger_error(&error, words(code(&error), false, &error))
 }
 
 /// Damage, a file that is none of ours and a directory that cannot be written do not mend themselves.
@@ -154,10 +154,14 @@ fn ledger_error(error: &sqlx::Error, message: String) -> LedgerError {
     }
 }
 
-/// The primary result code is the low byte (https://www.sqlite.org/rescode.html).
+/// The extended result code (https://www.sqlite.org/rescode.html).
+fn code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse().ok())
+}
+
+/// The primary result code is the low byte.
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error().and_then(|e| e.code());
-    code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+    code(error).map(|code| code & 0xff)
 }
 
 /// A stored value is not one that this program writes.
@@ -167,23 +171,54 @@ pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerErr
 
 const REBUILD: &str = "stop the daemon and run: connvault rebuild (it makes the ledger anew from the log in the store, and nothing is uploaded twice)";
 
-fn words(error: &sqlx::Error) -> String {
-    match primary_code(error) {
-        Some(13) => "the disk of the state directory is full: free some space".to_owned(),
-        Some(8) => "the ledger cannot be written to: mount the state directory writable, owned by this user"
-            .to_owned(),
-        Some(10) => format!("the disk of the state directory fails ({error}): look at the kernel's log"),
-        Some(11 | 26) => format!("the ledger is damaged ({error}): {REBUILD}"),
-        Some(14) => "the ledger cannot be opened: does its directory exist, and does it belong to this user?"
-            .to_owned(),
-        Some(5 | 6) => "the ledger was locked for too long by another process".to_owned(),
+/// `SQLITE_IOERR_SHMSIZE`: there is no room for the index of the write-ahead log.
+const NO_ROOM_FOR_INDEX: u32 = 10 | 19 << 8;
+/// `SQLITE_IOERR_WRITE`, `_FSYNC`, `_DIR_FSYNC` and `_TRUNCATE`: what a full disk is told by, too, where it notices late.
+const NOT_WRITTEN: [u32; 4] = [10 | 3 << 8, 10 | 4 << 8, 10 | 5 << 8, 10 | 6 << 8];
+/// `SQLITE_IOERR_UNLOCK`, `_RDLOCK`, `_CHECKRESERVEDLOCK`, `_LOCK` and `_SHMLOCK`: the file system did not do as it was asked.
+const NOT_LOCKED: [u32; 5] = [10 | 8 << 8, 10 | 9 << 8, 10 | 14 << 8, 10 | 15 << 8, 10 | 20 << 8];
+
+/// What an extended result code means for an operator. `read_only` says whether the ledger's file system is mounted so.
+fn words(code: Option<u32>, read_only: bool, error: &dyn std::fmt::Display) -> String {
+    const NO_LOCKS: &str = "no locks on this file system: keep the state directory on a local disk";
+    match (code, code.map(|code| code & 0xff)) {
+        (_, Some(13)) | (Some(NO_ROOM_FOR_INDEX), _) => {
+            "the disk of the state directory is full: free some space".to_owned()
+        }
+        (_, Some(8 | 14)) if read_only => {
+            "the file system of the state directory is mounted read-only: mount it writable".to_owned()
+        }
+        (_, Some(8)) => {
+            "the ledger cannot be written to: mount the state directory writable, owned by this user"
+                .to_owned()
+        }
+        (Some(code), _) if NOT_WRITTEN.contains(&code) => format!(
+            "the disk of the state directory is full, or fails ({error}): free some space, or look at the kernel's log"
+        ),
+        (Some(code), _) if NOT_LOCKED.contains(&code) => format!("{NO_LOCKS} ({error})"),
+        (_, Some(10)) => format!("the disk of the state directory fails ({error}): look at the kernel's log"),
+        (_, Some(11 | 26)) => format!("the ledger is damaged ({error}): {REBUILD}"),
+        (_, Some(14)) => {
+            "the ledger cannot be opened: does its directory exist, and does it belong to this user?"
+                .to_owned()
+        }
+        // SQLite takes a file system's ENOLCK for a lock that somebody holds.
+        (_, Some(5 | 6)) => {
+            format!("the ledger was locked for too long by another process, or there are {NO_LOCKS}")
+        }
         _ => format!("the ledger's database failed: {error}"),
     }
 }
 
 fn explain(path: &Path, error: sqlx::Error) -> LedgerError {
-    let message = format!("{}: {}", path.display(), words(&error));
+    let message = format!("{}: {}", path.display(), words(code(&error), is_read_only(path), &error));
     ledger_error(&error, message)
+}
+
+/// Whether the folder of `path` lies on a file system that is mounted read-only.
+fn is_read_only(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {
@@ -196,5 +231,33 @@ fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {
         )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
         error => LedgerError::Unusable(format!("{}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sqlite_says_in_numbers_is_said_in_words() {
+        for (code, read_only, word) in [
+            (13, false, "full"),
+            (4874, false, "full"),
+            (778, false, "full, or fails"),
+            (1034, false, "full, or fails"),
+            (266, false, "the disk of the state directory fails"),
+            (14, true, "mounted read-only"),
+            (14, false, "does its directory exist"),
+            (1544, true, "mounted read-only"),
+            (8, false, "owned by this user"),
+            (3850, false, "no locks on this file system"),
+            (5, false, "no locks on this file system"),
+            (5, false, "locked for too long by another process"),
+            (11, false, "the ledger is damaged"),
+            (1, false, "the ledger's database failed"),
+        ] {
+            let said = words(Some(code), read_only, &"disk I/O error");
+            assert!(said.contains(word), "{code}: {said}");
+        }
     }
 }
