@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::ports::object_store::StoreError;
 
 /// The error for a local file that could not be read.
@@ -15,13 +16,14 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> StoreError {
         io::ErrorKind::NotFound => (FailureKind::Corrupt, Scope::Window, "the window is pulled again"),
         _ => (FailureKind::Local, Scope::Daemon, "check the disk of the state directory"),
     };
-    StoreError(Failure::new(kind, scope, format!("cannot read {}: {error}; {next}", path.display())))
+    let message = Message::new(format!("cannot read {}: {error}", path.display())).advise(next);
+    StoreError(Failure::new(kind, scope, message))
 }
 
 /// The error for a local file that is not what was noted of it when it was finished.
 pub(super) fn changed(path: &Path, how: &str) -> StoreError {
-    let message =
-        format!("{} is not the file that was pulled: {how}; the window is pulled again", path.display());
+    let cause = format!("{} is not the file that was pulled: {how}", path.display());
+    let message = Message::new(cause).advise("the window is pulled again");
     StoreError(Failure::new(FailureKind::Corrupt, Scope::Window, message))
 }
 

@@ -21,6 +21,7 @@ use tempfile::NamedTempFile;
 use crate::domain::digest::{Md5, Sha256};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
+use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::domain::text::ForeignText;
 use crate::ports::object_store::{LARGEST_OBJECT, ObjectStore};
@@ -168,11 +169,11 @@ impl Reading<'_> {
             }
             claims.push(claim);
         }
-        let message = format!(
-            "object {} reads differently each time: the store, or the way to it, damages what it sends; it is read again \
-             later",
+        let cause = format!(
+            "object {} reads differently each time: the store, or the way to it, damages what it sends",
             self.key
         );
+        let message = Message::new(cause).advise("it is read again later");
         Err(broken_off.unwrap_or_else(|| Failure::new(FailureKind::Transient, Scope::Window, message)))
     }
 

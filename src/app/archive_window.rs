@@ -15,6 +15,7 @@ use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Archived, EntryBody, ExportFacts, Supersedes};
+use crate::domain::message::Message;
 use crate::domain::object_key::Seq;
 use crate::domain::planner::Task;
 use crate::domain::snapshot::WindowState;
@@ -191,9 +192,8 @@ pub(super) async fn commit(
         }
     }
     let (stream, window) = (stream.name(), lease.window);
-    let message = format!(
-        "window {window} of stream {stream}: others keep taking the next place of the log; it is tried again"
-    );
+    let cause = format!("window {window} of stream {stream}: others keep taking the next place of the log");
+    let message = Message::new(cause).advise("it is tried again");
     Err(Failure::new(FailureKind::Transient, Scope::Window, message))
 }
 

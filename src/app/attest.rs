@@ -48,8 +48,8 @@ pub(super) async fn attest_lost(
     let last_attempt = attempts.iter().rev().find_map(|attempt| {
         let at = attempt.ended_at?;
         let outcome = attempt.outcome?.as_str();
-        let message = attempt.message.as_deref().unwrap_or_default();
-        Some(LastAttempt { at, outcome: format!("{outcome}: {message}").into() })
+        let cause = attempt.message.as_ref().map(|message| message.cause().as_str()).unwrap_or_default();
+        Some(LastAttempt { at, outcome: format!("{outcome}: {cause}").into() })
     });
     let days = stream.rules.horizon.as_hours() / 24;
     let since = stream.rules.expires_at(window);
@@ -119,7 +119,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
         return Ok(Tried::InVain(format!("{crashes} attempts in a row ended with the process")));
     }
     if let Some(hold) = rules.source_held_by(&snapshot, now).filter(|hold| is_for_a_day(hold, now)) {
-        return Ok(Tried::InVain(hold.failure.message.clone().into()));
+        return Ok(Tried::InVain(hold.failure.message.cause().to_string()));
     }
     match pull(services, stream, &request, Terms::of_pull(stream, &request, in_time, now)).await {
         Ok(export) => Ok(Tried::Had(Box::new(export))),
@@ -128,7 +128,7 @@ async fn past_horizon(services: &Services, stream: &Stream, window: Window) -> R
         Err(failure) if may_pass(failure.kind) && is_worth_another_try(services, stream, window).await? => {
             Err(Failure { kind: FailureKind::Transient, ..failure })
         }
-        Err(failure) => Ok(Tried::InVain(failure.message.into())),
+        Err(failure) => Ok(Tried::InVain(failure.message.cause().to_string())),
     }
 }
 
@@ -188,7 +188,7 @@ async fn say_parked(services: &Services, stream: &Stream, window: Window) -> Res
     let Some(WindowState::Parked { since, failure, seq: None, .. }) = state else {
         return Ok(Ending::HeldElsewhere);
     };
-    let (kind, reason) = (failure.kind, failure.message);
+    let (kind, reason) = (failure.kind, failure.message.cause().clone());
     let body = EntryBody::Parked(Parked { window, failure: kind, reason, since });
     Ok(match stream.log.append(body, None).await? {
         Appended::Committed(head) => Ending::Parked { head },

@@ -2,7 +2,7 @@
 //! meanwhile make a range.
 //!
 //! What the key may not ask, or what comes back without a number, is recorded as uncounted, with the reason, and never taken
-//! for a match. A count that only fails for now fails the attempt, as an export would: better pulled again than archived
+//! for a match. A refusal on one side of the export alone is no such thing: the attempt fails, and is made again. A count that only fails for now fails the attempt, as an export would: better pulled again than archived
 //! without a count. On a window's last day with the provider that turns round: an export that nobody counted, or whose count
 //! is another one, is archived and says so, for the next try may come too late for any.
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::count::{CountVerdict, Counted, OnCountMismatch};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::text::Line;
 use crate::ports::record_source::ExportRequest;
 
@@ -18,7 +19,29 @@ use super::failure_policy::of_source;
 use super::stream::Stream;
 
 /// What was counted, or why nothing was.
-pub(super) type Count = Result<u64, Line>;
+pub(super) type Count = Result<u64, Uncounted>;
+
+/// Why nothing was counted.
+#[derive(Debug, Clone)]
+pub(super) struct Uncounted {
+    /// The bare cause, as the log entry says it.
+    reason: Line,
+    /// Where the provider refused to count.
+    refusal: Option<Failure>,
+}
+
+impl From<&str> for Uncounted {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.into(), refusal: None }
+    }
+}
+
+impl Uncounted {
+    fn of(failure: Failure) -> Self {
+        let reason = failure.message.cause().clone();
+        Self { reason, refusal: Some(failure).filter(|failure| failure.kind.needs_operator()) }
+    }
+}
 
 /// What a pull asks of the count.
 #[derive(Debug, Clone, Copy)]
@@ -96,11 +119,27 @@ pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms
     match stream.source.count(request).await.map_err(of_source) {
         Ok(count) => Ok(Ok(count)),
         // Whether it is the key or this one permission shows at the export, which needs the key as well.
-        Err(failure) if failure.kind.needs_operator() || !terms.required => Ok(Err(failure.message)),
+        Err(failure) if failure.kind.needs_operator() || !terms.required => Ok(Err(Uncounted::of(failure))),
         // Asking again brings the same answer.
-        Err(failure) if failure.kind == FailureKind::Corrupt => Ok(Err(failure.message)),
+        Err(failure) if failure.kind == FailureKind::Corrupt => Ok(Err(Uncounted::of(failure))),
         Err(failure) => Err(failure),
     }
+}
+
+/// Fails where the provider counts on one side of the export and refuses on the other. A key that may not count is refused
+/// both times; here something has changed meanwhile, such as the key, and the next pull will be counted, or refused both times.
+pub(super) fn agree(terms: Terms, before: &Count, after: &Count) -> Result<(), Failure> {
+    let refusal = match (before, after) {
+        (Ok(_), Err(uncounted)) | (Err(uncounted), Ok(_)) if terms.required => uncounted.refusal.as_ref(),
+        _ => None,
+    };
+    let Some(refusal) = refusal else { return Ok(()) };
+    if after.is_err() && refusal.kind == FailureKind::Auth {
+        return Err(refusal.clone());
+    }
+    let cause = format!("the provider counts on one side of the export only: {}", refusal.message.cause());
+    let message = Message::new(cause).advise("the window is pulled again");
+    Err(Failure { kind: FailureKind::Transient, scope: Scope::Window, message, ..refusal.clone() })
 }
 
 /// What is said of the counts in the log entry.
@@ -123,16 +162,18 @@ pub(super) fn compare(
 ) -> Result<Compared, Failure> {
     let (counted, uncounted) = match (before, after) {
         (Ok(before), Ok(after)) => (Some(Counted { before, after }), None),
-        (Err(reason), _) | (_, Err(reason)) => (None, Some(reason)),
+        (Err(uncounted), _) | (_, Err(uncounted)) => (None, Some(uncounted.reason)),
     };
     let mismatched = CountVerdict::of(counted, rows) == CountVerdict::Mismatched;
     match (counted.zip(rows), terms.on_mismatch) {
         (Some((Counted { before, after }, rows)), OnCountMismatch::Park) if mismatched => {
-            let message = format!(
-                "{what} holds {rows} records, and the provider counts {before} before it and {after} after it; where that \
-                 is known and right, set streams.{}.on_count_mismatch = \"flag\" to archive it with a mark",
-                stream.name()
+            let cause = format!(
+                "{what} holds {rows} records, and the provider counts {before} before it and {after} after it"
             );
+            let message = Message::new(cause).advise(format!(
+                "where that is known and right, set streams.{}.on_count_mismatch = \"flag\" to archive it with a mark",
+                stream.name()
+            ));
             Err(Failure::new(FailureKind::Corrupt, Scope::Window, message))
         }
         (_, policy) => {

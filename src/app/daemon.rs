@@ -145,12 +145,12 @@ impl Observer for Supervised {
                         seen.archived += 1;
                         seen.trouble = None;
                     }
-                    Ending::Failed(failure) => seen.trouble = Some(failure.message.clone()),
+                    Ending::Failed(failure) => seen.trouble = Some(failure.message.whole().clone()),
                     _ => {}
                 }
             }
             Event::LookedUp { source, failure: Some(failure) } => {
-                seen.unfound.insert(source.clone(), failure.message.clone());
+                seen.unfound.insert(source.clone(), failure.message.whole().clone());
             }
             Event::LookedUp { source, failure: None } => _ = seen.unfound.remove(source),
             Event::Idle { until: next } => until = *next,

@@ -24,6 +24,7 @@ use crate::domain::digest::Etag;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Orphan, StoredObject};
+use crate::domain::message::Message;
 use crate::domain::object_key::{DataKey, Revision, Seq};
 use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
@@ -90,11 +91,12 @@ pub async fn store(
         }
         refused.insert(key);
     }
-    let message = format!(
+    let cause = format!(
         "window {window} of stream {}: its object keys were taken by others {ROUNDS} times in a row, or the store answers \
-         with old lists; it is tried again later",
+         with old lists",
         stream.name()
     );
+    let message = Message::new(cause).advise("it is tried again later");
     Err(Failure::new(FailureKind::Transient, Scope::Window, message))
 }
 

@@ -25,7 +25,7 @@ use crate::ports::ledger::AttemptOutcome;
 use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
 use super::archive_window::of_spool;
-use super::counting::{Count, Keeps, Terms, compare, count};
+use super::counting::{Count, Keeps, Terms, agree, compare, count};
 use super::failure_policy::{of_ledger, of_source};
 use super::services::Services;
 use super::stream::Stream;
@@ -93,6 +93,7 @@ impl Intake<'_> {
     ) -> Result<SpooledExport, Failure> {
         let after = count(self.stream, self.request, self.terms).await?;
         self.services.checkpoint.reached(Step::Pulled);
+        agree(self.terms, &before, &after)?;
         let counts = (before, after);
         let facts = self.facts(&downloaded, &receipt, counts).await;
         let facts =

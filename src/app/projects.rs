@@ -63,7 +63,7 @@ pub async fn resolved(config: &Config, injected: &Injected, snapshot: &Snapshot)
 /// When it is not found.
 pub async fn look_up(name: &SourceName, source: &Source, injected: &Injected) -> Result<ProjectId, Failure> {
     let named = |mut failure: Failure| {
-        failure.message = format!("sources.{name}.project_id: {}", failure.message).into();
+        failure.message = failure.message.at(&format!("sources.{name}.project_id"));
         failure
     };
     let text = compose::project_id(source, injected).await.map_err(named)?;

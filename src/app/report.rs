@@ -8,9 +8,9 @@ use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::log_entry::{RowChanges, Supersedes};
+use crate::domain::message::Message;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
-use crate::domain::text::Line;
 use crate::domain::window::Window;
 use crate::ports::record_source::Left;
 
@@ -26,9 +26,9 @@ pub struct Report {
     /// Streams of which it was said that nobody counts.
     uncounted: BTreeSet<StreamName>,
     /// Sources at which export tasks could not be cleared away, and why.
-    untidy: BTreeMap<SourceName, Line>,
+    untidy: BTreeMap<SourceName, Message>,
     /// Sources that refused the deletion of single tasks, and why.
-    kept: BTreeMap<SourceName, Line>,
+    kept: BTreeMap<SourceName, Message>,
     /// Sources that are not configured any more, and at which export tasks are left.
     untidiable: BTreeSet<SourceName>,
 }
@@ -36,7 +36,7 @@ pub struct Report {
 /// What was said last of a resource: which words, and at which failure of which row.
 #[derive(Debug)]
 struct Said {
-    message: Line,
+    message: Message,
     since: Timestamp,
     failures: u32,
 }

@@ -12,8 +12,8 @@ use crate::app::status::{HeldUp, SourceStatus, Status, time_left};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::log_entry::Head;
+use crate::domain::message::Message;
 use crate::domain::snapshot::Resource;
-use crate::domain::text::Line;
 use crate::domain::verdict::{Verdict, Waiting};
 use crate::exit_code::Exit;
 
@@ -82,7 +82,7 @@ fn holds(holds: &[HeldUp]) -> String {
 }
 
 /// What is held up, until when, and why: each once, however many windows wait for it.
-fn held_up(holds: &BTreeMap<Resource, (Timestamp, Line)>) -> String {
+fn held_up(holds: &BTreeMap<Resource, (Timestamp, Message)>) -> String {
     let mut table = output::table(HeldUp::COLUMNS);
     for (resource, (until, why)) in holds {
         table.add_row([resource.to_string(), format!("{until:.0}"), why.to_string()]);

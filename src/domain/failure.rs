@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{ForeignText, Line};
+use super::message::Message;
+use super::text::ForeignText;
 
 /// What kind of failure it was, and so what is done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,8 +82,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What it holds up.
     pub scope: Scope,
-    /// One line: what, where, and what to do next. Never a secret.
-    pub message: Line,
+    /// One line: what, where, and what to do next. Never a secret. Only its cause goes into a log entry.
+    pub message: Message,
     /// The provider's request ids, for its support.
     pub request_ids: Vec<ForeignText>,
     /// How long the other side asked us to stay away.
@@ -91,7 +92,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure without request ids or an asked-for pause.
-    pub fn new(kind: FailureKind, scope: Scope, message: impl Into<Line>) -> Self {
+    pub fn new(kind: FailureKind, scope: Scope, message: impl Into<Message>) -> Self {
         Self { kind, scope, message: message.into(), request_ids: Vec::new(), retry_after: None }
     }
 }

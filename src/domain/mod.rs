@@ -19,6 +19,7 @@ pub mod failure;
 pub mod lock;
 pub mod log_entry;
 pub mod loopback;
+pub mod message;
 pub mod name;
 pub mod object_key;
 pub mod pause;

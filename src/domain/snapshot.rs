@@ -11,6 +11,7 @@ use super::content::Content;
 use super::count::CountVerdict;
 use super::failure::FailureKind;
 use super::log_entry::{Definition, Head};
+use super::message::Message;
 use super::name::{SourceName, StoreName, StreamName};
 use super::object_key::{Revision, Seq};
 use super::pause;
@@ -113,7 +114,7 @@ pub struct FailureNote {
     /// What kind.
     pub kind: FailureKind,
     /// One line for a person.
-    pub message: Line,
+    pub message: Message,
     /// When.
     pub at: Timestamp,
 }
@@ -253,22 +254,23 @@ impl SaidOfParked {
     /// of them is less than a day old.
     pub fn is_enough_for(&self, failure: &FailureNote) -> bool {
         let is_recent = failure.at.duration_since(self.newest.at).abs() < BETWEEN_ENTRIES;
-        let mut earlier = self.earlier.iter();
         is_recent
             || self.newest.is_for_the_reason_of(failure)
-            || earlier.any(|(kind, reason)| is_one_reason((*kind, reason), (failure.kind, &failure.message)))
+            || self.earlier.iter().any(|(kind, reason)| failure.gives((*kind, reason)))
     }
 }
 
 impl FailureNote {
     /// Whether a `parked` entry with this failure still says why a window is parked that failed last with `other`.
     pub fn is_for_the_reason_of(&self, other: &Self) -> bool {
-        is_one_reason((self.kind, &self.message), (other.kind, &other.message))
+        [self.message.cause(), self.message.whole()].iter().any(|said| other.gives((self.kind, said)))
     }
-}
 
-fn is_one_reason(one: (FailureKind, &str), other: (FailureKind, &str)) -> bool {
-    one.0 == other.0 && gist(one.1) == gist(other.1)
+    /// Whether an entry that says this gives the reason of this failure. Earlier versions wrote advice into entries as well.
+    fn gives(&self, said: (FailureKind, &str)) -> bool {
+        let is_said = |line: &Line| gist(line) == gist(said.1);
+        self.kind == said.0 && (is_said(self.message.cause()) || is_said(self.message.whole()))
+    }
 }
 
 /// The part of a message that two failures for one reason have in common: no quotations, which are of somebody else, and no

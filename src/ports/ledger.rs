@@ -18,6 +18,7 @@ use crate::domain::confirmed_time::Confirmation;
 use crate::domain::digest::{ContentDigest, Sha256};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::{
@@ -117,7 +118,7 @@ pub struct Attempt {
     /// Whether it was the window's own failure, and not one of what it shares with others.
     pub charged: bool,
     /// One line for a person.
-    pub message: Option<String>,
+    pub message: Option<Message>,
     /// The provider's request ids.
     pub request_ids: Vec<ForeignText>,
 }

@@ -92,7 +92,8 @@ async fn without_the_permission_to_query_windows_are_archived_as_uncounted_and_i
     for (_, export) in exports(&vault.audit().await) {
         assert_eq!((export.counted, export.count_mismatch), (None, false));
         let reason = export.uncounted.unwrap();
-        assert!(reason.contains("403") && reason.contains("ListLoginRecordsNew"), "{reason}");
+        assert!(reason.contains("403") && reason.contains("workspace:connections:securityList"), "{reason}");
+        assert!(!reason.contains("grant"), "no advice goes into an entry: {reason}");
     }
     let status = vault.connvault(&["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
@@ -111,4 +112,52 @@ async fn a_count_that_fails_for_now_is_asked_for_again_and_costs_only_time() {
     vault.sim.faults().add(Rule::new(Fault::status(503)).on(Endpoint::Query).times(2));
     vault.once().await;
     assert!(exports(&vault.audit().await).iter().all(|(_, export)| export.counted.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_after_an_export_only_is_a_wrong_key_and_no_export_stays_uncounted() {
+    let vault = Vault::in_directory().await;
+    let first = (vault.start - jiff::SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string();
+    // The count before the export passes; the one after it is refused, with the key that was read anew as well.
+    let refused = Rule::new(Fault::status(401)).on(Endpoint::Query).for_start_time(&first).skip(1).times(2);
+    vault.sim.faults().add(refused);
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("held up until an operator looks"), "{}", text(&output.stderr));
+    // What the key was refused for is over.
+    vault.once().await;
+    let exports = exports(&vault.audit().await);
+    assert_eq!(exports.len(), WINDOWS);
+    assert!(exports.iter().all(|(_, export)| export.counted.is_some()), "{exports:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_is_refused_before_an_export_only_is_asked_for_again() {
+    let vault = Vault::in_directory().await;
+    let first = (vault.start - jiff::SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string();
+    let refused = Rule::new(Fault::status(403)).on(Endpoint::Query).for_start_time(&first).times(1);
+    vault.sim.faults().add(refused);
+    vault.once().await;
+    assert!(exports(&vault.audit().await).iter().all(|(_, export)| export.counted.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn advice_is_shown_to_people_and_stands_in_no_entry() {
+    let vault = Vault::in_directory().await;
+    short_exports(&vault);
+    vault.connvault(&["once"]).await;
+    let reasons = vault.audit().await.entries.into_iter().filter_map(|entry| match &entry.entry().body {
+        EntryBody::Parked(parked) => Some(parked.reason.to_string()),
+        _ => None,
+    });
+    let reasons: Vec<_> = reasons.collect();
+    assert!(!reasons.is_empty());
+    for reason in reasons {
+        assert!(
+            reason.contains("records, and the provider counts") && !reason.contains("set streams."),
+            "{reason}"
+        );
+    }
+    let status = text(&vault.connvault(&["status"]).await.stdout);
+    assert!(status.contains("on_count_mismatch"), "{status}");
 }

@@ -13,6 +13,7 @@ use super::{CHUNK, DirectoryStore, OBJECT_MODE, TEMP_FOLDER};
 use crate::adapters::local_content;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::{Content, PutOutcome, StoreError};
 
@@ -104,8 +105,8 @@ impl DirectoryStore {
                 if self.look(target)?.is_some() {
                     return Ok(PutOutcome::AlreadyExists);
                 }
-                let message =
-                    format!("{} is taken by something that is no file: move it away", target.display());
+                let cause = format!("{} is taken by something that is no file", target.display());
+                let message = Message::new(cause).advise("move it away");
                 Err(StoreError(Failure::new(FailureKind::Rejected, Scope::Window, message)))
             }
             Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {

@@ -110,7 +110,7 @@ impl InspectError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnExport {
     /// A web page or other markup, as proxies send it.
-    #[error("it is an HTML or XML page; see whether a proxy stands between here and the provider")]
+    #[error("it is an HTML or XML page, as a proxy between here and the provider sends it")]
     Html,
     /// An answer of the provider's API in place of the file.
     #[error("{0}")]

@@ -25,7 +25,7 @@ pub(super) async fn put(
     .bind(ms(hold.since))
     .bind(i64::from(hold.failures))
     .bind(hold.failure.kind.as_str())
-    .bind(hold.failure.message.as_str())
+    .bind(hold.failure.message.stored())
     .bind(ms(hold.failure.at))
     .bind(&hold.fingerprint.0)
     .execute(connection)

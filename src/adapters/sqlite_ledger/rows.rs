@@ -6,6 +6,7 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 
 use super::connection::{storage, unreadable};
 use crate::domain::failure::FailureKind;
+use crate::domain::message::Message;
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::FailureNote;
 use crate::domain::window::Window;
@@ -116,7 +117,7 @@ pub(super) fn note(
     };
     Ok(Some(FailureNote {
         kind: failure_kind(kind)?,
-        message: get::<String, _>(row, message)?.into(),
+        message: Message::read(get(row, message)?),
         at: instant(row, at)?,
     }))
 }

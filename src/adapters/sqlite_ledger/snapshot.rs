@@ -20,6 +20,7 @@ use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::digest::ContentDigest;
 use crate::domain::log_entry::{Definition, Head};
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{
@@ -306,7 +307,7 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, LedgerError> {
         outcome: get::<Option<&str>, _>(row, "outcome")?.map(outcome).transpose()?,
         failure: get::<Option<&str>, _>(row, "failure_kind")?.map(failure_kind).transpose()?,
         charged: get(row, "charged")?,
-        message: get(row, "message")?,
+        message: get::<Option<&str>, _>(row, "message")?.map(Message::read),
         request_ids: json(row, "request_ids")?,
     })
 }

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::credentials::{AccessKeys, Authority, Credentials, CredentialsError, Renewable};
 use crate::adapters::remote_text::cause;
+use crate::domain::message::Message;
 use crate::ports::clock::Clock;
 
 /// The service is on this very machine.
@@ -71,12 +72,9 @@ impl AgencyKeys {
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                let message = format!(
-                    "the metadata service {} has no keys for this machine: give the ECS an agency with the permissions that \
-                     connvault needs",
-                    self.endpoint
-                );
-                return Err(CredentialsError::Refused(message.into()));
+                let cause = format!("the metadata service {} has no keys for this machine", self.endpoint);
+                let advice = "give the ECS an agency with the permissions that connvault needs";
+                return Err(CredentialsError::Refused(Message::new(cause).advise(advice)));
             }
             status => return Err(self.odd(status)),
         }
@@ -118,12 +116,10 @@ impl AgencyKeys {
     }
 
     fn away(&self, error: &reqwest::Error) -> CredentialsError {
-        let message = format!(
-            "the metadata service {} gives no keys: {}; kind = \"ecs-agency\" works on an ECS only",
-            self.endpoint,
-            cause(error)
-        );
-        CredentialsError::Unreachable(message.into())
+        let cause = format!("the metadata service {} gives no keys: {}", self.endpoint, cause(error));
+        CredentialsError::Unreachable(
+            Message::new(cause).advise("kind = \"ecs-agency\" works on an ECS only"),
+        )
     }
 
     fn odd(&self, status: StatusCode) -> CredentialsError {

@@ -22,6 +22,7 @@ use super::export_v3::{V3Parts, WorkspaceV3};
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 use crate::ports::ledger::LedgerError;
@@ -85,12 +86,14 @@ impl Workspace {
         let Some(left) = Duration::try_from(left).ok().filter(|left| !left.is_zero()) else {
             return Ok(());
         };
-        let message = format!(
-            "window {} of stream {} is not over yet by the clock of {}, which is behind this machine's: see to the clock (run \
-             timedatectl), or use a longer settle; it is tried again when it is over",
+        let cause = format!(
+            "window {} of stream {} is not over yet by the clock of {}, which is behind this machine's",
             request.window,
             request.stream,
             self.client.host()
+        );
+        let message = Message::new(cause).advise(
+            "see to the clock (run timedatectl), or use a longer settle; it is tried again when it is over",
         );
         let too_early = Failure::new(FailureKind::Transient, Scope::Window, message);
         Err(SourceError(Failure { retry_after: Some(left + A_SECOND), ..too_early }))
@@ -124,7 +127,7 @@ impl Workspace {
 
     /// Remembers that v2 is gone, and says so, once.
     async fn withdraw(&self, gone: &SourceError) -> Result<(), SourceError> {
-        let reason = gone.0.message.clone();
+        let reason = gone.0.message.whole().clone();
         let withdrawal = Withdrawal { at: self.client.now(), reason };
         if self.memory.withdrawn(&self.source, &withdrawal).await.map_err(of_memory)? {
             tracing::error!(

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::{Authority, Credentials, CredentialsError};
-use super::errors::{Operation, Refusal, SLOW_DOWN, clock_advice, no_answer, no_keys};
+use super::errors::{AGAIN, Operation, Refusal, SET_CLOCK, SLOW_DOWN, clock_differs, no_answer, no_keys};
 use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
 use super::settings::{SettingsError, Timeouts, WorkspaceSettings, http_client, usable_host, without_user};
@@ -32,6 +32,7 @@ use super::skew::{Skew, Skewed};
 use super::trail::{Reached, Trail};
 use crate::domain::digest::Sha256;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::ports::clock::{AnswerWatch, Clock};
 
 /// Sent and signed as the vendor's SDK does it: the gateway wants it where an account has several projects.
@@ -300,8 +301,8 @@ impl Client {
             body: Sha256::of(&ask.body),
         };
         let headers = authorized(authority, &request, now).map_err(|error| {
-            let message = format!("{error}; check the files of the credentials");
-            no_keys(&CredentialsError::Refused(message.into()))
+            let message = Message::new(error.to_string()).advise("check the files of the credentials");
+            no_keys(&CredentialsError::Refused(message))
         })?;
         let mut request = self.http.request(ask.method.clone(), url).headers(headers);
         request = request.header(PROJECT_ID, &self.project_header);
@@ -323,28 +324,25 @@ impl Client {
 
     /// The provider has asked for a pause; what would have been sent waits for its end.
     fn closed(&self, Closed(left): Closed) -> Failure {
-        let message = format!(
-            "{} has asked for a pause: nothing is sent to it for another {} s; {SLOW_DOWN}",
-            self.host,
-            left.as_secs() + 1
-        );
+        let (host, seconds) = (&self.host, left.as_secs() + 1);
+        let cause = format!("{host} has asked for a pause: nothing is sent to it for another {seconds} s");
+        let message = Message::new(cause).advise(SLOW_DOWN);
         Failure { retry_after: Some(left), ..Failure::new(FailureKind::Throttled, Scope::Source, message) }
     }
 
     /// Whatever the answer was: it is not used, and nothing is signed, while the clocks are too far apart.
     fn wrong_clock(&self, Skewed(by): Skewed) -> Failure {
         let by = format!("{:#}", SignedDuration::from_mins(by.as_mins()));
-        let message =
-            format!("{}: {}; nothing is signed until it is right", self.host, clock_advice(Some(&by)));
+        let cause =
+            format!("{}: {}, so nothing is signed until it is right", self.host, clock_differs(Some(&by)));
+        let message = Message::new(cause).advise(SET_CLOCK);
         Failure::new(FailureKind::Auth, Scope::Source, message)
     }
 
     fn silent(&self, operation: &Operation) -> Failure {
         let waited = self.timeouts.first_byte;
-        let message = format!(
-            "{} did not answer the {} within {waited:?}; it is tried again",
-            self.host, operation.name
-        );
+        let cause = format!("{} did not answer the {} within {waited:?}", self.host, operation.name);
+        let message = Message::new(cause).advise(AGAIN);
         Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::text::Line;
+use crate::domain::message::Message;
 
 /// What could not be renewed is tried again after this.
 const RENEW_AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -33,16 +33,23 @@ pub struct AccessKeys {
 pub enum CredentialsError {
     /// An operator must look.
     #[error("{0}")]
-    Refused(Line),
+    Refused(Message),
     /// Whoever gives it did not answer; it may later.
     #[error("{0}")]
-    Unreachable(Line),
+    Unreachable(Message),
     /// Whoever gives it has asked to be left alone for so long.
     #[error("{0}")]
-    Closed(Line, Duration),
+    Closed(Message, Duration),
 }
 
 impl CredentialsError {
+    /// Cause and advice.
+    pub fn message(&self) -> &Message {
+        match self {
+            Self::Refused(message) | Self::Unreachable(message) | Self::Closed(message, _) => message,
+        }
+    }
+
     /// What it holds up.
     pub fn failure(&self) -> Failure {
         let (kind, retry_after) = match self {
@@ -50,7 +57,7 @@ impl CredentialsError {
             Self::Unreachable(_) => (FailureKind::Transient, None),
             Self::Closed(_, pause) => (FailureKind::Throttled, Some(*pause)),
         };
-        Failure { retry_after, ..Failure::new(kind, Scope::Source, self.to_string()) }
+        Failure { retry_after, ..Failure::new(kind, Scope::Source, self.message().clone()) }
     }
 }
 

@@ -14,6 +14,7 @@ use super::credentials::{Authority, CredentialsError};
 use super::said::{Said, clock_skew};
 use crate::adapters::remote_text::cause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 
 /// What was asked, in words for messages.
 #[derive(Debug)]
@@ -57,111 +58,137 @@ pub(super) struct Refusal<'a> {
     pub now: Timestamp,
 }
 
-/// Kind, scope, and what to do next.
-type Verdict = (FailureKind, Scope, String);
+/// What an answer means.
+struct Verdict {
+    kind: FailureKind,
+    scope: Scope,
+    /// In words, where the status does not say it all.
+    means: Option<String>,
+    /// What to do next.
+    advice: Option<String>,
+}
+
+impl Verdict {
+    fn new(kind: FailureKind, scope: Scope, means: &str, advice: &str) -> Self {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Self { kind, scope, means: given(means), advice: given(advice) }
+    }
+}
 
 impl Refusal<'_> {
     /// The failure that it is, without request ids.
     pub(super) fn failure(&self) -> Failure {
         let said = Said::read(self.body, self.authority);
-        let (kind, scope, advice) = self.verdict(&said);
+        let Verdict { kind, scope, means, advice } = self.verdict(&said);
         let Self { operation, host, status, .. } = self;
-        let message = format!("{host} answered the {} with {status}{said}: {advice}", operation.name);
+        let means = means.map(|means| format!(": {means}")).unwrap_or_default();
+        let cause =
+            Message::new(format!("{host} answered the {} with {status}{said}{means}", operation.name));
+        let message = match advice {
+            Some(advice) => cause.advise(advice),
+            None => cause,
+        };
         Failure { retry_after: self.retry_after, ..Failure::new(kind, scope, message) }
     }
 
     fn verdict(&self, said: &Said) -> Verdict {
         use FailureKind::{Corrupt, Gone, Rejected, Throttled, Transient};
-        let gateway = said.gateway_code();
-        let status = self.status.as_u16();
+        use Scope::{Source, Window};
+        let is = Verdict::new;
+        let (gateway, status, subject) = (said.gateway_code(), self.status.as_u16(), self.operation.subject);
+        let unknown = format!("it knows no project {}", self.project_id);
         match status {
-            _ if gateway == Some("0101") => (Gone, Scope::Source, self.gone()),
-            _ if gateway == Some("0308") => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
-            429 => (Throttled, Scope::Source, SLOW_DOWN.to_owned()),
+            _ if gateway == Some("0101") => self.gone(),
+            _ if gateway == Some("0308") => is(Throttled, Source, TOO_MANY, SLOW_DOWN),
+            429 => is(Throttled, Source, TOO_MANY, SLOW_DOWN),
             401 | 403 => self.unauthorized(said),
-            400..=499 if self.operation.subject == Subject::Task && !matches!(status, 405 | 408) => (
+            400..=499 if subject == Subject::Task && !matches!(status, 405 | 408) => is(
                 Corrupt,
-                Scope::Window,
-                "the task's file is not to be had (any more); another task is asked for".to_owned(),
+                Window,
+                "the task's file is not to be had (any more)",
+                "another task is asked for",
             ),
-            404 if said.is_from_service() && self.operation.subject == Subject::DeprecatedApi => (
+            404 if said.is_from_service() && subject == Subject::DeprecatedApi => is(
                 Gone,
-                Scope::Source,
-                format!("it knows no project {}, or this API no more; check project_id and region; {GO_ON}", self.project_id),
+                Source,
+                &format!("{unknown}, or this API no more"),
+                &format!("check project_id and region; {GO_ON}"),
             ),
-            404 if said.is_from_service() => (
+            404 if said.is_from_service() => is(Rejected, Source, &unknown, "check project_id and region"),
+            404 | 405 | 410 => self.gone(),
+            300..=399 => is(
                 Rejected,
-                Scope::Source,
-                format!("it knows no project {}; check project_id and region", self.project_id),
-            ),
-            404 | 405 | 410 => (Gone, Scope::Source, self.gone()),
-            300..=399 => (
-                Rejected,
-                Scope::Source,
-                "a redirect is not followed, because the signature holds for one address only; check region, \
-                 endpoint and any proxy between"
-                    .to_owned(),
+                Source,
+                "a redirect is not followed, because the signature holds for one address only",
+                "check region, endpoint and any proxy between",
             ),
             408 | 500..=599 if self.retry_after.is_some() => {
-                (Transient, Scope::Source, "it says when to come again, and is left alone until then".to_owned())
+                is(Transient, Source, "it says when to come again", "it is left alone until then")
             }
-            408 | 500..=599 => (Transient, Scope::Window, "it is tried again".to_owned()),
-            400..=499 if self.operation.subject == Subject::Leftovers => (
+            408 | 500..=599 => is(Transient, Window, "", "it is tried again"),
+            400..=499 if subject == Subject::Leftovers => is(
                 Rejected,
-                Scope::Window,
-                "one that is still being made may not be deleted yet; it is tried again later".to_owned(),
+                Window,
+                "a task that is still being made may not be deleted yet",
+                "its deletion is tried again later",
             ),
-            400..=499 => (Rejected, Scope::Window, "check the stream's filters and the window".to_owned()),
-            _ => (Corrupt, Scope::Window, "only 200 brings an export".to_owned()),
+            400..=499 => is(Rejected, Window, "", "check the stream's filters and the window"),
+            _ => is(Corrupt, Window, "only 200 brings an export", ""),
         }
     }
 
-    fn gone(&self) -> String {
-        let advice = "the API is not there (any more); check region and endpoint";
-        match self.operation.subject {
+    fn gone(&self) -> Verdict {
+        let advice = "check region and endpoint";
+        let advice = match self.operation.subject {
             Subject::DeprecatedApi => format!("{advice}; {GO_ON}"),
             Subject::Project | Subject::Task | Subject::Leftovers => advice.to_owned(),
-        }
+        };
+        Verdict::new(FailureKind::Gone, Scope::Source, "the API is not there (any more)", &advice)
     }
 
     /// Wrong clock, wrong key or missing permission: one status for many causes, told apart as far as can be.
     fn unauthorized(&self, said: &Said) -> Verdict {
         let skew = clock_skew(self.headers, self.now);
-        let advice = match said.gateway_code() {
-            Some("0303") => clock_advice(skew.as_deref()),
-            _ if skew.is_some() => clock_advice(skew.as_deref()),
-            Some("0301") => "the signature was refused: access key and secret key do not belong together, or the \
-                             clock of this machine is wrong; check both key files, and run timedatectl"
-                .to_owned(),
-            _ if self.status == StatusCode::FORBIDDEN => format!(
-                "the permission {} is missing; grant it to the user of the access key{}",
-                self.operation.permission,
-                if said.has_authorization_message {
-                    " (the answer holds an encoded authorization message, which STS can decode)"
-                } else {
-                    ""
-                }
+        let is = |means: &str, advice| Verdict::new(FailureKind::Auth, Scope::Source, means, advice);
+        match said.gateway_code() {
+            Some("0303") => is(&clock_differs(skew.as_deref()), SET_CLOCK),
+            _ if skew.is_some() => is(&clock_differs(skew.as_deref()), SET_CLOCK),
+            Some("0301") => is(
+                "the signature was refused: access key and secret key do not belong together, or the clock of this \
+                 machine is wrong",
+                "check both key files, and run timedatectl",
             ),
-            _ => "the access key was refused; check the key files, and whether the key was revoked or has run out"
-                .to_owned(),
-        };
-        (FailureKind::Auth, Scope::Source, advice)
+            _ if self.status == StatusCode::FORBIDDEN => {
+                let decodable = match said.has_authorization_message {
+                    true => " (the answer holds an encoded authorization message, which STS can decode)",
+                    false => "",
+                };
+                let means = format!("the permission {} is missing{decodable}", self.operation.permission);
+                is(&means, "grant it to the user of the access key")
+            }
+            _ => is(
+                "the access key was refused",
+                "check the key files, and whether the key was revoked or has run out",
+            ),
+        }
     }
 }
 
 const GO_ON: &str =
     "where the provider has withdrawn it, api = \"auto\" (the default) goes on through the other one";
 
-/// What helps against being throttled.
-pub(super) const SLOW_DOWN: &str = "it asks for fewer requests; lower requests_per_second where this goes on";
+const TOO_MANY: &str = "it asks for fewer requests";
 
-/// What to do about a clock that is wrong, by so much if that is known.
-pub(super) fn clock_advice(skew: Option<&str>) -> String {
+/// What helps against being throttled.
+pub(super) const SLOW_DOWN: &str = "lower requests_per_second where this goes on";
+
+/// What helps against a clock that is wrong.
+pub(super) const SET_CLOCK: &str = "run timedatectl and set up time synchronisation";
+
+/// That the clock is wrong, by so much if that is known.
+pub(super) fn clock_differs(skew: Option<&str>) -> String {
     let by = skew.map(|skew| format!(" by {skew}")).unwrap_or_default();
-    format!(
-        "the clock of this machine differs from the provider's{by}, and more than 15 minutes are refused; \
-         run timedatectl and set up time synchronisation"
-    )
+    format!("the clock of this machine differs from the provider's{by}, and more than 15 minutes are refused")
 }
 
 /// Nothing to be let in with.
@@ -171,25 +198,31 @@ pub(super) fn no_keys(error: &CredentialsError) -> Failure {
 
 /// No answer came: the request did not get through, or nothing came back.
 pub(super) fn no_answer(operation: &Operation, host: &str, error: &reqwest::Error) -> Failure {
-    let cause = cause(error);
-    if error.is_connect() {
-        let message =
-            format!("cannot reach {host}: {cause}; check name resolution, network, proxy and ca_file");
-        Failure::new(FailureKind::Transient, Scope::Source, message)
+    let (cause, name) = (cause(error), operation.name);
+    let (kind, scope, cause, advice) = if error.is_connect() {
+        let cause = format!("cannot reach {host}: {cause}");
+        (FailureKind::Transient, Scope::Source, cause, UNREACHED)
     } else if error.is_builder() {
-        let message = format!("cannot ask {host} for the {}: {cause}; check endpoint", operation.name);
-        Failure::new(FailureKind::Rejected, Scope::Source, message)
+        let cause = format!("cannot ask {host} for the {name}: {cause}");
+        (FailureKind::Rejected, Scope::Source, cause, "check endpoint")
     } else {
-        let message = format!("no answer from {host} to the {}: {cause}; it is tried again", operation.name);
-        Failure::new(FailureKind::Transient, Scope::Window, message)
-    }
+        let cause = format!("no answer from {host} to the {name}: {cause}");
+        (FailureKind::Transient, Scope::Window, cause, AGAIN)
+    };
+    Failure::new(kind, scope, Message::new(cause).advise(advice))
 }
+
+/// What helps where no connection comes about.
+const UNREACHED: &str =
+    "check name resolution, network, endpoint, ca_file, and the proxy variables (HTTPS_PROXY, NO_PROXY)";
+
+/// What helps against a failure that passes.
+pub(super) const AGAIN: &str = "it is tried again";
 
 /// An export that broke off: worth another try, and no other window's affair.
 pub(super) fn broken_off(host: &str, received: u64, cause: &str) -> Failure {
-    let message =
-        format!("the export from {host} broke off after {received} bytes: {cause}; it is tried again");
-    Failure::new(FailureKind::Transient, Scope::Window, message)
+    let cause = format!("the export from {host} broke off after {received} bytes: {cause}");
+    Failure::new(FailureKind::Transient, Scope::Window, Message::new(cause).advise(AGAIN))
 }
 
 #[cfg(test)]
@@ -331,6 +364,33 @@ mod tests {
         let right = [("date", "Mon, 23 Nov 2026 02:00:03 GMT")];
         let message = refuse(401, &right, &coded("APIGW.0301")).message;
         assert!(message.contains("do not belong together") && message.contains("timedatectl"), "{message}");
+    }
+
+    #[test]
+    fn advice_is_no_part_of_the_cause() {
+        let cases = [
+            (400, coded("WKS.1")),
+            (401, coded("APIGW.0301")),
+            (401, coded("APIGW.0303")),
+            (401, String::new()),
+            (403, coded("WKS.1")),
+            (404, coded("WKS.1")),
+            (404, String::new()),
+            (429, String::new()),
+            (503, String::new()),
+            (307, String::new()),
+        ];
+        for subject in [Subject::Project, Subject::DeprecatedApi, Subject::Task, Subject::Leftovers] {
+            for (status, body) in &cases {
+                let message = refuse_of(subject, *status, &[], body).message;
+                let cause = message.cause();
+                assert!(cause.starts_with("workspace.example answered the query with"), "{cause}");
+                for advice in ["check", "grant", "run timedatectl", "lower ", "tried again", "asked for"] {
+                    assert!(!cause.contains(advice), "{cause}");
+                }
+                assert!(message.starts_with(&format!("{cause}; ")), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::client::authorized;
 use super::credentials::{Authority, Credentials, CredentialsError, Renewable};
-use super::errors::clock_advice;
+use super::errors::{AGAIN, SET_CLOCK, clock_differs};
 use super::logins::{IdentityMemory, Logins};
 use super::pacer::{Closed, Gate, UNSAID};
 use super::said::{clock_skew, retry_after};
@@ -24,6 +24,7 @@ use super::settings::{SettingsError, http_client, usable_host, without_user};
 use super::signer::{Request, query_text};
 use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
+use crate::domain::message::Message;
 use crate::domain::text::ForeignText;
 use crate::ports::clock::Clock;
 
@@ -173,18 +174,20 @@ impl Iam {
         };
         let answer = self.ask(&ask, self.http.get(url.clone()).headers(headers)).await?;
         let found: Projects = self.json(answer).await?;
-        let refused = |message: String| CredentialsError::Refused(message.into());
+        let refused = |cause: String, advice| CredentialsError::Refused(Message::new(cause).advise(advice));
         match found.projects.as_slice() {
             [one] => Ok(ForeignText::new(&one.id).into()),
-            [] => Err(refused(format!(
-                "{} knows no project of region {region} that these credentials may use; check region, or set project_id",
-                self.host
-            ))),
-            several => Err(refused(format!(
-                "{} knows {} projects of region {region}; set project_id to the one that is meant",
-                self.host,
-                several.len()
-            ))),
+            [] => {
+                let cause = format!(
+                    "{} knows no project of region {region} that these credentials may use",
+                    self.host
+                );
+                Err(refused(cause, "check region, or set project_id"))
+            }
+            several => {
+                let cause = format!("{} knows {} projects of region {region}", self.host, several.len());
+                Err(refused(cause, "set project_id to the one that is meant"))
+            }
         }
     }
 
@@ -226,12 +229,10 @@ impl Iam {
             CredentialsError::Closed(message.into(), left)
         })?;
         let answer = request.timeout(TIMEOUT).send().await.map_err(|error| {
-            let cause = cause(&error);
-            let message = format!(
-                "cannot ask {}: {cause}; check name resolution, network, proxy, iam_endpoint and ca_file",
-                self.host
+            let message = Message::new(format!("cannot ask {}: {}", self.host, cause(&error))).advise(
+                "check name resolution, network, iam_endpoint, ca_file, and the proxy variables (HTTPS_PROXY, NO_PROXY)",
             );
-            CredentialsError::Unreachable(message.into())
+            CredentialsError::Unreachable(message)
         })?;
         if answer.status() == ask.wanted { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
@@ -250,25 +251,22 @@ impl Iam {
         let said = said.error.message.or(said.error_msg).unwrap_or_default();
         let hidden =
             ask.shown.secrets().fold(said, |said, secret| said.replace(secret.expose_secret(), "[redacted]"));
-        // What to do stands before a stranger's text: the whole is cut to a length.
-        let message = |advice: &str| {
-            format!(
-                "{} answered the {} with {status}: {advice} ({})",
-                self.host,
-                ask.what,
-                ForeignText::new(&hidden)
-            )
-        };
-        match (status.as_u16(), pause) {
-            (400 | 401 | 403 | 404, _) => {
-                let clock = skew.map(|skew| clock_advice(Some(&skew)));
-                let advice = "check the credentials' domain, user and files, and the region";
-                CredentialsError::Refused(message(clock.as_deref().unwrap_or(advice)).into())
+        let hidden = ForeignText::new(&hidden);
+        let said = if hidden.is_empty() { String::new() } else { format!(" ({hidden})") };
+        let cause = format!("{} answered the {} with {status}{said}", self.host, ask.what);
+        match (status.as_u16(), pause, skew) {
+            (400 | 401 | 403 | 404, _, Some(skew)) => {
+                let cause = format!("{cause}: {}", clock_differs(Some(&skew)));
+                CredentialsError::Refused(Message::new(cause).advise(SET_CLOCK))
             }
-            (_, Some(pause)) => {
-                CredentialsError::Closed(message("it is left alone for as long as it asks").into(), pause)
+            (400 | 401 | 403 | 404, _, None) => CredentialsError::Refused(
+                Message::new(cause).advise("check the credentials' domain, user and files, and the region"),
+            ),
+            (_, Some(pause), _) => {
+                let message = Message::new(cause).advise("it is left alone for as long as it asks");
+                CredentialsError::Closed(message, pause)
             }
-            (_, None) => CredentialsError::Unreachable(message("it is tried again").into()),
+            (_, None, _) => CredentialsError::Unreachable(Message::new(cause).advise(AGAIN)),
         }
     }
 
@@ -286,7 +284,8 @@ impl Iam {
     }
 
     fn odd(&self, what: &str) -> CredentialsError {
-        CredentialsError::Unreachable(format!("{} answered {what}; check iam_endpoint", self.host).into())
+        let message = Message::new(format!("{} answered {what}", self.host)).advise("check iam_endpoint");
+        CredentialsError::Unreachable(message)
     }
 
     fn url(&self, path: &str) -> Url {

@@ -18,6 +18,7 @@ use url::Url;
 use super::credentials::CredentialsError;
 use super::iam::TokenScope;
 use super::pacer::Gate;
+use crate::domain::message::Message;
 
 /// A login that was refused is not tried again for so long.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -82,9 +83,12 @@ impl Logins {
         let refused: Vec<_> =
             self.with(password).filter_map(|login| login.refused_within(time, now)).collect();
         let error = refused.last().filter(|_| !is_right && refused.len() >= most)?;
-        let message =
-            format!("no token is asked for {scope}, as the password is refused for others: {error}");
-        Some(CredentialsError::Refused(message.into()))
+        let error = error.message();
+        let cause = format!(
+            "no token is asked for {scope}, as the password is refused for others: {}",
+            error.cause()
+        );
+        Some(CredentialsError::Refused(Message::new(cause).advise("check the password's file and the user")))
     }
 
     /// A login was answered at `now`. An error that refuses nothing says nothing.

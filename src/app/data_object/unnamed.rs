@@ -23,6 +23,7 @@ use crate::domain::export::Format;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::log_entry::{Orphan, StoredObject};
+use crate::domain::message::Message;
 use crate::domain::object_key::DataKey;
 use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
@@ -137,9 +138,8 @@ async fn look_into(
         Agreed::TooLarge => return Ok(Unnamed::TooLarge),
         Agreed::Absent if was_refused => {
             // It may be the export itself. A second object is not put for something that nobody has seen.
-            let message = format!(
-                "the store refuses object {whole} as taken and does not show it; it is asked again later"
-            );
+            let cause = format!("the store refuses object {whole} as taken and does not show it");
+            let message = Message::new(cause).advise("it is asked again later");
             return Err(Failure::new(FailureKind::Transient, Scope::Window, message));
         }
         Agreed::Absent => return Ok(Unnamed::Vanished),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::DataKey;
 use crate::domain::window::Window;
@@ -41,11 +42,13 @@ impl UnprovenPuts {
         let Some(unproven) = all.get(&Self::of(stream, key)).filter(|unproven| *unproven != key) else {
             return Ok(());
         };
-        let message = format!(
-            "object {} was put and still does not read back; no other object of its window is put beside it in this run: find \
-             out what changes objects in this store, or on the way to it, then restart connvault",
+        let cause = format!(
+            "object {} was put and still does not read back; no other object of its window is put beside it in this run",
             unproven.in_stream(stream)
         );
+        let message =
+            Message::new(cause)
+            .advise("find out what changes objects in this store, or on the way to it, then restart connvault");
         Err(Failure::new(FailureKind::Corrupt, Scope::Window, message))
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of windows after failures, and what is remembered of them.
 
 use connvault::domain::failure::{Failure, FailureKind, Scope};
+use connvault::domain::message::Message;
 use connvault::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, WindowState};
 use connvault::domain::text::ForeignText;
 use connvault::domain::window::Window;
@@ -12,12 +13,17 @@ use super::{Adapter, day, leased, minute, state_of, stream};
 pub fn failure() -> Failure {
     Failure {
         request_ids: ["request-1", "request-2"].map(ForeignText::new).to_vec(),
-        ..Failure::new(FailureKind::Transient, Scope::Window, "it did not answer")
+        ..Failure::new(FailureKind::Transient, Scope::Window, message())
     }
 }
 
+/// Cause and advice, which stay apart.
+fn message() -> Message {
+    Message::new("it did not answer").advise("it is tried again")
+}
+
 fn note(at: i64) -> FailureNote {
-    FailureNote { kind: FailureKind::Transient, message: "it did not answer".into(), at: minute(at) }
+    FailureNote { kind: FailureKind::Transient, message: message(), at: minute(at) }
 }
 
 fn fingerprint() -> Fingerprint {
@@ -217,7 +223,7 @@ pub async fn every_attempt_is_kept_with_how_it_ended<A: Adapter>() {
         ]
     );
     assert_eq!(attempts[0].failure, Some(FailureKind::Transient));
-    assert_eq!(attempts[0].message.as_deref(), Some("it did not answer"));
+    assert_eq!(attempts[0].message, Some(message()));
     assert_eq!(attempts[0].request_ids, ["request-1", "request-2"]);
     assert!(attempts[1].message.is_none() && attempts[1].request_ids.is_empty());
     assert!(attempts.is_sorted_by_key(|attempt| attempt.id.0));
