@@ -46,6 +46,10 @@ pub(crate) fn apply(fault: &Fault, answer: Answer, scene: Scene) -> Answer {
             let refusal = Answer::error(status, "APIGW.0308", message, &scene.request_id);
             with_retry_after(refusal, *retry_after, scene.now)
         }
+        Fault::Drip(pause) => Answer {
+            payload: Payload::Streamed(drip(answer.payload.into_stream(), *pause, scene.stop)),
+            ..answer
+        },
         Fault::StallAfter { bytes } => cut(answer, *bytes, Ending::Stall, scene),
         Fault::TruncateAfter { bytes } => cut(answer, *bytes, Ending::Break, scene),
         Fault::TruncateCleanly { bytes } => cut(answer, *bytes, Ending::Clean, scene),
@@ -101,6 +105,21 @@ pub(crate) fn http_date(at: Timestamp) -> String {
     let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&at);
     // Only years before 0 cannot be printed; no clock shows them.
     printed.unwrap_or_default()
+}
+
+fn drip(source: ByteStream, pause: Duration, stop: StopSignal) -> ByteStream {
+    stream::unfold((source, Bytes::new(), stop), move |(mut source, mut rest, stop)| async move {
+        while rest.is_empty() {
+            match source.next().await? {
+                Ok(chunk) => rest = chunk,
+                Err(error) => return Some((Err(error), (source, rest, stop))),
+            }
+        }
+        wait(pause, &stop).await;
+        let byte = rest.split_to(1);
+        Some((Ok(byte), (source, rest, stop)))
+    })
+    .boxed()
 }
 
 #[derive(Clone, Copy)]

@@ -26,6 +26,7 @@ impl Error for BadFaultScript {}
 /// | `status` | HTTP status |
 /// | `throttle`, `throttle-date` | seconds of `Retry-After`, which `throttle` may go without |
 /// | `delay` | milliseconds before the first byte |
+/// | `drip` | milliseconds before each byte |
 /// | `stall`, `truncate`, `cut`, `reset` | bytes of the body that come first |
 /// | `omit` | records that are missing |
 /// | `body` | the path of a file, whose bytes are the body |
@@ -70,6 +71,7 @@ fn read_fault(text: &str) -> Result<Fault, BadFaultScript> {
         }
         "throttle-date" => Fault::Throttle { retry_after: Some(RetryAfter::HttpDate(needed()?)) },
         "delay" => Fault::DelayFirstByte(Duration::from_millis(needed()?)),
+        "drip" => Fault::Drip(Duration::from_millis(needed()?)),
         "stall" => Fault::StallAfter { bytes: needed()? },
         "truncate" => Fault::TruncateAfter { bytes: needed()? },
         "cut" => Fault::TruncateCleanly { bytes: needed()? },

@@ -48,6 +48,8 @@ pub enum Fault {
         /// Bytes of the body that are sent.
         bytes: u64,
     },
+    /// The right body, a byte at a time with this pause before each.
+    Drip(Duration),
     /// A `Content-Length` for the whole body, yet the connection is closed in order after so many bytes.
     TruncateAfter {
         /// Bytes of the body that are sent.

@@ -24,6 +24,7 @@ iam-tokens, iam-projects, metadata-token, security-key. Without xTIMES the fault
   throttle[=SECONDS]     429, with Retry-After in seconds when given
   throttle-date=SECONDS  429, with Retry-After as a date
   delay=MILLISECONDS     the right answer, late
+  drip=MILLISECONDS      the right answer, so long before each byte of the body
   stall=BYTES            so much of the body, then silence
   truncate=BYTES         so much of the body, then closed short of its Content-Length
   cut=BYTES              so much of the body, then an end as if it were whole

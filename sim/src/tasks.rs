@@ -21,6 +21,8 @@ pub enum TaskStatus {
     Fail,
     /// Its file was kept no longer.
     Expired,
+    /// It waits, under a status that nobody documents.
+    Queued,
 }
 
 impl TaskStatus {
@@ -30,6 +32,7 @@ impl TaskStatus {
             Self::Success => "SUCCESS",
             Self::Fail => "FAIL",
             Self::Expired => "EXPIRED",
+            Self::Queued => "QUEUED",
         }
     }
 }
@@ -53,6 +56,8 @@ pub enum Fate {
     ExpiresOnDownload,
     /// Its file is made for ever.
     Never,
+    /// It waits for ever, under a status that nobody documents.
+    Queued,
     /// Somebody else deletes it.
     Vanishes,
 }
@@ -291,6 +296,7 @@ impl Fate {
             Self::Fail { .. } => TaskStatus::Fail,
             Self::Expired | Self::Vanishes => TaskStatus::Expired,
             Self::Never => TaskStatus::Creating,
+            Self::Queued => TaskStatus::Queued,
         }
     }
 }

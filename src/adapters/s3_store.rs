@@ -12,7 +12,7 @@
 //!    `aws-chunked`, because several stores, OBS among them, take no other form.
 //!
 //! Credentials and endpoint come from [`S3Settings`] and [`ReadKeys`] alone: neither the environment, nor profiles, nor a metadata
-//! service, nor proxy variables are looked at.
+//! service are looked at. The proxy variables (`HTTPS_PROXY` and its kin) are obeyed, except to this machine itself.
 
 mod client;
 mod dates;
@@ -21,6 +21,7 @@ mod keys;
 mod limit;
 mod list;
 mod lock;
+mod outflow;
 mod prove;
 mod put;
 mod survey;
@@ -31,7 +32,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ServerSideEncryption;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use secrecy::SecretString;
@@ -41,10 +44,11 @@ use self::dates::Dates;
 use self::errors::{Place, Trouble};
 pub use self::keys::{ReadKeys, StoreKeys};
 pub use self::survey::{BucketSurvey, Deleting, Property, Untold};
+use crate::adapters::least_rate::{LeastRate, Meter};
 use crate::domain::digest::Md5;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
-use crate::domain::text::ForeignText;
+use crate::domain::text::{ForeignText, Line};
 use crate::ports::clock::{AnswerWatch, NoAnswerWatch};
 use crate::ports::object_store::{
     Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
@@ -118,8 +122,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// For one attempt at one request, until the answer's head is there; what a put sends comes on top.
     pub attempt: Duration,
-    /// The slowest upload that is put up with, in bytes a second: a put may take `attempt` + size / this.
-    pub slowest_upload: u64,
+    /// The least that an object's bytes must bring in either direction. A put as a whole may take `attempt` + size / this.
+    pub least_rate: LeastRate,
 }
 
 impl Default for Timeouts {
@@ -128,7 +132,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             attempt: Duration::from_secs(60),
-            slowest_upload: 256 * 1024,
+            least_rate: LeastRate::default(),
         }
     }
 }
@@ -147,6 +151,8 @@ pub struct S3Store {
     proven: tokio::sync::Mutex<Option<CreateOnly>>,
     /// Whether the store's ETags are MD5s, once the probe has shown it.
     md5_etags: std::sync::Mutex<Option<bool>>,
+    /// The ways that the store failed at when it was last proven.
+    passed_over: std::sync::Mutex<Vec<Line>>,
 }
 
 impl S3Store {
@@ -185,8 +191,8 @@ impl S3Store {
         let dates = Dates::of(&settings, answers);
         let prefix = settings.prefix.as_deref().unwrap_or_default().trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let (proven, md5_etags) = Default::default();
-        Ok(Self { client, settings, place, prefix, dates, proven, md5_etags })
+        let (proven, md5_etags, passed_over) = Default::default();
+        Ok(Self { client, settings, place, prefix, dates, proven, md5_etags, passed_over })
     }
 
     /// `key` as the bucket knows it.
@@ -205,9 +211,9 @@ impl S3Store {
 
     /// What stands under `key`, on the word of one HEAD, whose 404 can also mean that the bucket is gone.
     async fn look(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
-        let request = self.client.head_object().bucket(&self.settings.bucket).key(self.full_key(key));
-        match request.customize().interceptor(self.dates.clone()).send().await.map_err(Trouble::of) {
-            Ok(head) => Ok(Some(ObjectMeta {
+        match self.ask_head(key).await? {
+            None => Ok(None),
+            Some(head) => Ok(Some(ObjectMeta {
                 bytes: match head.content_length() {
                     None => self.listed_size(key).await?,
                     length => size(length),
@@ -221,9 +227,60 @@ impl S3Store {
                     head.object_lock_legal_hold_status(),
                 )),
             })),
+        }
+    }
+
+    /// Whether something stands under `key`, on the word of one HEAD, whatever else that says or leaves out.
+    async fn stands(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        Ok(self.ask_head(key).await?.is_some())
+    }
+
+    async fn ask_head(&self, key: &ObjectKey) -> Result<Option<HeadObjectOutput>, StoreError> {
+        let request = self.client.head_object().bucket(&self.settings.bucket).key(self.full_key(key));
+        match request.customize().interceptor(self.dates.clone()).send().await.map_err(Trouble::of) {
+            Ok(head) => Ok(Some(head)),
             Err(trouble) if trouble.status() == Some(404) => Ok(None),
             Err(trouble) => Err(self.place.error(&format!("look at {key}"), trouble)),
         }
+    }
+
+    /// As [`ObjectStore::get`], leaving it to the caller to say what the store's trouble means.
+    async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, Trouble> {
+        let request = self.client.get_object().bucket(&self.settings.bucket).key(self.full_key(key));
+        let request = request.customize().interceptor(self.dates.clone());
+        let answer = match request.send().await.map_err(Trouble::of) {
+            Ok(answer) => answer,
+            Err(trouble) if trouble.says_no_such_key() => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        };
+        let meta = ObjectMeta {
+            bytes: size(answer.content_length()),
+            md5: md5(answer.e_tag(), answer.server_side_encryption()),
+            version_id: answer.version_id().map(ForeignText::new),
+            lock: Some(lock::said(
+                answer.version_id(),
+                answer.object_lock_mode(),
+                answer.object_lock_retain_until_date(),
+                answer.object_lock_legal_hold_status(),
+            )),
+        };
+        let meter = Meter::new(self.settings.timeouts.least_rate);
+        let coming = (Some(answer.body), meter, self.place.clone(), format!("get {key}"));
+        let bytes = stream::unfold(coming, |(body, mut meter, place, doing)| async move {
+            // What broke off once, or was given up, is over.
+            let mut body = body?;
+            let size = |piece: &Option<Result<Bytes, _>>| match piece {
+                Some(Ok(bytes)) => bytes.len() as u64,
+                _ => 0,
+            };
+            let piece = match meter.next(body.next(), size).await {
+                Ok(piece) => piece?.map_err(|error| place.broken_off(&doing, &error)),
+                Err(slow) => Err(place.broken_off(&doing, &slow)),
+            };
+            let rest = piece.is_ok().then_some(body);
+            Some((piece, (rest, meter, place, doing)))
+        });
+        Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
     }
 
     /// Fails if the bucket is gone. Without leave to ask, it counts as there: the put that follows will tell.
@@ -265,36 +322,12 @@ impl ObjectStore for S3Store {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError> {
-        let doing = format!("get {key}");
-        let request = self.client.get_object().bucket(&self.settings.bucket).key(self.full_key(key));
-        let request = request.customize().interceptor(self.dates.clone());
-        let answer = match request.send().await.map_err(Trouble::of) {
-            Ok(answer) => answer,
-            Err(trouble) if trouble.says_no_such_key() => return Ok(None),
-            Err(trouble) => return Err(self.place.error(&doing, trouble)),
-        };
-        let meta = ObjectMeta {
-            bytes: size(answer.content_length()),
-            md5: md5(answer.e_tag(), answer.server_side_encryption()),
-            version_id: answer.version_id().map(ForeignText::new),
-            lock: Some(lock::said(
-                answer.version_id(),
-                answer.object_lock_mode(),
-                answer.object_lock_retain_until_date(),
-                answer.object_lock_legal_hold_status(),
-            )),
-        };
-        let (body, place) = (answer.body, self.place.clone());
-        let bytes = stream::unfold((body, place, doing), |(mut body, place, doing)| async move {
-            let item = body.next().await?.map_err(|error| place.broken_off(&doing, &error));
-            Some((item, (body, place, doing)))
-        });
-        Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
+        self.open(key).await.map_err(|trouble| self.place.error(&format!("get {key}"), trouble))
     }
 
     async fn tell_time(&self) {
         // Whatever the store says of that key, its answer is dated.
-        let _answer = self.look(&ObjectKey::probe()).await;
+        let _answer = self.stands(&ObjectKey::probe()).await;
     }
 
     fn list(
@@ -303,6 +336,10 @@ impl ObjectStore for S3Store {
         after: Option<&ObjectKey>,
     ) -> BoxStream<'_, Result<ObjectKey, StoreError>> {
         self.list_keys(prefix, after)
+    }
+
+    fn passed_over(&self) -> Vec<Line> {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn has_md5_etags(&self) -> Option<bool> {

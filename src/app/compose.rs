@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::adapters::directory_store::DirectoryStore;
 use crate::adapters::inspect::{Inspector, Reader};
+use crate::adapters::least_rate::LeastRate;
 use crate::adapters::s3_store::{self, CreateOnlySetting, S3Settings, S3Store, StoreKeys};
 use crate::adapters::spool::definition_digest;
 use crate::adapters::workspace::agency::AgencyKeys;
@@ -133,6 +134,7 @@ fn project(source: &Source, injected: &Injected, answers: Arc<dyn AnswerWatch>) 
             connect: source.connect_timeout,
             first_byte: source.first_byte_timeout,
             stall: source.stall_timeout,
+            least_rate: LeastRate::per_second(source.least_rate.bytes()),
         },
         list_lag: source.list_lag,
         max_body: source.max_body.bytes(),
@@ -265,7 +267,10 @@ pub fn bucket(store: &S3Config, answers: Arc<dyn AnswerWatch>) -> Result<S3Store
             }
         }),
         tags: store.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        timeouts: s3_store::Timeouts::default(),
+        timeouts: s3_store::Timeouts {
+            least_rate: LeastRate::per_second(store.least_rate.bytes()),
+            ..s3_store::Timeouts::default()
+        },
     };
     let files = store.credentials.clone();
     let keys = move || access_keys(&files).map(store_keys);

@@ -97,6 +97,8 @@ pub struct Source {
     pub first_byte_timeout: Duration,
     /// Between two bytes of the answer.
     pub stall_timeout: Duration,
+    /// The least that an answer must bring, a second.
+    pub least_rate: ByteSize,
     /// How large an export may be: at most what one put takes.
     pub max_body: ByteSize,
     /// How requests are signed.
@@ -180,6 +182,8 @@ pub struct S3Store {
     pub credentials: AkSk,
     /// Certificates that are trusted instead of the system's, in PEM; absolute.
     pub ca_file: Option<PathBuf>,
+    /// The least that a transfer must bring, a second.
+    pub least_rate: ByteSize,
     /// How overwriting is kept from happening.
     pub create_only: CreateOnlyMode,
     /// How much is read back before an object counts as stored.

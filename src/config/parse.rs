@@ -23,7 +23,7 @@ use super::secret::{SecretError, SecretFile, Secrets};
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
-use super::units::{DURATION_FORM, parse_duration};
+use super::units::{BadSize, ByteSize, DURATION_FORM, parse_duration};
 
 /// All of it; `None` where there is a problem in the report.
 pub(super) fn config(root: Value, secrets: Secrets, report: &mut Report) -> Option<Config> {
@@ -124,6 +124,16 @@ fn readable(text: String) -> Result<PathBuf, String> {
         Ok(_) => Ok(path),
         Err(error) => Err(format!("cannot read it: {error}; name a file that the daemon's user can read")),
     }
+}
+
+/// The bytes that a transfer must bring a second.
+fn least_rate(setting: Setting<String>, report: &mut Report) -> Option<ByteSize> {
+    let within = |text: String| {
+        let size: ByteSize = text.parse().map_err(|error: BadSize| error.to_string())?;
+        let in_range = (1..=1 << 30).contains(&size.bytes());
+        if in_range { Ok(size) } else { Err("must be from 1B to 1GiB, for each second".to_owned()) }
+    };
+    setting.map(within, report).or(ByteSize::LEAST_RATE)
 }
 
 /// A duration within bounds, which `range` says in words.

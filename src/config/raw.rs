@@ -62,6 +62,7 @@ section! {
         connect_timeout: Setting<String>,
         first_byte_timeout: Setting<String>,
         stall_timeout: Setting<String>,
+        least_rate: Setting<String>,
         max_body: Setting<String>,
         credentials: RawCredentials,
     }
@@ -118,6 +119,7 @@ section! {
         secret_key_file: Setting<SecretText>,
         security_token_file: Setting<SecretText>,
         ca_file: Setting<String>,
+        least_rate: Setting<String>,
         create_only: Setting<String>,
         readback: Setting<String>,
         storage_class: Setting<String>,

@@ -70,6 +70,7 @@ pub(super) fn show_source(source: &Source) -> Value {
         "connect_timeout": format_timeout(source.connect_timeout),
         "first_byte_timeout": format_timeout(source.first_byte_timeout),
         "stall_timeout": format_timeout(source.stall_timeout),
+        "least_rate": source.least_rate.to_string(),
         "max_body": source.max_body.to_string(),
         "credentials": show_credentials(&source.credentials),
     }))
@@ -128,6 +129,7 @@ fn show_s3(store: &S3Store) -> Value {
         "path_style": store.path_style,
         "prefix": store.prefix.as_str(),
         "ca_file": store.ca_file,
+        "least_rate": store.least_rate.to_string(),
         "create_only": match store.create_only {
             CreateOnlyMode::Auto => "auto",
             CreateOnlyMode::IfNoneMatch => "if-none-match",

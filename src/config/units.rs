@@ -76,6 +76,9 @@ impl ByteSize {
     /// 5 GiB: what a single put takes at most.
     pub const SINGLE_PUT: Self = Self(5 << 30);
 
+    /// 4 KiB: what a transfer must bring a second, where nobody says otherwise.
+    pub const LEAST_RATE: Self = Self(4 << 10);
+
     /// The number of bytes.
     pub fn bytes(self) -> u64 {
         self.0

@@ -14,6 +14,7 @@ use sha2::Digest;
 use crate::domain::digest::{Md5, Sha256};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
+use crate::domain::message::Message;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::domain::text::{ForeignText, Line};
 
@@ -165,6 +166,11 @@ pub trait ObjectStore: Send + Sync {
     /// [`AnswerWatch`](super::clock::AnswerWatch). A store without a clock of its own (a folder) does nothing.
     async fn tell_time(&self) {}
 
+    /// Ways of refusing to overwrite that [`Self::prove`] went past because the store failed at them, each with the reason.
+    fn passed_over(&self) -> Vec<Line> {
+        Vec::new()
+    }
+
     /// Whether the ETags of this store are the MD5 of an object's bytes, as [`Self::prove`] has seen it; `None` where that is
     /// not known or the store has no ETags.
     fn has_md5_etags(&self) -> Option<bool> {
@@ -186,7 +192,7 @@ pub struct StoreError(pub Failure);
 
 impl StoreError {
     /// An error that holds up all streams of the store.
-    pub fn of_store(kind: FailureKind, message: impl Into<Line>) -> Self {
+    pub fn of_store(kind: FailureKind, message: impl Into<Message>) -> Self {
         Self(Failure::new(kind, Scope::Store, message))
     }
 

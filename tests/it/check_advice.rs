@@ -42,12 +42,12 @@ async fn over(dialect: Dialect) -> (InProcess, Vault) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_permission_that_lacks_is_named_beside_the_one_row_that_needs_it() {
     let needed = [
-        (Endpoint::Query, "query", "to query connection records (ListLoginRecordsNew)"),
+        (Endpoint::Query, "query", "workspace:connections:securityList"),
         (Endpoint::Export, V2, "workspace:connections:securityExport"),
         (Endpoint::ListTasks, LIST, "workspace:tenants:listExportTasks"),
         (Endpoint::CreateTask, V3, "to export connection records (ExportUserConnectionNew)"),
         (Endpoint::Download, DOWNLOAD, "workspace:tenants:exportData"),
-        (Endpoint::DeleteTasks, DELETE, "to delete export tasks (DeleteExportTasks)"),
+        (Endpoint::DeleteTasks, DELETE, "workspace:tenants:deleteExportTasks"),
     ];
     for api in ["auto", "v3"] {
         for (endpoint, check, permission) in needed {

@@ -367,3 +367,17 @@ async fn killed_and_finished(seed: usize, step: Step) {
     vault.once().await;
     everything_is_archived_and_nothing_left(&vault, &format!("{step}, seed {seed}")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_nobody_knows_is_named_long_before_its_task_is_given_up() {
+    let vault = by_tasks("task_timeout = \"8s\"\n").await;
+    vault.sim.tasks().fate(Fate::Queued);
+    let output = vault.once().await;
+    everything_is_archived_and_nothing_left(&vault, "once").await;
+    let log = text(&output.stderr);
+    let unknown = log.find("has a status that this version does not know: \"QUEUED\"");
+    let late = log.find("was not done within 8s (task_timeout), and has the unknown status");
+    assert!(unknown.is_some() && unknown < late, "{log}");
+    // The task was kept in between.
+    assert_eq!(vault.sim.tasks().created(), 1 + WINDOWS as u64);
+}

@@ -161,6 +161,95 @@ async fn a_put_that_is_refused_for_now_is_no_put_that_found_its_key_taken() {
 }
 
 #[tokio::test]
+async fn a_store_that_fails_at_every_condition_is_looked_at_before_each_put_and_says_so() {
+    let home = InProcess::start(Dialect::FailsWhenTaken(500)).await;
+    let store = home.store();
+    assert_eq!(store.prove().await.unwrap(), CreateOnly::HeadThenPut);
+    let ways = store.passed_over();
+    assert!(ways[0].starts_with("If-None-Match: *:") && ways[0].contains("HTTP 500"), "{ways:?}");
+    assert!(ways[1].starts_with("x-obs-forbid-overwrite: true:"), "{ways:?}");
+    let name = key("s/log/000000000001.json");
+    for (content, taken) in [("1", false), ("2", true)] {
+        let outcome = store.put_if_absent(&name, &bytes(content), &Lock::NONE).await.unwrap();
+        assert_eq!(outcome == PutOutcome::AlreadyExists, taken, "{outcome:?}");
+    }
+    assert_eq!(read(&*store, &name).await.unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn a_way_that_was_asked_for_by_name_is_never_gone_on_from() {
+    let error = proven_on(Dialect::FailsWhenTaken(500), CreateOnlySetting::IfNoneMatch).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+    assert!(error.to_string().contains("create_only = \"auto\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_in_trouble_altogether_is_not_taken_for_one_that_knows_no_condition() {
+    let error = proven_on(Dialect::Refuses(500, "InternalError"), CreateOnlySetting::Auto).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+}
+
+#[tokio::test]
+async fn a_304_for_a_key_that_is_taken_is_a_refusal() {
+    let home = InProcess::start(Dialect::FailsWhenTaken(304)).await;
+    let store = home.store();
+    assert_eq!(store.prove().await.unwrap(), CreateOnly::IfNoneMatch);
+    assert_eq!(store.passed_over(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_304_for_a_key_that_is_free_is_a_way_that_the_store_fails_at() {
+    let home = InProcess::start(Dialect::Refuses(304, "")).await;
+    let error = home.store().prove().await.unwrap_err();
+    assert!(error.to_string().contains("HTTP 304"), "{error}");
+}
+
+#[tokio::test]
+async fn a_probe_that_cannot_be_read_at_once_is_there() {
+    let home = InProcess::start(Dialect::Archives).await;
+    for start in ["first", "second"] {
+        assert_eq!(home.store().prove().await.unwrap(), CreateOnly::IfNoneMatch, "{start}");
+    }
+}
+
+#[tokio::test]
+async fn whether_a_key_is_taken_is_learnt_from_a_store_that_says_no_size_and_lists_nothing() {
+    let probe = "connvault puts this object to find out whether this store refuses to overwrite.\n";
+    let whole = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{probe}");
+    let answer = move |number| match number {
+        0 => "HTTP/1.1 409 Conflict\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        1 => "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned(),
+        _ => whole.clone(),
+    };
+    let (endpoint, server) = answering(answer).await;
+    let store = S3Store::new(settings(&endpoint, "audit", "access", "secret")).unwrap();
+    assert_eq!(store.prove().await.unwrap(), CreateOnly::IfNoneMatch);
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_reason_names_the_region_that_the_store_does() {
+    let home = InProcess::start(Dialect::Elsewhere("eu-west-1")).await;
+    let error = home.store().head(&key("s/x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Rejected, Scope::Store), "{error}");
+    for word in ["HTTP 400", "x-amz-bucket-region says eu-west-1", "`region`"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_whose_host_name_is_not_known_is_named_with_path_style() {
+    let endpoint = Some(Url::parse("https://no-such-store.invalid").unwrap());
+    let settings = settings("http://127.0.0.1:1", "audit", "access", "secret");
+    let store = S3Store::new(S3Settings { endpoint, path_style: false, ..settings }).unwrap();
+    let error = store.head(&key("s/x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+    for word in ["audit.no-such-store.invalid", "path_style = true"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_refuses_everything_as_taken_proves_nothing() {
     let error =
         proven_on(Dialect::Refuses(412, "PreconditionFailed"), CreateOnlySetting::Auto).await.unwrap_err();

@@ -10,8 +10,11 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Config, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,7 +23,9 @@ use super::errors::Place;
 use super::keys::{FreshKeys, ReadKeys};
 use super::limit::AnswerLimit;
 use super::{S3Settings, Timeouts};
+use crate::adapters::host_names::{SystemNames, look_up};
 use crate::domain::failure::FailureKind;
+use crate::domain::loopback::is_loopback;
 use crate::ports::object_store::StoreError;
 
 /// Attempts at one request, the first included, before the reconciler takes over with its longer pauses.
@@ -58,16 +63,26 @@ pub(super) fn build(
 ///
 /// There is no read timeout: the SDK's counts from the start of the request, and so would cut off long uploads.
 pub(super) fn timeouts(timeouts: &Timeouts, bytes: u64) -> TimeoutConfig {
-    let sending = Duration::from_secs(bytes / timeouts.slowest_upload.max(1));
+    let sending = Duration::from_secs(bytes / timeouts.least_rate.bytes_per_second.max(1));
     TimeoutConfig::builder()
         .connect_timeout(timeouts.connect)
         .operation_attempt_timeout(timeouts.attempt.saturating_add(sending))
         .build()
 }
 
-/// One TLS stack with one set of trusted certificates, and no proxy from the environment.
+/// A store writes down so many bytes a second at the least: its answer to a put is waited for accordingly.
+const SLOWEST_DISK: u64 = 256 * 1024;
+
+/// How long the answer to a put of `bytes` is waited for after its last byte.
+pub(super) fn patience(timeouts: &Timeouts, bytes: u64) -> Duration {
+    timeouts.attempt.saturating_add(Duration::from_secs(bytes / SLOWEST_DISK))
+}
+
+/// One TLS stack with one set of trusted certificates. The proxy variables are obeyed as the source's client obeys them; this
+/// machine itself is asked directly.
 fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient, StoreError> {
     let builder = aws_smithy_http_client::Builder::new();
+    // Cleartext goes to this machine only.
     if settings.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http") {
         return Ok(builder.build_http());
     }
@@ -84,7 +99,24 @@ fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient,
     let context = TlsContext::builder().with_trust_store(trusted).build().map_err(|error| {
         StoreError::of_store(FailureKind::Local, format!("TLS cannot be set up for {place}: {error}"))
     })?;
-    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+    let is_here = settings.endpoint.as_ref().is_some_and(is_loopback);
+    let proxy = if is_here { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+    Ok(builder.build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        let provider = Provider::Rustls(CryptoMode::AwsLc);
+        connector.tls_provider(provider).tls_context(context.clone()).build_with_resolver(SystemNames)
+    }))
+}
+
+impl ResolveDns for SystemNames {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let addresses = look_up(name).await.map_err(ResolveDnsError::new)?;
+            Ok(addresses.into_iter().map(|address| address.ip()).collect())
+        })
+    }
 }
 
 /// Whether `pem` holds certificates that can be trusted in. Asked here because the SDK panics on what cannot.
@@ -118,6 +150,6 @@ mod tests {
         let settings = Timeouts::default();
         let attempt = |bytes| timeouts(&settings, bytes).operation_attempt_timeout();
         assert_eq!(attempt(0), Some(Duration::from_secs(60)));
-        assert_eq!(attempt(1 << 30), Some(Duration::from_secs(60 + 4096)));
+        assert_eq!(attempt(1 << 20), Some(Duration::from_secs(60 + 256)));
     }
 }

@@ -9,7 +9,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3Settings;
 use super::keys::Keyless;
+use crate::adapters::host_names::Unresolved;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::text::{ForeignText, Line};
 use crate::ports::object_store::StoreError;
 
@@ -18,6 +20,8 @@ use crate::ports::object_store::StoreError;
 pub(super) struct Place {
     bucket: String,
     endpoint: String,
+    /// The host that serves the bucket; nothing where that is AWS's.
+    host: Option<String>,
 }
 
 impl fmt::Display for Place {
@@ -33,6 +37,13 @@ pub(super) enum Trouble {
     Answered(Answer),
     /// No answer came, or none that could be read.
     NoAnswer(Line),
+    /// A host is not known by its name: the store's, or a proxy's.
+    Unresolved {
+        /// Its name.
+        host: ForeignText,
+        /// What the resolver said.
+        why: Line,
+    },
     /// What was to be sent could not be read.
     Unsendable(Line),
     /// The request could not even be made.
@@ -50,6 +61,8 @@ pub(super) struct Answer {
     message: ForeignText,
     request_id: Option<ForeignText>,
     retry_after: Option<Duration>,
+    /// Where the bucket is, by the header of this name.
+    region: Option<(&'static str, ForeignText)>,
 }
 
 impl Trouble {
@@ -58,8 +71,12 @@ impl Trouble {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        if let Some(why) = keyless(&error) {
-            return Self::Keyless(why.into());
+        if let Some(Keyless(why)) = cause_of(&error) {
+            return Self::Keyless(why.as_str().into());
+        }
+        if let Some(unresolved) = cause_of::<Unresolved>(&error) {
+            let host = ForeignText::new(&unresolved.host);
+            return Self::Unresolved { host, why: unresolved.to_string().into() };
         }
         match &error {
             SdkError::ConstructionFailure(_) => Self::Unmakeable(causes(&error)),
@@ -89,9 +106,11 @@ impl Trouble {
         match self {
             Self::Answered(answer) if answer.code.is_empty() => ForeignText::new(answer.status.to_string()),
             Self::Answered(answer) => answer.code.clone(),
-            Self::NoAnswer(text) | Self::Unsendable(text) | Self::Unmakeable(text) | Self::Keyless(text) => {
-                ForeignText::new(text)
-            }
+            Self::NoAnswer(text)
+            | Self::Unsendable(text)
+            | Self::Unmakeable(text)
+            | Self::Keyless(text)
+            | Self::Unresolved { why: text, .. } => ForeignText::new(text),
         }
     }
 
@@ -100,7 +119,7 @@ impl Trouble {
         match self {
             Self::NoAnswer(_) => true,
             Self::Answered(answer) => matches!(answer.status, 304 | 408 | 409 | 500..=599),
-            Self::Unsendable(_) | Self::Unmakeable(_) | Self::Keyless(_) => false,
+            Self::Unsendable(_) | Self::Unmakeable(_) | Self::Keyless(_) | Self::Unresolved { .. } => false,
         }
     }
 
@@ -131,6 +150,17 @@ impl Trouble {
                 || (answer.code == "InvalidRequest" && answer.message.contains("WORM")))
     }
 
+    /// Whether it says that an object is there, and that its storage class cannot be read at once.
+    pub(super) fn says_archived(&self) -> bool {
+        matches!(self, Self::Answered(answer) if answer.code == "InvalidObjectState")
+    }
+
+    /// Whether the store failed at what it was asked, rather than refused it: it may know no better, or be in trouble.
+    pub(super) fn says_failed(&self) -> bool {
+        matches!(self, Self::Answered(answer) if matches!(answer.status, 304 | 500 | 502..=599)
+            && !answer.is_full() && !answer.asks_for_less())
+    }
+
     /// Whether the store said that it does not know what it was asked for, rather than that it cannot do it now.
     pub(super) fn says_unsupported(&self) -> bool {
         matches!(self, Self::Answered(answer)
@@ -138,14 +168,14 @@ impl Trouble {
     }
 }
 
-/// Why there are no keys, where that is the cause.
-fn keyless(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(Keyless(why)) = error.downcast_ref() {
-            return Some(why.clone());
+/// The error of this type among those that `error` came from.
+fn cause_of<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        cause = error.source();
+        next = error.source();
     }
     None
 }
@@ -180,6 +210,8 @@ impl Answer {
     fn of(raw: &HttpResponse, code: Option<&str>, message: Option<&str>) -> Self {
         let header = |name: &str| raw.headers().get(name);
         let request_id = header("x-amz-request-id").or_else(|| header("x-obs-request-id"));
+        let regions = ["x-amz-bucket-region", "x-obs-bucket-location"].into_iter();
+        let region = regions.filter_map(|name| Some((name, ForeignText::new(header(name)?)))).next();
         let seconds = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
         Self {
             status: raw.status().as_u16(),
@@ -187,7 +219,17 @@ impl Answer {
             message: ForeignText::new(message.unwrap_or_default()),
             request_id: request_id.map(ForeignText::new),
             retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE)),
+            region,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self.code.as_str(), "QuotaExceeded" | "InsufficientStorageSpace") || self.status == 507
+    }
+
+    fn asks_for_less(&self) -> bool {
+        matches!(self.code.as_str(), "SlowDown" | "TooManyRequests" | "RequestLimitExceeded")
+            || self.status == 429
     }
 
     fn meaning(&self) -> Meaning {
@@ -208,12 +250,13 @@ impl Answer {
             | (_, 301 | 302 | 307) => {
                 of_store(Rejected, "the bucket lies elsewhere: correct `region` and `endpoint`")
             }
-            ("QuotaExceeded" | "InsufficientStorageSpace", _) | (_, 507) => {
-                of_store(Transient, "the store is full: make room in it")
-            }
-            ("SlowDown" | "TooManyRequests" | "RequestLimitExceeded", _) | (_, 429) => {
-                of_store(Throttled, "tried again more slowly")
-            }
+            _ if self.is_full() => of_store(Transient, "the store is full: make room in it"),
+            _ if self.asks_for_less() => of_store(Throttled, "tried again more slowly"),
+            // A refusal of a HEAD has no body that could say why.
+            ("", 400) => of_store(
+                Rejected,
+                "a 400 without a reason mostly means another region: correct `region`, or `endpoint` and `path_style`",
+            ),
             ("InvalidObjectState", _) => {
                 of_store(Rejected, "its storage class cannot be read at once: configure another one")
             }
@@ -227,7 +270,10 @@ impl Answer {
             | (_, 408 | 409 | 500 | 502..=599) => of_store(Transient, "tried again"),
             // The request went through, and what came back is damaged on its way, or no answer of a store.
             (_, 200..=299) => of_store(Transient, "its answer cannot be read: asked again"),
-            (_, 401 | 403) => of_store(Auth, "let these keys list, get and put there, or use others"),
+            (_, 401 | 403) => of_store(
+                Auth,
+                "let these keys list, get and put there (with locks: set and see retention, too), or use others",
+            ),
             _ => of_window(Rejected, "look up the code in the store's manual"),
         }
     }
@@ -240,19 +286,37 @@ impl Place {
             .endpoint
             .as_ref()
             .map_or_else(|| format!("AWS region {region}"), |url| url.origin().ascii_serialization());
-        Self { bucket: settings.bucket.clone(), endpoint }
+        let host = settings.endpoint.as_ref().and_then(|url| url.host_str()).map(str::to_owned);
+        Self { bucket: settings.bucket.clone(), endpoint, host }
+    }
+
+    /// What helps where `host` is not known by its name.
+    fn where_is(&self, host: &str) -> String {
+        let at = self.host.as_deref().unwrap_or("amazonaws.com");
+        if host == at {
+            "correct `endpoint`, or see to name resolution (or set HTTPS_PROXY, where a proxy does it)"
+                .to_owned()
+        } else if host.strip_suffix(at).is_some_and(|before| before.ends_with('.')) {
+            "correct `bucket`, `region` and `endpoint`; where the store has no host name for each bucket, set path_style = true"
+                .to_owned()
+        } else {
+            "this is the proxy: correct HTTPS_PROXY, or name the store's host in NO_PROXY".to_owned()
+        }
     }
 
     /// The error for `trouble` that arose while it was tried to do `doing` ("put x").
     pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
-        let failed = |kind, scope, why: &str| {
-            StoreError(Failure::new(kind, scope, format!("cannot {doing} in {self}: {why}")))
-        };
+        let cause = |why: &str| Message::new(format!("cannot {doing} in {self}: {why}"));
+        let failed = |kind, scope, why: &str| StoreError(Failure::new(kind, scope, cause(why)));
         match trouble {
             Trouble::NoAnswer(why) => failed(FailureKind::Transient, Scope::Store, &why),
+            Trouble::Unresolved { host, why } => {
+                let message = cause(&why).advise(self.where_is(&host));
+                StoreError(Failure::new(FailureKind::Transient, Scope::Store, message))
+            }
             Trouble::Unsendable(why) => {
-                let why = format!("{why}; check the disk of the state directory");
-                failed(FailureKind::Local, Scope::Daemon, &why)
+                let message = cause(&why).advise("check the disk of the state directory");
+                StoreError(Failure::new(FailureKind::Local, Scope::Daemon, message))
             }
             Trouble::Keyless(why) => failed(FailureKind::Auth, Scope::Store, &why),
             Trouble::Unmakeable(why) => failed(FailureKind::Rejected, Scope::Store, &why),
@@ -261,8 +325,11 @@ impl Place {
                 let code = if answer.code.is_empty() { String::new() } else { format!(" {}", answer.code) };
                 let said =
                     if answer.message.is_empty() { String::new() } else { format!(" ({})", answer.message) };
-                let why = format!("HTTP {}{code}{said}; {}", answer.status, meaning.next);
-                let mut error = failed(meaning.kind, meaning.scope, &why);
+                let elsewhere = answer.region.as_ref().filter(|_| matches!(answer.status, 300..=499));
+                let region = elsewhere.map(|(header, region)| format!(", {header} says {region}"));
+                let why = format!("HTTP {}{code}{said}{}", answer.status, region.unwrap_or_default());
+                let message = cause(&why).advise(meaning.next);
+                let mut error = StoreError(Failure::new(meaning.kind, meaning.scope, message));
                 error.0.request_ids = answer.request_id.into_iter().collect();
                 error.0.retry_after = answer.retry_after;
                 error
@@ -272,7 +339,8 @@ impl Place {
 
     /// The error for a bucket that is not there.
     pub(super) fn no_such_bucket(&self) -> StoreError {
-        let message = format!("{self} does not exist; create the bucket, or correct `bucket` and `endpoint`");
+        let message = Message::new(format!("{self} does not exist"))
+            .advise("create the bucket, or correct `bucket` and `endpoint`");
         StoreError::of_store(FailureKind::Rejected, message)
     }
 
@@ -287,12 +355,14 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place { bucket: "audit".to_owned(), endpoint: "https://obs.test".to_owned() }
+        let host = Some("obs.test".to_owned());
+        Place { bucket: "audit".to_owned(), endpoint: "https://obs.test".to_owned(), host }
     }
 
     fn answered(status: u16, code: &str) -> StoreError {
         let (message, request_id) = (ForeignText::new("said so"), Some(ForeignText::new("id-1")));
-        let answer = Answer { status, code: ForeignText::new(code), message, request_id, retry_after: None };
+        let (code, retry_after, region) = (ForeignText::new(code), None, None);
+        let answer = Answer { status, code, message, request_id, retry_after, region };
         place().error("put a/b", Trouble::Answered(answer))
     }
 
@@ -316,11 +386,28 @@ mod tests {
             (400, "BadDigest", Corrupt, Scope::Window),
             (400, "EntityTooLarge", Rejected, Scope::Window),
             (400, "InvalidArgument", Rejected, Scope::Window),
+            (400, "", Rejected, Scope::Store),
             (501, "NotImplemented", Rejected, Scope::Window),
             (301, "PermanentRedirect", Rejected, Scope::Store),
         ] {
             let error = answered(status, code).0;
             assert_eq!((error.kind, error.scope), (kind, scope), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_found_is_named_with_what_helps_against_it() {
+        for (host, word) in [
+            ("obs.test", "correct `endpoint`"),
+            ("audit.obs.test", "path_style = true"),
+            ("gate.example", "HTTPS_PROXY"),
+            ("notobs.test", "HTTPS_PROXY"),
+        ] {
+            let why = format!("the host name {host} cannot be looked up (no)").into();
+            let error = place().error("put a/b", Trouble::Unresolved { host: ForeignText::new(host), why }).0;
+            assert_eq!((error.kind, error.scope), (FailureKind::Transient, Scope::Store));
+            assert!(error.message.contains(host) && error.message.contains(word), "{}", error.message);
+            assert!(!error.message.cause().contains(word), "{}", error.message.cause());
         }
     }
 

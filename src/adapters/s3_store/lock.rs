@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::errors::{Place, Trouble};
 use crate::domain::failure::{FailureKind, Scope};
 use crate::domain::lock::{Lock, Retention, RetentionMode};
+use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::StoreError;
 
@@ -59,12 +60,10 @@ pub(super) fn refused(place: &Place, key: &ObjectKey, lock: &Lock, trouble: Trou
     if may_be_the_lock {
         error.0.kind = FailureKind::Rejected;
         error.0.scope = Scope::Store;
-        error.0.message = format!(
-            "{}; it was asked for {lock}: enable Object Lock on the bucket, or remove object_lock and legal_hold \
-             from the store",
-            error.0.message
-        )
-        .into();
+        error.0.message = Message::new(format!("{}; it was asked for {lock}", error.0.message.cause())).advise(
+            "enable Object Lock on the bucket, let these keys set locks (s3:PutObjectRetention, for legal_hold \
+             s3:PutObjectLegalHold), or remove object_lock and legal_hold from the store",
+        );
     }
     error
 }

@@ -4,7 +4,11 @@
 //! twice under the same condition, and the second put has to be refused. The first may be refused already, when the
 //! probe stands there from an earlier start; then that is the proof, and it costs one refused put. The probe is
 //! read back last, so that a store that refuses everything proves nothing. It has no lock: it stays for good anyway,
-//! and one under a lock could not be put again.
+//! and one under a lock could not be put again. One that was moved to an archive class cannot be read at once: that the store
+//! says so is proof that it is there.
+//!
+//! A store may answer a put under a condition with an error of its own, each time (500, 304), and work otherwise. `auto` then
+//! goes on to the next way, and says so. It does not where the store is in trouble altogether, nor on the word of one try.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -19,7 +23,8 @@ use crate::domain::digest::Md5;
 use crate::domain::failure::{FailureKind, Scope};
 use crate::domain::lock::Lock;
 use crate::domain::object_key::ObjectKey;
-use crate::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome, StoreError};
+use crate::domain::text::Line;
+use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
 
 /// What the probe holds.
 const PROBE: &[u8] = b"connvault puts this object to find out whether this store refuses to overwrite.\n";
@@ -28,12 +33,17 @@ const PROBE: &[u8] = b"connvault puts this object to find out whether this store
 const PROBE_PAUSES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
 
+/// The pause before a way that failed is tried once more.
+const BEFORE_A_SECOND_TRY: Duration = Duration::from_secs(1);
+
 /// One answer of the store for the probe.
 enum ProbeRead {
     /// The bytes that were put, with the ETag of the answer.
     Whole(Option<Md5>),
     /// Other bytes, or fewer.
     Other,
+    /// It is there, in a storage class that cannot be read at once; with the ETag of another answer.
+    Archived(Option<Md5>),
     /// No such object.
     Absent,
 }
@@ -46,6 +56,16 @@ enum Manner {
     Ignores,
     /// It does not know the condition, and says so.
     Unsupported(Trouble),
+    /// It fails at it, and not at other questions.
+    Fails(Trouble),
+}
+
+/// The condition of a way, as it stands in a request.
+fn header_of(mode: CreateOnly) -> &'static str {
+    match mode {
+        CreateOnly::ObsForbidOverwrite => "x-obs-forbid-overwrite: true",
+        _ => "If-None-Match: *",
+    }
 }
 
 impl S3Store {
@@ -65,20 +85,42 @@ impl S3Store {
     }
 
     async fn find_best(&self) -> Result<CreateOnly, StoreError> {
+        let mut passed_over = Vec::new();
         for mode in [CreateOnly::IfNoneMatch, CreateOnly::ObsForbidOverwrite] {
-            if let Manner::Refuses = self.manner(mode).await? {
-                self.read_probe_back().await?;
-                return Ok(mode);
+            match self.manner(mode).await? {
+                Manner::Refuses => {
+                    self.read_probe_back().await?;
+                    self.note_passed_over(passed_over);
+                    return Ok(mode);
+                }
+                Manner::Ignores | Manner::Unsupported(_) => {}
+                Manner::Fails(trouble) => {
+                    let why = self.place.error("put the probe object", trouble).0.message;
+                    passed_over.push(format!("{}: {}", header_of(mode), why.cause()).into());
+                }
             }
         }
-        self.look_then_put_probe().await
+        let found = self.look_then_put_probe().await?;
+        self.note_passed_over(passed_over);
+        Ok(found)
+    }
+
+    /// Says which ways the store failed at, and keeps it for `check`.
+    fn note_passed_over(&self, ways: Vec<Line>) {
+        for why in &ways {
+            tracing::warn!(
+                store.place = %self.place,
+                error = %why,
+                "this store fails at a way of refusing to overwrite, again and again: the next one is tried"
+            );
+        }
+        *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = ways;
     }
 
     async fn insist_on(&self, mode: CreateOnly) -> Result<CreateOnly, StoreError> {
-        let (word, header) = match mode {
-            CreateOnly::ObsForbidOverwrite => ("obs-forbid-overwrite", "x-obs-forbid-overwrite: true"),
-            _ => ("if-none-match", "If-None-Match: *"),
-        };
+        let header = header_of(mode);
+        let word =
+            if mode == CreateOnly::ObsForbidOverwrite { "obs-forbid-overwrite" } else { "if-none-match" };
         let how = match self.manner(mode).await? {
             Manner::Refuses => {
                 self.read_probe_back().await?;
@@ -86,6 +128,12 @@ impl S3Store {
             }
             Manner::Ignores => "it took the same key twice".to_owned(),
             Manner::Unsupported(trouble) => self.place.error("put the probe object", trouble).to_string(),
+            Manner::Fails(trouble) => {
+                let mut error = self.place.error("put the probe object", trouble);
+                let advice = format!("where this goes on, set create_only = \"auto\" instead of \"{word}\"");
+                error.0.message = error.0.message.advise(advice);
+                return Err(error);
+            }
         };
         let message = format!(
             "{} does not honour `{header}`: {how}; set create_only = \"auto\" instead of \"{word}\", or use a store \
@@ -95,14 +143,28 @@ impl S3Store {
         Err(StoreError::of_store(FailureKind::Rejected, message))
     }
 
-    /// What the store does with puts of the probe under `mode`.
+    /// What the store does with puts of the probe under `mode`. One failure is a claim: it is asked once more.
     async fn manner(&self, mode: CreateOnly) -> Result<Manner, StoreError> {
+        let trouble = match self.put_twice(mode).await? {
+            Manner::Fails(trouble) => trouble,
+            manner => return Ok(manner),
+        };
+        // What fails at everything says nothing of one way.
+        if self.stands(&ObjectKey::probe()).await.is_err() {
+            return Err(self.place.error("put the probe object", trouble));
+        }
+        tokio::time::sleep(BEFORE_A_SECOND_TRY).await;
+        self.put_twice(mode).await
+    }
+
+    async fn put_twice(&self, mode: CreateOnly) -> Result<Manner, StoreError> {
         let (key, content) = (ObjectKey::probe(), probe());
         for _ in 0..2 {
             match self.try_put(&key, &content, mode, &Lock::NONE).await? {
                 Ok(PutOutcome::AlreadyExists) => return Ok(Manner::Refuses),
                 Ok(PutOutcome::Created { .. }) => {}
                 Err(trouble) if trouble.says_unsupported() => return Ok(Manner::Unsupported(trouble)),
+                Err(trouble) if trouble.says_failed() => return Ok(Manner::Fails(trouble)),
                 Err(trouble) => return Err(self.place.error("put the probe object", trouble)),
             }
         }
@@ -111,7 +173,7 @@ impl S3Store {
 
     /// The way for stores that refuse nothing: the probe is put if it is not there, and read back.
     async fn look_then_put_probe(&self) -> Result<CreateOnly, StoreError> {
-        if self.look(&ObjectKey::probe()).await?.is_none() {
+        if !self.stands(&ObjectKey::probe()).await? {
             self.put(&ObjectKey::probe(), &probe(), CreateOnly::HeadThenPut, &Lock::NONE).await?;
         }
         self.read_probe_back().await?;
@@ -121,13 +183,13 @@ impl S3Store {
     /// Reads the probe back. One answer is a claim: an answer that is wrong, or comes too early, is asked for again.
     async fn read_probe_back(&self) -> Result<(), StoreError> {
         for pause in PROBE_PAUSES {
-            if let Ok(ProbeRead::Whole(etag)) = self.read_probe().await {
+            if let Ok(ProbeRead::Whole(etag) | ProbeRead::Archived(etag)) = self.read_probe().await {
                 return self.note_etags(etag).await;
             }
             tokio::time::sleep(pause).await;
         }
         let how = match self.read_probe().await? {
-            ProbeRead::Whole(etag) => return self.note_etags(etag).await,
+            ProbeRead::Whole(etag) | ProbeRead::Archived(etag) => return self.note_etags(etag).await,
             ProbeRead::Absent => "was taken, or refused as taken, and is not there",
             ProbeRead::Other => "holds other bytes than were put",
         };
@@ -137,7 +199,15 @@ impl S3Store {
     }
 
     async fn read_probe(&self) -> Result<ProbeRead, StoreError> {
-        let Some(body) = self.get(&ObjectKey::probe()).await? else { return Ok(ProbeRead::Absent) };
+        let body = match self.open(&ObjectKey::probe()).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return Ok(ProbeRead::Absent),
+            Err(trouble) if trouble.says_archived() => {
+                let etag = self.head_of_probe().await?;
+                return Ok(etag.map_or(ProbeRead::Absent, ProbeRead::Archived));
+            }
+            Err(trouble) => return Err(self.place.error("get the probe object", trouble)),
+        };
         // An endless answer is another object too: no more than one byte beyond the probe is waited for.
         let (mut bytes, mut chunks) = (Vec::new(), body.bytes);
         while bytes.len() <= PROBE.len()
@@ -148,6 +218,12 @@ impl S3Store {
         Ok(if bytes == PROBE { ProbeRead::Whole(body.meta.md5) } else { ProbeRead::Other })
     }
 
+    /// The ETag of the probe, where it is there, by a HEAD.
+    async fn head_of_probe(&self) -> Result<Option<Option<Md5>>, StoreError> {
+        let head = self.ask_head(&ObjectKey::probe()).await?;
+        Ok(head.map(|head| super::md5(head.e_tag(), head.server_side_encryption())))
+    }
+
     /// Takes note of whether the ETags of this store are MD5s, as the probe's shows.
     async fn note_etags(&self, etag: Option<Md5>) -> Result<(), StoreError> {
         let md5 = Md5::from(<[u8; 16]>::from(md5::Md5::digest(PROBE)));
@@ -155,8 +231,7 @@ impl S3Store {
         let mut seen = is_md5(etag);
         if seen == Some(false) {
             // One answer is a claim.
-            let again = self.look(&ObjectKey::probe()).await?;
-            seen = is_md5(again.and_then(|meta| meta.md5));
+            seen = is_md5(self.head_of_probe().await?.flatten());
         }
         if seen == Some(false) {
             tracing::warn!(

@@ -14,10 +14,12 @@ use md5::Digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::errors::Trouble;
+use super::outflow::Outflow;
 use super::{S3Settings, S3Store, Sse, client, lock as object_lock};
 use crate::adapters::local_content;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
+use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::domain::text::ForeignText;
 use crate::ports::object_store::{Content, CreateOnly, LARGEST_OBJECT, PutOutcome, StoreError};
@@ -53,7 +55,7 @@ impl S3Store {
             };
             // A store that refuses a large body before its end, and hangs up, is often not heard. Tried again, it would
             // be the same: so what stands there by now, ours or another's, decides.
-            if trouble.may_have_been_done() && self.look(key).await.is_ok_and(|found| found.is_some()) {
+            if trouble.may_have_been_done() && self.stands(key).await.is_ok_and(|stands| stands) {
                 return Ok(PutOutcome::AlreadyExists);
             }
             let error = object_lock::refused(&self.place, key, lock, trouble);
@@ -72,7 +74,7 @@ impl S3Store {
     /// Whether something stands under `key`, on the word of two answers where the first says no: a put into a store that
     /// overwrites rests on nothing else.
     pub(super) async fn is_taken(&self, key: &ObjectKey) -> Result<bool, StoreError> {
-        Ok(self.look(key).await?.is_some() || self.look(key).await?.is_some())
+        Ok(self.stands(key).await? || self.stands(key).await?)
     }
 
     /// As [`Self::put`], but leaves it to the caller to say what the store's trouble means. The outer error is ours.
@@ -106,7 +108,14 @@ impl S3Store {
                 }
             },
         );
-        match request.send().await.map_err(Trouble::of) {
+        let (outflow, least_rate) = (Outflow::default(), self.settings.timeouts.least_rate);
+        let patience = client::patience(&self.settings.timeouts, bytes);
+        let request = request.interceptor(outflow.clone());
+        let sent = tokio::select! {
+            sent = request.send() => sent.map_err(Trouble::of),
+            why = outflow.gives_up(least_rate, patience) => Err(Trouble::NoAnswer(why.into())),
+        };
+        match sent {
             Ok(answer) => {
                 let version_id = answer.version_id().map(ForeignText::new);
                 Ok(Ok(PutOutcome::Created { version_id }))
@@ -129,7 +138,7 @@ impl S3Store {
         let taken = match trouble.status() {
             Some(412) if conditional => true,
             // 304 is what some stores say for a condition that does not hold, whatever was asked.
-            Some(304 | 409) if conditional => self.look(key).await?.is_some(),
+            Some(304 | 409) if conditional => self.stands(key).await?,
             _ => false,
         };
         Ok(if taken { Ok(PutOutcome::AlreadyExists) } else { Err(trouble) })
@@ -161,10 +170,9 @@ fn body_of(bytes: &Bytes) -> ByteStream {
 }
 
 fn too_large(key: &ObjectKey, bytes: u64) -> StoreError {
-    let message = format!(
-        "{key} has {bytes} bytes, and one put carries {LARGEST_OBJECT} at most: archive this stream under a new name \
-         with a shorter window"
-    );
+    let message =
+        Message::new(format!("{key} has {bytes} bytes, and one put carries {LARGEST_OBJECT} at most"))
+            .advise("archive this stream under a new name with a shorter window");
     StoreError(Failure::new(FailureKind::Rejected, Scope::Window, message))
 }
 

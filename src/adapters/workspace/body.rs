@@ -5,14 +5,17 @@
 
 use std::io;
 
+use bytes::Bytes;
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::client::Client;
 use super::errors::{Operation, broken_off};
+use crate::adapters::least_rate::Meter;
 use crate::adapters::remote_text::{cause, not_json};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::ports::record_source::{ByteSink, SinkFailure};
 
 /// A hundred tasks, or one record, are a few tens of kilobytes.
@@ -29,8 +32,8 @@ pub(super) async fn receive(
     if announced.is_some_and(|bytes| bytes > max_body) {
         return Err(too_large(max_body));
     }
-    let mut received = 0u64;
-    while let Some(piece) = next(client, &mut answer, received).await? {
+    let (mut received, mut meter) = (0u64, Meter::new(client.timeouts().least_rate));
+    while let Some(piece) = next(client, &mut answer, &mut meter, received).await? {
         received += piece.len() as u64;
         if received > max_body {
             return Err(too_large(max_body));
@@ -55,8 +58,8 @@ pub(super) async fn json<T: DeserializeOwned>(
         let message = format!("{} answered the {} {why}", client.host(), operation.name);
         Failure::new(FailureKind::Corrupt, Scope::Window, message)
     };
-    let mut body = Vec::new();
-    while let Some(piece) = next(client, &mut answer, body.len() as u64).await? {
+    let (mut body, mut meter) = (Vec::new(), Meter::new(client.timeouts().least_rate));
+    while let Some(piece) = next(client, &mut answer, &mut meter, body.len() as u64).await? {
         if body.len() + piece.len() > TEXT_LIMIT {
             return Err(corrupt("with too much".to_owned()));
         }
@@ -69,20 +72,26 @@ pub(super) async fn json<T: DeserializeOwned>(
 async fn next(
     client: &Client,
     answer: &mut Response,
+    meter: &mut Meter,
     received: u64,
-) -> Result<Option<bytes::Bytes>, Failure> {
+) -> Result<Option<Bytes>, Failure> {
     let stall = client.timeouts().stall;
-    match timeout(stall, answer.chunk()).await {
-        Ok(Ok(piece)) => Ok(piece),
-        Ok(Err(error)) => Err(broken_off(client.host(), received, &cause(&error))),
-        Err(_) => Err(broken_off(client.host(), received, &format!("nothing came for {stall:?}"))),
-    }
+    let size = |piece: &Result<Result<Option<Bytes>, _>, _>| match piece {
+        Ok(Ok(Some(bytes))) => bytes.len() as u64,
+        _ => 0,
+    };
+    let why = match meter.next(timeout(stall, answer.chunk()), size).await {
+        Ok(Ok(Ok(piece))) => return Ok(piece),
+        Ok(Ok(Err(error))) => cause(&error).to_string(),
+        Ok(Err(_)) => format!("nothing came for {stall:?}"),
+        Err(slow) => slow.to_string(),
+    };
+    Err(broken_off(client.host(), received, &why))
 }
 
 fn too_large(max_body: u64) -> Failure {
-    let message = format!(
-        "the export is larger than max_body ({max_body} bytes); give the stream a shorter window, or raise max_body"
-    );
+    let message = Message::new(format!("the export is larger than max_body ({max_body} bytes)"))
+        .advise("give the stream a shorter window, or raise max_body");
     Failure::new(FailureKind::Rejected, Scope::Window, message)
 }
 

@@ -37,11 +37,11 @@ pub(super) const DOWNLOAD: Operation = Operation {
 };
 pub(super) const DELETE: Operation = Operation {
     name: "deletion of export tasks",
-    permission: "to delete export tasks (DeleteExportTasks)",
+    permission: "workspace:tenants:deleteExportTasks",
     subject: Subject::Leftovers,
 };
 
-/// The most that one page of the list holds, and the most that are deleted at once.
+/// The most that one page of the list holds, and the most that are deleted at once: a call takes 200.
 pub(super) const PAGE: usize = 100;
 /// A centre with more tasks than this is not read to its end.
 const LONGEST_LIST: usize = 50 * PAGE;
@@ -51,6 +51,8 @@ const LONGEST_LIST: usize = 50 * PAGE;
 pub(super) enum Progress {
     /// The provider makes the file.
     Making,
+    /// Its status is one that this version does not know, this one.
+    Unknown(ForeignText),
     /// The file is there.
     Ready {
         /// What it is called.
@@ -200,8 +202,8 @@ impl Item {
                 Progress::Failed(format!("the provider could not make the file ({said})").into())
             }
             Some("EXPIRED") => Progress::Failed("its file was kept no longer".into()),
-            // A status that nobody has heard of is waited out like one that goes on.
-            _ => Progress::Making,
+            Some("CREATING") | None => Progress::Making,
+            Some(other) => Progress::Unknown(ForeignText::new(other)),
         }
     }
 
@@ -267,10 +269,9 @@ mod tests {
             item(r#"{"task_id":"a","status":"FAIL","fail_reason":"no\nspace","error_code":"WKS.1"}"#);
         let Progress::Failed(said) = failed.progress() else { panic!("not failed") };
         assert_eq!(said, "the provider could not make the file (WKS.1, no space)");
-        for status in ["CREATING", "QUEUED"] {
-            let other = item(&format!(r#"{{"task_id":"a","status":"{status}"}}"#));
-            assert_eq!(other.progress(), Progress::Making);
-        }
+        assert_eq!(item(r#"{"task_id":"a","status":"CREATING"}"#).progress(), Progress::Making);
+        let unknown = item(r#"{"task_id":"a","status":"QUE\u001bUED"}"#).progress();
+        assert_eq!(unknown, Progress::Unknown(ForeignText::new("QUE UED")));
         assert!(
             item(r#"{"task_id":"../x","file_name":"a","create_time":"2026-11-23T12:00:00Z"}"#)
                 .standing()

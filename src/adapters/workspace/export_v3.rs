@@ -22,8 +22,9 @@ use super::trail::{Reached, Trail};
 use crate::domain::export::ExportApi;
 use crate::domain::export_task::{ExportTask, Pull, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::name::SourceName;
-use crate::domain::text::Line;
+use crate::domain::text::{ForeignText, Line};
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
@@ -119,11 +120,9 @@ impl WorkspaceV3 {
             Ok(made_at) => Ok((task, made_at)),
             Err(unready) => {
                 let why = self.give_up(&task, request, unready).await?;
-                Err(self.unready(
-                    FailureKind::Transient,
-                    &task,
-                    &format!("{why}; another one is asked for later"),
-                ))
+                let mut failure = self.unready(FailureKind::Transient, &task, &why);
+                failure.message = failure.message.advise("another one is asked for later");
+                Err(failure)
             }
         }
     }
@@ -211,6 +210,7 @@ impl WorkspaceV3 {
         let began = Instant::now();
         let age = || age.saturating_add(began.elapsed());
         let (mut pause, mut listed, lag) = (FIRST_LOOK, false, self.client.list_lag());
+        let timeout = self.parts.task_timeout;
         loop {
             // Of many looks at a task, none is worth a line in the log; one that fails is.
             let mut look = Trail::default();
@@ -218,6 +218,7 @@ impl WorkspaceV3 {
                 trail.noted(look.request_ids);
                 Unready::Unknown(failure)
             });
+            let mut unknown = None;
             match progress? {
                 Some(Progress::Ready { name, since }) => {
                     let called = self.parts.memory.called(&self.parts.source, &name).await;
@@ -227,19 +228,36 @@ impl WorkspaceV3 {
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
+                Some(Progress::Unknown(status)) => (listed, unknown) = (true, Some(status)),
                 None if listed || age() > lag => return Err(Unready::Late(MISSING.into())),
                 None => {}
             }
-            let timeout = self.parts.task_timeout;
             // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
             if age().saturating_add(pause) > if listed { timeout } else { timeout.max(lag + pause) } {
+                let status = unknown.map(|status| format!(", and has the unknown status \"{status}\""));
+                let status = status.unwrap_or_default();
                 return Err(Unready::Late(
-                    format!("it was not done within {timeout:?} (task_timeout)").into(),
+                    format!("it was not done within {timeout:?} (task_timeout){status}").into(),
                 ));
+            }
+            if let Some(status) = unknown.filter(|_| began.elapsed() >= LONGEST_LOOK.min(timeout / 4)) {
+                return Err(Unready::Unknown(self.unknown(task, &status)));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_LOOK);
         }
+    }
+
+    /// A status that nobody has heard of may mean that it goes on, or that it never will. The task is kept for the next attempt.
+    fn unknown(&self, task: &Wanted, status: &ForeignText) -> Failure {
+        let cause = format!(
+            "the export task {} of {} has a status that this version does not know: \"{status}\"",
+            task.id,
+            self.client.host()
+        );
+        let message = Message::new(cause)
+            .advise("it is looked at again later; where this goes on, look into the export centre, and use a newer version");
+        Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 
     async fn finish(&self, task: &Wanted) -> Result<(), Failure> {

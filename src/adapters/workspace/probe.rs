@@ -157,6 +157,10 @@ impl SourceProbe {
             match self.tried(&LIST, async |trail| self.centre.progress(task, trail).await).await? {
                 Some(Progress::Ready { .. }) => break,
                 Some(Progress::Failed(why)) => return ended(Cause::Task, why),
+                Some(Progress::Unknown(status)) if began.elapsed() > patience / 4 => {
+                    let why = format!("the task has a status that this version does not know: \"{status}\"");
+                    return ended(Cause::Unfinished, why.into());
+                }
                 None if listed || began.elapsed() > self.client.list_lag() => {
                     return ended(Cause::Task, "the task is not in the list".into());
                 }

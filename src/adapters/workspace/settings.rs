@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::{Certificate, redirect, retry};
 use url::Url;
 
+use crate::adapters::host_names::SystemNames;
+use crate::adapters::least_rate::LeastRate;
 use crate::adapters::remote_text::cause;
 use crate::domain::loopback::{is_loopback, is_private};
 
@@ -22,6 +24,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two pieces of the answer.
     pub stall: Duration,
+    /// The least that an answer must bring.
+    pub least_rate: LeastRate,
 }
 
 /// How a Workspace project is reached.
@@ -78,7 +82,8 @@ pub(super) fn http_client(
         .retry(retry::never())
         .referer(false)
         .connect_timeout(connect)
-        .pool_idle_timeout(IDLE);
+        .pool_idle_timeout(IDLE)
+        .dns_resolver(SystemNames);
     if is_loopback(endpoint) {
         builder = builder.no_proxy();
     }

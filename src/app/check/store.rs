@@ -70,15 +70,19 @@ async fn usable(port: &dyn ObjectStore, store: &Store, streams: &[&StreamName], 
         PUT_GET,
         format!("done; {} stays there, as after every start", place(store, &ObjectKey::probe())),
     );
+    let failed: String = port.passed_over().iter().map(|way| format!("; it fails at {way}")).collect();
     match mode {
-        CreateOnly::IfNoneMatch => checks.ok(CREATE_ONLY, "the store refuses to overwrite (If-None-Match)"),
+        CreateOnly::IfNoneMatch => {
+            checks.ok(CREATE_ONLY, format!("the store refuses to overwrite (If-None-Match){failed}"));
+        }
         CreateOnly::ObsForbidOverwrite => {
-            checks.ok(CREATE_ONLY, "the store refuses to overwrite (x-obs-forbid-overwrite)");
+            checks
+                .ok(CREATE_ONLY, format!("the store refuses to overwrite (x-obs-forbid-overwrite){failed}"));
         }
         CreateOnly::FileSystem => checks.ok(CREATE_ONLY, "the file system refuses to overwrite"),
         CreateOnly::HeadThenPut => checks.note(
             CREATE_ONLY,
-            "the store refuses nothing: connvault looks before it puts",
+            format!("the store refuses nothing: connvault looks before it puts{failed}"),
             "let no two daemons share it, or use a store that honours If-None-Match",
         ),
     }
@@ -206,7 +210,7 @@ fn fix(store: &Store, kind: FailureKind) -> &'static str {
             "mend the keys in the store's section, or let them put, get and list below the store's prefix"
         }
         (Store::S3(_), FailureKind::Transient | FailureKind::Local) => {
-            "see to network, proxy, ca_file and the room in the store, and run check again"
+            "see to network, the proxy variables, ca_file and the room in the store, and run check again"
         }
         (Store::S3(_), _) => "correct bucket, region, endpoint or create_only in the store's section",
     }

@@ -13,7 +13,7 @@ use super::super::setting::{Setting, UrlText};
 use super::super::text::{BadText, Region};
 use super::super::tree::Report;
 use super::super::units::{ByteSize, LONGEST_DURATION};
-use super::{ak_sk, duration, readable, secret};
+use super::{ak_sk, duration, least_rate, readable, secret};
 use crate::domain::export::{ApiChoice, PastHorizon};
 
 /// How long the provider keeps records, as it documents it.
@@ -52,6 +52,7 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let connect_timeout = timeout(raw.connect_timeout, 10, report);
     let first_byte_timeout = timeout(raw.first_byte_timeout, 120, report);
     let stall_timeout = timeout(raw.stall_timeout, 60, report);
+    let least_rate = least_rate(raw.least_rate, report);
     let max_body = raw.max_body.map(max_body, report).or(ByteSize::SINGLE_PUT);
     let credentials = credentials_of(raw.credentials, secrets, report);
     let (region, endpoint_of_region, iam_of_region) = region?;
@@ -70,6 +71,7 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,
         stall_timeout: stall_timeout?,
+        least_rate: least_rate?,
         max_body: max_body?,
         credentials: credentials?,
     })
@@ -78,8 +80,10 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
 /// A region, and where Workspace and the identity service are in it. A well-formed name can still be no part of a host's name (`xn--a`).
 fn region(text: String) -> Result<(Region, Endpoint, Endpoint), String> {
     let region: Region = text.parse().map_err(|error: BadText| error.to_string())?;
-    let of = |service: &str| format!("https://{service}.{region}.myhuaweicloud.com").parse();
-    match (of("workspace"), of("iam")) {
+    let of = |service: &str, domain| format!("https://{service}.{region}.myhuaweicloud.{domain}").parse();
+    // The European site has its identity service under a domain of its own.
+    let iam = if region.as_str() == "eu-west-101" { "eu" } else { "com" };
+    match (of("workspace", "com"), of("iam", iam)) {
         (Ok(workspace), Ok(iam)) => Ok((region, workspace, iam)),
         _ => Err("must be a region's name that can stand in a host's name".to_owned()),
     }

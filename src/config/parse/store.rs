@@ -12,7 +12,7 @@ use super::super::setting::{Setting, UrlText};
 use super::super::text::{KmsKeyId, MOST_TAGS, Prefix, TagName, Tags};
 use super::super::tree::{Named, Report};
 use super::super::units::LONGEST_DURATION;
-use super::{absolute, ak_sk, duration, readable};
+use super::{absolute, ak_sk, duration, least_rate, readable};
 use crate::domain::lock::RetentionMode;
 
 pub(super) fn store(raw: RawStore, secrets: Secrets, report: &mut Report) -> Option<Store> {
@@ -33,6 +33,7 @@ fn s3(raw: RawS3, secrets: Secrets, report: &mut Report) -> Option<S3Store> {
     let keys = (raw.access_key_file, raw.secret_key_file);
     let credentials = ak_sk(keys, raw.security_token_file, secrets, report);
     let ca_file = raw.ca_file.map(readable, report).optional();
+    let least_rate = least_rate(raw.least_rate, report);
     let create_only = raw.create_only.one_of(CREATE_ONLY, report).or(CreateOnlyMode::Auto);
     let readback = readback(raw.readback, report);
     let storage_class = raw.storage_class.map(|text| text.parse(), report).optional();
@@ -48,6 +49,7 @@ fn s3(raw: RawS3, secrets: Secrets, report: &mut Report) -> Option<S3Store> {
         prefix: prefix?,
         credentials: credentials?,
         ca_file: ca_file?,
+        least_rate: least_rate?,
         create_only: create_only?,
         readback: readback?,
         storage_class: storage_class?,

@@ -38,6 +38,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     horizon = "30d"
     iam_endpoint = "https://iam.ap-southeast-3.myhuaweicloud.com"
     kind = "huaweicloud-workspace"
+    least_rate = "4KiB"
     list_lag = "30s"
     max_body = "5GiB"
     past_horizon = "try"
@@ -57,6 +58,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     bucket = "records"
     create_only = "auto"
     kind = "s3"
+    least_rate = "4KiB"
     legal_hold = false
     path_style = false
     prefix = ""
@@ -92,6 +94,15 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     terminal_type = ""
     user_name = ""
     "#);
+}
+
+#[test]
+fn the_identity_service_of_the_european_site_is_under_its_own_domain() {
+    let files = Files::new();
+    let config = files.load(&with("sources.hq", "region = \"eu-west-101\"")).unwrap();
+    let source = &config.sources[&"hq".parse().unwrap()];
+    assert_eq!(source.iam_endpoint.as_str(), "https://iam.eu-west-101.myhuaweicloud.eu");
+    assert_eq!(source.endpoint.as_str(), "https://workspace.eu-west-101.myhuaweicloud.com");
 }
 
 #[test]

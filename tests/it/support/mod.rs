@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod lying_store;
 pub mod place;
 pub mod planted;
+pub mod proxy;
 pub mod s3s;
 pub mod servers;
 pub mod tls;

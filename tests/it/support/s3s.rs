@@ -34,6 +34,12 @@ pub enum Dialect {
     Heedless,
     /// Every put is refused with this status and code.
     Refuses(u16, &'static str),
+    /// A put under either condition to a taken key is answered with this status, without a reason.
+    FailsWhenTaken(u16),
+    /// As [`Self::Aws`], and the probe is in a storage class that cannot be read at once.
+    Archives,
+    /// Every request is answered with 400, without a reason, and with this region in a header.
+    Elsewhere(&'static str),
     /// As [`Self::Obs`], and what has this in its method and address is refused with 403.
     Forbids(&'static str),
 }
@@ -214,18 +220,36 @@ async fn answer(
     {
         return Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied"));
     }
+    if let Dialect::Elsewhere(region) = dialect {
+        let mut answer = without_a_reason(400);
+        answer.headers_mut().insert("x-amz-bucket-region", http::HeaderValue::from_static(region));
+        return Ok(answer);
+    }
+    if dialect == Dialect::Archives
+        && request.method() == http::Method::GET
+        && request.uri().path().contains("create-only-probe")
+    {
+        return Ok(refusal(StatusCode::FORBIDDEN, "InvalidObjectState"));
+    }
     let mut conflict = StatusCode::PRECONDITION_FAILED;
     if dialect != Dialect::Aws {
         let headers = request.headers_mut();
         headers.remove("authorization");
         headers.remove("x-amz-content-sha256");
         let condition = headers.remove("if-none-match");
+        if matches!(dialect, Dialect::Archives | Dialect::FailsWhenTaken(_))
+            && let Some(condition) = condition.clone()
+        {
+            headers.insert("if-none-match", condition);
+        }
         if dialect == Dialect::ObsAndStrict && condition.is_some() {
             return Ok(refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented"));
         }
         if dialect != Dialect::Heedless && headers.remove("x-obs-forbid-overwrite").is_some() {
             headers.insert("if-none-match", http::HeaderValue::from_static("*"));
-            conflict = StatusCode::CONFLICT;
+            if dialect != Dialect::Archives {
+                conflict = StatusCode::CONFLICT;
+            }
         }
     }
     let mut answer = match hyper::service::Service::call(&service, request).await {
@@ -233,9 +257,18 @@ async fn answer(
         Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     if answer.status() == StatusCode::PRECONDITION_FAILED {
+        if let Dialect::FailsWhenTaken(status) = dialect {
+            return Ok(without_a_reason(status));
+        }
         *answer.status_mut() = conflict;
     }
     Ok(answer)
+}
+
+fn without_a_reason(status: u16) -> Response<s3s::Body> {
+    let mut answer = Response::new(s3s::Body::empty());
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
+    answer
 }
 
 /// s3s-fs makes missing buckets on the way of a put; real stores refuse.

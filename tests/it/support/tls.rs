@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 /// The front, until dropped.
 pub struct TlsFront {
     address: SocketAddr,
+    host: String,
     /// The CA's certificate.
     pub ca_pem: String,
     task: JoinHandle<()>,
@@ -21,13 +22,17 @@ pub struct TlsFront {
 impl TlsFront {
     /// A front of `server`, an `http://host:port`.
     pub async fn of(server: &str) -> Self {
+        Self::of_host(server, "127.0.0.1").await
+    }
+
+    /// As [`Self::of`], with a certificate for `host`, where nobody finds it but by its address.
+    pub async fn of_host(server: &str, host: &str) -> Self {
         let server = server.trim_start_matches("http://").to_owned();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf =
-            CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+        let leaf = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -36,11 +41,21 @@ impl TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(accept(listener, server, TlsAcceptor::from(Arc::new(config))));
-        Self { address, ca_pem: ca.pem(), task }
+        Self { address, host: host.to_owned(), ca_pem: ca.pem(), task }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("https://{}", self.address)
+        format!("https://{}", self.authority())
+    }
+
+    /// The host of its certificate, and its port.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.address.port())
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

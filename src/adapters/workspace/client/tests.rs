@@ -1,5 +1,6 @@
 //! When a request may be sent: after its login and its turn, and in no pause.
 
+use crate::adapters::least_rate::LeastRate;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
@@ -30,7 +31,7 @@ fn client() -> (Client, Arc<Token>) {
         endpoint: Url::parse("http://127.0.0.1:9").unwrap(),
         project_id: "0123".into(),
         requests_per_second: 0.001,
-        timeouts: Timeouts { connect: long, first_byte: long, stall: long },
+        timeouts: Timeouts { connect: long, first_byte: long, stall: long, least_rate: LeastRate::default() },
         list_lag: long,
         max_body: 1000,
         ca_pem: None,

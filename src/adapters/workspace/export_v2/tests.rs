@@ -16,6 +16,7 @@ use super::super::scripted_server::{Script, ScriptedServer, Then, answer, raw};
 use super::super::signer::{Request, sign};
 use super::super::{SettingsError, Timeouts, WorkspaceSettings};
 use super::*;
+use crate::adapters::least_rate::LeastRate;
 use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, Filters};
 use crate::domain::failure::{FailureKind, Scope};
@@ -63,7 +64,7 @@ fn settings(endpoint: &str) -> WorkspaceSettings {
         endpoint: Url::parse(endpoint).unwrap(),
         project_id: "0123456789abcdef".into(),
         requests_per_second: 1000.0,
-        timeouts: Timeouts { connect: long, first_byte: long, stall: long },
+        timeouts: Timeouts { connect: long, first_byte: long, stall: long, least_rate: LeastRate::default() },
         list_lag: long,
         max_body: 1000,
         ca_pem: None,

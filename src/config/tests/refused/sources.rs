@@ -49,6 +49,7 @@ const REFUSED: &[Refused] = &[
     ("sources.hq", "connect_timeout = \"0s\"", "= \"0s\": must be from 1s to 1h"),
     ("sources.hq", "first_byte_timeout = \"2h\"", "= \"2h\": must be from 1s to 1h"),
     ("sources.hq", "stall_timeout = 60", "= 60: must be a text in quotes, and this is a whole number"),
+    ("sources.hq", "least_rate = \"0B\"", "= \"0B\": must be from 1B to 1GiB, for each second"),
     (
         "sources.hq",
         "max_body = \"6GiB\"",

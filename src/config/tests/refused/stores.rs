@@ -33,6 +33,7 @@ const REFUSED: &[Refused] = &[
         "= \"if_none_match\": must be \"auto\" or \"head\" or \"if-none-match\" or \"obs-forbid-overwrite\"; did you mean \
          \"if-none-match\"?",
     ),
+    ("stores.archive", "least_rate = \"2GiB\"", "= \"2GiB\": must be from 1B to 1GiB, for each second"),
     ("stores.archive", "readback = \"no\"", "= \"no\": must be \"full\" or \"metadata\""),
     (
         "stores.archive",
