@@ -343,6 +343,7 @@ store = "archive"
 window = "1d"
 timezone = "Asia/Shanghai"
 start = "{start}"
+accept_lost_before = "2100-01-01"
 revisit = []
 on_count_mismatch = "flag"
 "#,

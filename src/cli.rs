@@ -100,7 +100,7 @@ enum Command {
     /// Make a lost or damaged ledger anew from the logs in the stores; exit 3 if one of them does not verify
     Rebuild(rebuild::Asked),
     /// Try everything that the daemon will need, and say what to do about what does not work; exit 1 if anything does not
-    Check,
+    Check(check::Asked),
     /// Show the configuration in force, secrets left out
     Config,
     /// Print a completion script
@@ -162,6 +162,8 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
     let config = || load(&global, Secrets::all);
+    // Commands that only look read no secret: what the last run recorded of them is enough.
+    let looking = || load(&global, |_| Secrets::never());
     match command {
         Command::Run => {
             let controls = signals::controls()?;
@@ -169,13 +171,18 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         Command::Once => reconcile::once(&config()?, injected, global.json, bars).await,
-        Command::Backfill(asked) => backfill::run(&config()?, injected, &asked, global.json, bars).await,
-        Command::Plan => plan::run(&config()?, injected, global.json).await,
-        Command::Status => status::run(&config()?, injected, global.json).await,
-        Command::Gaps(asked) => gaps::run(&config()?, injected, &asked, global.json).await,
-        Command::Acknowledge(asked) => acknowledge::run(&config()?, injected, &asked, global.json).await,
+        Command::Backfill(asked) => {
+            let config = if asked.only_looks() { looking()? } else { config()? };
+            backfill::run(&config, injected, &asked, global.json, bars).await
+        }
+        Command::Plan => plan::run(&looking()?, injected, global.json).await,
+        Command::Status => status::run(&looking()?, injected, global.json).await,
+        Command::Gaps(asked) => gaps::run(&looking()?, injected, &asked, global.json).await,
+        Command::Acknowledge(asked) => {
+            acknowledge::run(&looking()?, config, injected, &asked, global.json).await
+        }
         Command::Retry { stream, window } => {
-            retry::run(&config()?, injected, stream, window, global.json).await
+            retry::run(&looking()?, injected, stream, window, global.json).await
         }
         Command::Reread { stream, window } => {
             reread::run(&config()?, injected, stream, window, global.json).await
@@ -184,9 +191,12 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
             verify::run(|| load(&global, Secrets::of_stores), injected, &asked, global.json, bars).await
         }
         Command::Rebuild(asked) => rebuild::run(&config()?, injected, &asked, global.json, bars).await,
-        Command::Check => check::run(read(&global, Secrets::unread), injected, global.json).await,
+        Command::Check(asked) => {
+            let config = read(&global, Secrets::unread);
+            check::run(&global.config, &asked, config, injected, global.json).await
+        }
         Command::Config => {
-            let config = config()?;
+            let config = looking()?;
             if global.json {
                 output::json(&config.effective())
             } else {

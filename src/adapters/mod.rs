@@ -1,6 +1,7 @@
 //! The world, one technology a file.
 
 pub mod cron;
+pub mod daemon_page;
 pub mod directory_store;
 pub mod disk;
 pub mod heartbeat;
@@ -17,4 +18,5 @@ pub mod sqlite_ledger;
 pub mod state_dir;
 pub mod system_clock;
 pub mod systemd;
+pub mod user;
 pub mod workspace;

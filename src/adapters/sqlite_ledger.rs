@@ -11,11 +11,12 @@ mod connection;
 mod crashes;
 mod holds;
 mod leases;
+mod recorded;
 mod rows;
 mod snapshot;
 mod sources;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -235,6 +236,17 @@ impl Ledger for SqliteLedger {
         let lifted = holds::remove(&mut transaction, resource, until).await?;
         transaction.commit().await?;
         Ok(lifted)
+    }
+
+    async fn record_fingerprints(
+        &self,
+        fingerprints: &BTreeMap<Resource, Fingerprint>,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        for (resource, fingerprint) in fingerprints {
+            recorded::put_fingerprint(&mut transaction, resource, fingerprint).await?;
+        }
+        transaction.commit().await
     }
 
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError> {

@@ -7,6 +7,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+use rustix::io::Errno;
+
 /// A state directory that is ours alone, for as long as this lives.
 #[derive(Debug)]
 pub struct StateDir {
@@ -145,6 +148,13 @@ fn remove_database(path: &Path) -> std::io::Result<()> {
 /// The ledger's file in the state directory at `path`.
 pub fn ledger_path(path: &Path) -> PathBuf {
     path.join("ledger.sqlite3")
+}
+
+/// Whether this user may not read and write the ledger in the state directory at `path`, as every command must that looks
+/// into it: the database keeps its log beside it.
+pub fn is_closed_to_us(path: &Path) -> bool {
+    let access = rustix::fs::access(ledger_path(path), Access::READ_OK | Access::WRITE_OK);
+    matches!(access, Err(Errno::ACCESS | Errno::PERM))
 }
 
 #[cfg(test)]

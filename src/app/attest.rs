@@ -44,6 +44,10 @@ pub(super) async fn attest_lost(
         Tried::InVain(why) => format!("; asked once more, {why}"),
         Tried::Not => String::new(),
     };
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    if !stream.rules.accepts_loss(window, &snapshot) {
+        return Err(unaccepted(stream, window, &tried));
+    }
     let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
     let last_attempt = attempts.iter().rev().find_map(|attempt| {
         let at = attempt.ended_at?;
@@ -66,6 +70,18 @@ pub(super) async fn attest_lost(
             Ok(Ending::HeldElsewhere)
         }
     }
+}
+
+/// A loss in the log is for good. One that was there before the stream was opened is mostly a mistake in `start`, and is
+/// recorded once the configuration says that it is none. The window is parked until then.
+fn unaccepted(stream: &Stream, window: Window, tried: &str) -> Failure {
+    let message = format!(
+        "window {window} of stream {} expired at {:.0}, before the stream was opened, and accept_lost_before does not cover \
+         it{tried}",
+        stream.name(),
+        stream.rules.expires_at(window)
+    );
+    Failure::new(FailureKind::Rejected, Scope::Window, message)
 }
 
 /// The clock alone proves no loss: by every host that can be asked for the time, the window must have expired.

@@ -5,9 +5,13 @@
 //! directory to itself, so it can be run beside the daemon.
 
 mod machine;
+mod readable;
+mod region;
 mod source;
 mod store;
 mod stream;
+
+use std::path::Path;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -104,9 +108,19 @@ impl Checks {
     }
 }
 
+/// What is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The configuration's file.
+    pub file: &'a Path,
+    /// Whom the daemon runs as, where that was said.
+    pub user: Option<&'a str>,
+}
+
 /// Tries everything; once `stop` is cancelled, no more than what clears away what was made. `config` was read without its
 /// secrets, each of which is tried by itself; `snapshot` is what the ledger knows, if there is one.
 pub async fn check(
+    asked: Asked<'_>,
     config: Result<Config, ConfigError>,
     snapshot: impl AsyncFnOnce(&Config) -> Result<Option<Snapshot>, LedgerError>,
     injected: &Injected,
@@ -136,6 +150,7 @@ pub async fn check(
         ),
     );
     let mut checks = configuration.list;
+    checks.extend(readable::check(asked.file, &config, asked.user));
     checks.extend(machine::check(&config, injected));
     let read = snapshot(&config).await;
     checks.extend(ledger(&config, &read));
@@ -150,7 +165,7 @@ pub async fn check(
         checks.extend(store::check(name, store, &streams).await);
     }
     if !stop.is_cancelled() {
-        checks.extend(stream::check(&config, &snapshot).await);
+        checks.extend(stream::check(&config, &snapshot, injected.clock.now()).await);
     }
     checks
 }

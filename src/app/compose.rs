@@ -25,7 +25,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
 use crate::domain::name::{SourceName, StoreName, StreamName};
-use crate::domain::snapshot::Fingerprint;
+use crate::domain::snapshot::{Fingerprint, Resource, Snapshot};
 use crate::domain::verdict::{Fingerprints, StreamRules};
 use crate::ports::checkpoint::{Checkpoint, NoCheckpoint};
 use crate::ports::clock::{AnswerWatch, Clock, NoAnswerWatch};
@@ -78,8 +78,26 @@ pub struct OpenStore {
     pub lock: LockPolicy,
 }
 
-/// The rules of every stream of the configuration.
+/// The rules of every stream of the configuration, by its secrets as they are now.
 pub fn rules(config: &Config) -> Vec<StreamRules> {
+    rules_by(config, &|resource| {
+        let fingerprint = match resource {
+            Resource::Stream(name) => config.stream_fingerprint(name),
+            Resource::Source(name) => config.source_fingerprint(name),
+            Resource::Store(name) => config.store_fingerprint(name),
+            Resource::Daemon | Resource::Clock => None,
+        };
+        fingerprint.map(Fingerprint)
+    })
+}
+
+/// As [`rules`], by what the last run recorded: no secret is read. What no run knew yet is like nothing that a run knew.
+pub fn recorded_rules(config: &Config, snapshot: &Snapshot) -> Vec<StreamRules> {
+    let unknown = || Fingerprint("not recorded".to_owned());
+    rules_by(config, &|resource| Some(snapshot.fingerprints.get(resource).cloned().unwrap_or_else(unknown)))
+}
+
+fn rules_by(config: &Config, fingerprint: &dyn Fn(&Resource) -> Option<Fingerprint>) -> Vec<StreamRules> {
     let of = |(name, stream): (&StreamName, &StreamConfig)| {
         let source = config.sources.get(&stream.source)?;
         Some(StreamRules {
@@ -94,10 +112,11 @@ pub fn rules(config: &Config) -> Vec<StreamRules> {
             horizon: source.horizon,
             past_horizon: source.past_horizon,
             deadline: stream.deadline,
+            accept_lost_before: stream.accept_lost_before,
             fingerprints: Fingerprints {
-                stream: Fingerprint(config.stream_fingerprint(name)?),
-                source: Fingerprint(config.source_fingerprint(&stream.source)?),
-                store: Fingerprint(config.store_fingerprint(&stream.store)?),
+                stream: fingerprint(&Resource::Stream(name.clone()))?,
+                source: fingerprint(&Resource::Source(stream.source.clone()))?,
+                store: fingerprint(&Resource::Store(stream.store.clone()))?,
             },
         })
     };

@@ -11,6 +11,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::Definition;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Resource, Snapshot};
+use crate::domain::verdict::StreamRules;
 
 use super::compose::{self, Injected};
 use super::failure_policy::of_ledger;
@@ -106,6 +107,9 @@ pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Fa
         services.hold_up(source, &failure).await?;
         return Ok(Looked::NotFound(failure));
     }
+    // Its settings are others now, for those who only look as well.
+    let fingerprints = roster.rules().iter().flat_map(StreamRules::recorded).collect();
+    ledger.record_fingerprints(&fingerprints).await.map_err(of_ledger)?;
     let (resource, mut lifted) = (Resource::Source(source.clone()), Vec::new());
     let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
     // One that was placed under the project's id says nothing of the search for it.

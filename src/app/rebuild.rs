@@ -148,6 +148,8 @@ pub async fn rebuild(
         let known = known(&ledger, &target.stream, taking.log.head, now).await;
         stream.known = Some(known.map_err(of_stream)?);
     }
+    let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
+    ledger.record_fingerprints(&fingerprints).await.map_err(|e| failed(&of_ledger(e)))?;
     ledger.close().await;
     state_dir.replace_ledger().map_err(|error| failed(&of_disk(&error)))?;
     Ok(rebuilt)

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::domain::crashes::{self, Treatment};
 use crate::domain::failure::Scope;
 use crate::domain::snapshot::{Hold, WindowState};
+use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
@@ -25,6 +26,7 @@ use super::clock_watch::{ClockWatch, Standing, Teller};
 use super::compose::{self, Injected, OpenStore, Parts, Streams};
 use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_log, of_ledger};
+use super::first_losses;
 use super::projects;
 use super::roster::Roster;
 use super::scratch::Scratch;
@@ -73,6 +75,7 @@ impl Session {
         let roster = Roster::new(projects::known_to(&snapshot, config), parts)?;
         let streams = roster.streams();
         open_logs(&streams, &*ledger, &watch).await?;
+        record(&roster.rules(), &*ledger, injected.clock.now()).await?;
         let abandon = CancellationToken::new();
         let services = Services {
             spool: open_spool(&state_dir, &streams, &ledger).await?,
@@ -183,6 +186,15 @@ async fn open_logs(streams: &Streams, ledger: &dyn Ledger, watch: &ClockWatch) -
         let held = hold_log(&stream.rules, &failure, &works, ledger, watch.clock().now()).await;
         held.map_err(|failure| StartError::from_failure("ledger", &failure))?;
     }
+    Ok(())
+}
+
+/// Records what commands that only look go by, and says what was lost before it was promised.
+async fn record(rules: &[StreamRules], ledger: &dyn Ledger, now: Timestamp) -> Result<(), StartError> {
+    let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
+    let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
+    ledger.record_fingerprints(&fingerprints).await.map_err(failed)?;
+    first_losses::say(rules, &ledger.snapshot().await.map_err(failed)?, now);
     Ok(())
 }
 

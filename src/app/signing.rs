@@ -86,15 +86,14 @@ pub fn signing_key(config: &Config, now: Timestamp) -> Result<Option<SigningKey>
     let Some(signing) = &config.signing else { return Ok(None) };
     let failed = |e: String| StartError::config(format!("signing.key_file: {e}"));
     let text = signing.key.read().map_err(|e| failed(e.to_string()))?;
-    let key =
-        SigningKey::parse(&text).map_err(|e| failed(format!("{}: {e}", signing.key.path().display())))?;
+    let key = SigningKey::parse(&text).map_err(|e| failed(format!("{}: {e}", signing.key)))?;
     if let (Some(signers), Some(file)) = (allowed_signers(config)?, &signing.allowed_signers_file) {
         const MESSAGE: &[u8] = b"whether a signature of this key counts";
         match signers.verify(Some(PRINCIPAL), MESSAGE, &key.sign(MESSAGE), now) {
             // Nobody has confirmed the clock yet: each entry is compared with the key's time when it is dated.
             Ok(_) | Err(SignatureError::NotValidThen { .. }) => {}
             Err(error) => {
-                let (own, file, line) = (signing.key.path().display(), file.display(), key.public_key_line());
+                let (own, file, line) = (&signing.key, file.display(), key.public_key_line());
                 return Err(failed(format!(
                     "{own}: what it signs would not count by {file}: {error}; add this line to {file}: connvault {line}"
                 )));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::survey::{Judged, Marked, StreamSummary, survey};
 use crate::domain::confirmed_time::{BEHIND, Confirmation, FRESH};
@@ -16,7 +16,7 @@ use crate::domain::snapshot::{Acknowledgement, FailureNote, Resource, Snapshot, 
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 
 /// All of it, at one instant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
     /// When it was looked.
     pub now: Timestamp,
@@ -34,7 +34,7 @@ pub struct Status {
 }
 
 /// What is wrong with this machine's clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrongClock {
     /// For people: a line.
     pub wrong: String,
@@ -78,7 +78,7 @@ impl WrongClock {
 }
 
 /// Which API a source is asked through.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Which source.
     pub source: SourceName,
@@ -185,7 +185,7 @@ impl StreamSummary {
 }
 
 /// Something shared that is held up.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct HeldUp {
     /// What.
     pub resource: Resource,
@@ -312,8 +312,13 @@ impl Judged {
                 )
             }
             Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
-            Verdict::Lost { since, seq } => {
+            Verdict::Lost { since, seq, unaccepted } => {
                 let recorded = match seq {
+                    None if *unaccepted => format!(
+                        "it no longer had it when the stream was opened, so the loss is not recorded until the configuration \
+                         accepts it: accept_lost_before in [streams.{}], then restart",
+                        self.stream
+                    ),
                     None => "to be recorded in the log".to_owned(),
                     Some(seq) => format!(
                         "recorded by log entry {seq}; to take note of it: connvault acknowledge {} {} --by … --reason …",

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
+use super::plan_at::PlanAt;
 use super::pulse::Pulse;
 use super::services::Services;
 use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
@@ -62,6 +64,14 @@ impl StatusPage {
             snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
         Ok(Status::of(&roster.rules(), &self.apis, &snapshot, clock.now()))
     }
+
+    async fn plan(&self) -> Result<PlanAt, Page> {
+        let Services { ledger, clock, roster, .. } = &*self.services;
+        let snapshot = ledger.snapshot().await;
+        let snapshot =
+            snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
+        Ok(PlanAt::of(&roster.rules(), &snapshot, clock.now()))
+    }
 }
 
 #[async_trait]
@@ -72,6 +82,7 @@ impl Site for StatusPage {
                 self.status().await.map(|status| Page { well: true, kind: Kind::Html, text: html(&status) })
             }
             "/status.json" => self.status().await.map(|status| json(&status)),
+            "/plan.json" => self.plan().await.map(|plan| json(&plan)),
             "/healthz" if self.pulse.is_alive() => Ok(plain(true, "alive\n")),
             "/healthz" => Ok(plain(false, "the reconciler does not go round\n")),
             "/readyz" if self.pulse.has_looked() => Ok(plain(true, "ready\n")),
@@ -86,8 +97,8 @@ fn plain(well: bool, text: impl Into<String>) -> Page {
     Page { well, kind: Kind::Plain, text: text.into() }
 }
 
-fn json(status: &Status) -> Page {
-    match serde_json::to_string_pretty(status) {
+fn json(document: &impl Serialize) -> Page {
+    match serde_json::to_string_pretty(document) {
         Ok(text) => Page { well: true, kind: Kind::Json, text: json_escaped(&(text + "\n")).into_owned() },
         Err(error) => plain(false, format!("{error}\n")),
     }

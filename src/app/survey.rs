@@ -1,7 +1,7 @@
 //! What can be said of every window at one instant: the ground of `status`, `gaps` and of how `once` ends.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::content::Marks;
 use crate::domain::count::CountVerdict;
@@ -12,7 +12,7 @@ use crate::domain::verdict::{StreamRules, Verdict, judge, revisit_at};
 use crate::domain::window::Window;
 
 /// One window with its verdict and its times.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
     /// Whose.
     pub stream: StreamName,
@@ -47,7 +47,7 @@ impl Judged {
 }
 
 /// A stream in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSummary {
     /// Which.
     pub stream: StreamName,
@@ -64,13 +64,13 @@ pub struct StreamSummary {
     /// Of the archived ones, those whose newest revision could not be read: they need an operator.
     pub unread: u64,
     /// Archived windows with records that start outside of the bounds that were asked for.
-    #[serde(skip_serializing_if = "Marked::is_none")]
+    #[serde(default, skip_serializing_if = "Marked::is_none")]
     pub out_of_bounds: Marked,
     /// Archived windows with the very same records as another window.
-    #[serde(skip_serializing_if = "Marked::is_none")]
+    #[serde(default, skip_serializing_if = "Marked::is_none")]
     pub same_content: Marked,
     /// Archived windows with records without an end time that no revisit will complete any more.
-    #[serde(skip_serializing_if = "Marked::is_none")]
+    #[serde(default, skip_serializing_if = "Marked::is_none")]
     pub never_ended: Marked,
     /// Windows that need an operator.
     pub parked: u64,
@@ -87,7 +87,7 @@ pub struct StreamSummary {
 }
 
 /// Archived windows with something that an operator may want to look at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marked {
     /// The number of windows.
     pub windows: u64,

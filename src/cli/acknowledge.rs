@@ -16,7 +16,6 @@ use super::{CliError, output, reconcile, retry, signals};
 use crate::adapters::state_dir::{StateDir, StateDirError};
 use crate::app::clock_watch::Standing;
 use crate::app::compose::{self, Injected};
-use crate::app::projects;
 use crate::app::selection::Selection;
 use crate::app::status::WrongClock;
 use crate::app::survey::{Judged, survey};
@@ -103,6 +102,7 @@ struct Choice {
 
 pub(super) async fn run(
     config: &Config,
+    with_secrets: impl FnOnce() -> Result<Config, CliError>,
     injected: &Injected,
     asked: &Asked,
     json: bool,
@@ -119,7 +119,9 @@ pub(super) async fn run(
     let outcome = if is_held {
         through_daemon(config, injected, asked).await?
     } else {
-        let Some(outcome) = in_own_run(config, injected, asked).await? else { return Ok(Exit::Temporary) };
+        let Some(outcome) = in_own_run(&with_secrets()?, injected, asked).await? else {
+            return Ok(Exit::Temporary);
+        };
         outcome
     };
     let exit = if outcome.waiting.is_empty() { Exit::Done } else { Exit::Temporary };
@@ -141,7 +143,7 @@ async fn through_daemon(config: &Config, injected: &Injected, asked: &Asked) -> 
     if let Some(clock) = WrongClock::of(&snapshot, injected.clock.now()) {
         return Err(by_a_wrong_clock(&clock.wrong));
     }
-    let rules = compose::rules(&projects::known_to(&snapshot, config));
+    let rules = compose::recorded_rules(config, &snapshot);
     let choice = choose(config, injected, asked, &rules, &snapshot)?;
     ledger.ask_to_acknowledge(&asked.stream, &choice.requests).await.map_err(failed)?;
     let until = Instant::now() + LONGEST_WAIT;

@@ -34,6 +34,13 @@ pub(super) struct Asked {
     dry_run: bool,
 }
 
+impl Asked {
+    /// Whether nothing is to be done but to show what would be.
+    pub(super) fn only_looks(&self) -> bool {
+        self.dry_run
+    }
+}
+
 /// Which windows to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Redo {
@@ -165,7 +172,6 @@ async fn dry_run(
     if json {
         return output::json(&plan);
     }
-    view.hint();
     plan::print(&plan, view.now)
 }
 

@@ -1,7 +1,9 @@
 //! `check`: a table of everything that was tried, with the fix beside each failure.
 
+use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
 use comfy_table::{ColumnConstraint, Width};
 use tokio_util::sync::CancellationToken;
 
@@ -18,14 +20,26 @@ use crate::ports::ledger::{Ledger, LedgerError};
 /// How long clearing away may take.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// The user that the daemon runs as, who must be able to read the configuration [default: connvault, if there is one]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
 pub(super) async fn run(
+    file: &Path,
+    asked: &Asked,
     config: Result<Config, ConfigError>,
     injected: &Injected,
     json: bool,
 ) -> Result<Exit, CliError> {
     let stop = signals::controls()?.stop;
+    let asked = check::Asked { file, user: asked.user.as_deref() };
+    let is_usable = config.is_ok();
     let checks = tokio::select! {
-        checks = check::check(config, known, injected, &stop) => checks,
+        checks = check::check(asked, config, known, injected, &stop) => checks,
         () = too_long(&stop) => {
             let left = "stopped in the middle of a step that did not end in time; if it was the v3 export, see the export centre \
                         for a task of these minutes";
@@ -35,6 +49,7 @@ pub(super) async fn run(
     // What was skipped was skipped for something that is told, or is of no use.
     let well = checks.iter().all(|check| check.outcome != Outcome::Failed);
     let exit = match (stop.is_cancelled(), well) {
+        _ if !is_usable => Exit::Usage,
         (true, _) => Exit::Temporary,
         (false, true) => Exit::Done,
         (false, false) => Exit::Failed,

@@ -3,13 +3,13 @@
 
 use clap::Args;
 
-use super::ledger_view::look;
+use super::ledger_view;
 use super::status::windows_and_holds;
 use super::{CliError, output};
 use crate::app::compose::Injected;
-use crate::app::status::WrongClock;
-use crate::app::survey::survey;
+use crate::app::status::HeldUp;
 use crate::config::Config;
+use crate::domain::snapshot::Resource;
 use crate::exit_code::Exit;
 
 /// What is asked for.
@@ -26,30 +26,29 @@ pub(super) async fn run(
     asked: &Asked,
     json: bool,
 ) -> Result<Exit, CliError> {
-    let view = look(config, injected).await?;
-    let mut gaps = survey(&view.rules, &view.snapshot, view.now);
-    gaps.retain(|judged| judged.is_gap(view.now) || (asked.all && judged.is_known_gap(view.now)));
-    let found = gaps.iter().any(|judged| judged.is_gap(view.now));
+    let status = ledger_view::status(config, injected).await?;
+    let now = status.now;
+    let mut gaps = status.windows;
+    gaps.retain(|judged| judged.is_gap(now) || (asked.all && judged.is_known_gap(now)));
+    let found = gaps.iter().any(|judged| judged.is_gap(now));
     if json {
         output::json(&gaps)?;
-    } else {
-        view.hint();
-        if !gaps.is_empty() {
-            output::text(&windows_and_holds(&gaps, view.now))?;
-        }
+    } else if !gaps.is_empty() {
+        output::text(&windows_and_holds(&gaps, now))?;
     }
     // A stream on hold has a gap to come: its next window cannot be archived.
     let mut on_hold = false;
-    for rules in &view.rules {
-        if let Some(hold) = rules.needs_operator(&view.snapshot) {
+    for stream in &status.streams {
+        let resource = Resource::Stream(stream.stream.clone());
+        let waits = |hold: &&HeldUp| hold.resource == resource && hold.failure.kind.needs_operator();
+        if let Some(hold) = status.holds.iter().find(waits) {
             on_hold = true;
-            output::say(&format!("stream {} is on hold: {}", rules.name, hold.failure.message));
+            output::say(&format!("{resource} is on hold: {}", hold.failure.message));
         }
     }
     // With a wrong clock nobody knows what is due.
-    let clock = WrongClock::of(&view.snapshot, view.now);
-    if let Some(clock) = &clock {
+    if let Some(clock) = &status.clock {
         output::say(&clock.words());
     }
-    Ok(if found || on_hold || clock.is_some() { Exit::Found } else { Exit::Done })
+    Ok(if found || on_hold || status.clock.is_some() { Exit::Found } else { Exit::Done })
 }

@@ -1,53 +1,128 @@
-//! What commands that only look see: the ledger beside a running daemon, or nothing where there is none yet.
+//! What commands that only look see: the ledger beside a running daemon, or nothing where there is none yet. Whoever may not
+//! read the ledger is told by the daemon's own page, which says the same.
+//!
+//! No secret is read. Whether what is parked or held up was so under the configuration in force is decided by what the last
+//! run recorded of it.
+
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::{CliError, output};
+use crate::adapters::daemon_page::{self, PageError};
 use crate::adapters::sqlite_ledger::SqliteLedger;
-use crate::adapters::state_dir::ledger_path;
+use crate::adapters::state_dir::{is_closed_to_us, ledger_path};
 use crate::app::compose::{self, Injected};
-use crate::app::projects;
-use crate::app::status::ApiChoices;
+use crate::app::plan_at::PlanAt;
+use crate::app::status::Status;
 use crate::config::Config;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::text::ForeignText;
 use crate::domain::verdict::StreamRules;
 use crate::exit_code::Exit;
 use crate::ports::ledger::{Ledger, LedgerError};
 
-/// One look.
+/// Every stream, window and hold, as they are now.
+pub(super) async fn status(config: &Config, injected: &Injected) -> Result<Status, CliError> {
+    if is_closed_to_us(&config.daemon.state_dir) {
+        return from_page(config, "/status.json").await;
+    }
+    let View { rules, snapshot, now } = look(config, injected).await?;
+    Ok(Status::of(&rules, &compose::api_choices(config), &snapshot, now))
+}
+
+/// What would be done now.
+pub(super) async fn plan(config: &Config, injected: &Injected) -> Result<PlanAt, CliError> {
+    if is_closed_to_us(&config.daemon.state_dir) {
+        return from_page(config, "/plan.json").await;
+    }
+    let View { rules, snapshot, now } = look(config, injected).await?;
+    Ok(PlanAt::of(&rules, &snapshot, now))
+}
+
+/// One look into the ledger.
 pub(super) struct View {
     /// The rules of every stream.
     pub(super) rules: Vec<StreamRules>,
-    /// Which API each source is to be asked through.
-    pub(super) apis: ApiChoices,
     /// What the ledger knows.
     pub(super) snapshot: Snapshot,
     /// When it was looked.
     pub(super) now: Timestamp,
-    /// Whether there is a ledger at all.
-    pub(super) has_ledger: bool,
 }
 
-/// Looks.
+/// Looks into the ledger, and says so where there is none.
 pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, CliError> {
-    let ledger = open(config).await?;
-    let has_ledger = ledger.is_some();
-    let snapshot = match ledger {
-        None => Snapshot::default(),
+    let snapshot = match open(config).await? {
+        None => {
+            output::say(
+                "there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts",
+            );
+            Snapshot::default()
+        }
         Some(ledger) => {
             let snapshot = ledger.snapshot().await.map_err(failed)?;
             ledger.close().await;
             snapshot
         }
     };
-    let rules = compose::rules(&projects::known_to(&snapshot, config));
-    let apis = compose::api_choices(config);
-    Ok(View { rules, apis, snapshot, now: injected.clock.now(), has_ledger })
+    Ok(View { rules: compose::recorded_rules(config, &snapshot), snapshot, now: injected.clock.now() })
 }
 
-/// The ledger, if there is one.
+/// The ledger, if there is one, for whoever may read it.
 pub(super) async fn open(config: &Config) -> Result<Option<SqliteLedger>, CliError> {
+    if is_closed_to_us(&config.daemon.state_dir) {
+        let message = format!("{}: run this as root, or as the daemon's user", closed(config));
+        return Err(CliError::new(Exit::Failed, message));
+    }
     SqliteLedger::open_beside(&ledger_path(&config.daemon.state_dir)).await.map_err(failed)
+}
+
+fn closed(config: &Config) -> String {
+    format!("this user may not read the state directory {}", config.daemon.state_dir.display())
+}
+
+/// A document of the daemon's page.
+async fn from_page<T: DeserializeOwned>(config: &Config, path: &str) -> Result<T, CliError> {
+    let closed = closed(config);
+    let Some(address) = config.daemon.listen else {
+        let message = format!(
+            "{closed}, and the daemon has no page that could be asked instead: run this as root, or set daemon.listen"
+        );
+        return Err(CliError::new(Exit::Failed, message));
+    };
+    if address.port() == 0 {
+        let message = format!(
+            "{closed}, and nobody knows at which port the daemon's page is: run this as root, or name a port in daemon.listen"
+        );
+        return Err(CliError::new(Exit::Failed, message));
+    }
+    let document =
+        daemon_page::get(address, path).await.map_err(|error| no_page(&closed, address, &error))?;
+    serde_json::from_slice(&document).map_err(|error| {
+        let error = ForeignText::new(error.to_string());
+        let message = format!(
+            "{closed}, and the page at http://{} answers in words of another version ({error}): use the version of connvault \
+             that the daemon runs",
+            daemon_page::reachable(address)
+        );
+        CliError::new(Exit::Failed, message)
+    })
+}
+
+/// The page does not say: nothing is known, which is no good news.
+fn no_page(closed: &str, address: SocketAddr, error: &PageError) -> CliError {
+    let page = daemon_page::reachable(address);
+    let advice = match error {
+        PageError::NotThere(_) => {
+            "start the daemon (systemctl status connvault says why it does not run), or run this as root"
+        }
+        PageError::Refused { .. } | PageError::Broken(_) => "run this again later, or as root",
+    };
+    CliError::new(
+        Exit::Temporary,
+        format!("{closed}, so the daemon's page http://{page} was asked, and {error}: {advice}"),
+    )
 }
 
 /// Ends every hold on what these streams need: an operator says that it is mended.
@@ -65,15 +140,4 @@ pub(super) async fn lift_holds(
 pub(super) fn failed(error: LedgerError) -> CliError {
     let exit = if matches!(error, LedgerError::Storage(_)) { Exit::Temporary } else { Exit::Failed };
     CliError::new(exit, error.to_string())
-}
-
-impl View {
-    /// Says that nothing is known yet, where that is so.
-    pub(super) fn hint(&self) {
-        if !self.has_ledger {
-            output::say(
-                "there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts",
-            );
-        }
-    }
 }

@@ -1,39 +1,26 @@
 //! `plan`: what would be done now, in order. The same function makes it that the daemon works by.
 
-use serde::Serialize;
-
 use super::CliError;
-use super::ledger_view::look;
+use super::ledger_view;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{WrongClock, time_left};
+use crate::app::plan_at::PlanAt;
+use crate::app::status::time_left;
 use crate::config::Config;
-use crate::domain::planner::{Plan, Task, Turn, plan};
+use crate::domain::planner::{Plan, Task, Turn};
 use crate::domain::verdict::DueReason;
 use crate::exit_code::Exit;
 
-/// A plan as JSON.
-#[derive(Serialize)]
-struct Shown<'p> {
-    #[serde(flatten)]
-    plan: &'p Plan,
-    /// What is wrong with this machine's clock; absent while nothing is known to be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    clock: Option<WrongClock>,
-}
-
 pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
-    let view = look(config, injected).await?;
-    let plan = plan(&view.rules, &view.snapshot, view.now);
-    let clock = WrongClock::of(&view.snapshot, view.now);
+    let at = ledger_view::plan(config, injected).await?;
     if json {
-        return output::json(&Shown { plan: &plan, clock });
+        return output::json(&at);
     }
-    view.hint();
+    let PlanAt { now, plan, clock } = at;
     if let Some(clock) = clock {
         output::say(&format!("{}; nothing of this is done until it is right", clock.words()));
     }
-    print(&plan, view.now)
+    print(&plan, now)
 }
 
 /// Prints a plan for people.

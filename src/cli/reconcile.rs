@@ -204,14 +204,18 @@ fn by_cause(gaps: &[Judged]) -> String {
 /// Windows that need an operator weigh more than windows that only need time; lost ones are past mending.
 fn exit(outcome: &Outcome) -> Exit {
     let any = |word: &str| outcome.gaps.iter().any(|judged| judged.verdict.word() == word);
-    let unattested =
-        outcome.gaps.iter().any(|judged| matches!(judged.verdict, Verdict::Lost { seq: None, .. }));
+    let lost = |is: bool| {
+        let is = |verdict: &Verdict| matches!(verdict, Verdict::Lost { seq: None, unaccepted, .. } if *unaccepted == is);
+        outcome.gaps.iter().any(|judged| is(&judged.verdict))
+    };
+    // One that nobody has accepted is not attested until an operator has decided.
+    let (unattested, unaccepted) = (lost(false), lost(true));
     let operator = outcome.held_up.iter().any(|failure| failure.kind.needs_operator());
     // An unread window needs an operator, too; one that is archived and read is no gap.
     let unread = any("archived");
     if outcome.held_up.iter().any(|failure| failure.kind == FailureKind::Clock) {
         Exit::Temporary
-    } else if any("parked") || unread || operator {
+    } else if any("parked") || unread || operator || unaccepted {
         Exit::Failed
     } else if any("waiting") || unattested || !outcome.held_up.is_empty() {
         Exit::Temporary

@@ -13,6 +13,7 @@ use crate::domain::export::Format;
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::Revision;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
 
@@ -57,7 +58,7 @@ pub(super) async fn run(
         return Err(retry::unknown_stream(config, stream));
     }
     if let (Some(stream), Some(window)) = (&stream, window) {
-        retry::check_window(&compose::rules(config), stream, window)?;
+        retry::check_window(&compose::recorded_rules(config, &Snapshot::default()), stream, window)?;
     }
     let controls = signals::controls()?;
     let Some(session) = reconcile::begin(config, injected, &controls).await? else {

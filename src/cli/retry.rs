@@ -7,17 +7,20 @@ use serde_json::json;
 
 use super::ledger_view::{failed, lift_holds, open};
 use super::{CliError, output};
-use crate::adapters::sqlite_ledger::SqliteLedger;
+use crate::adapters::state_dir::is_closed_to_us;
 use crate::app::compose::{self, Injected};
-use crate::app::projects;
-use crate::app::survey::survey;
+use crate::app::survey::{Judged, survey};
 use crate::config::{Config, nearest};
 use crate::domain::name::StreamName;
 use crate::domain::planner::plan;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
 use crate::ports::ledger::Ledger;
+
+/// Windows named for people; `--json` names them all.
+const SHOWN: usize = 40;
 
 pub(super) async fn run(
     config: &Config,
@@ -29,51 +32,95 @@ pub(super) async fn run(
     if let Some(stream) = stream.as_ref().filter(|stream| !config.streams.contains_key(stream)) {
         return Err(unknown_stream(config, stream));
     }
-    let rules = compose::rules(config);
+    let no_secret = compose::recorded_rules(config, &Snapshot::default());
     if let (Some(stream), Some(window)) = (&stream, window) {
-        check_window(&rules, stream, window)?;
+        check_window(&no_secret, stream, window)?;
     }
-    let windows = match open(config).await? {
-        None => 0,
+    if is_closed_to_us(&config.daemon.state_dir) {
+        return Err(not_allowed(config));
+    }
+    let lifted = match open(config).await? {
+        None => BTreeSet::new(),
         Some(ledger) => {
             let known = ledger.snapshot().await.map_err(failed)?;
-            let rules = compose::rules(&projects::known_to(&known, config));
-            let before = due(&rules, &ledger, injected.clock.now()).await?;
+            let rules = compose::recorded_rules(config, &known);
+            let before = Freed::of(&rules, &known, injected.clock.now());
             ledger.retry(stream.as_ref(), window).await.map_err(failed)?;
             let concerned =
                 rules.iter().filter(|rules| stream.as_ref().is_none_or(|name| rules.name == *name));
             lift_holds(&ledger, concerned).await?;
-            let after = due(&rules, &ledger, injected.clock.now()).await?;
+            let now_known = ledger.snapshot().await.map_err(failed)?;
+            let after = Freed::of(&rules, &now_known, injected.clock.now());
             ledger.close().await;
-            after.difference(&before).count() as u64
+            after.since(&before)
         }
     };
     if as_json {
-        return output::json(&json!({ "windows": windows }));
+        let windows: Vec<_> =
+            lifted.iter().map(|(stream, window)| json!({ "stream": stream, "window": window })).collect();
+        return output::json(&json!({ "windows": windows.len(), "lifted": windows }));
     }
-    let next = if windows == 0 {
-        "nothing was parked or pausing there (`connvault gaps` lists what is not archived)"
-    } else {
-        "a running daemon takes them up at its next look, or at once: systemctl reload connvault"
-    };
-    let are = if windows == 1 { "is" } else { "are" };
-    output::text(&format!("{} {are} due again; {next}", output::count(windows, "window")))
+    output::text(&words(&lifted))
 }
 
-/// What the plan would pull, and what a running daemon has taken up already. The end of a hold makes windows due of which
-/// the ledger knows nothing by itself, so what a retry frees is the difference between two looks.
-async fn due(
-    rules: &[StreamRules],
-    ledger: &SqliteLedger,
-    now: Timestamp,
-) -> Result<BTreeSet<(StreamName, Window)>, CliError> {
-    let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let planned = plan(rules, &snapshot, now).actions.into_iter().filter(|action| !action.task.is_attest());
-    let taken_up = survey(rules, &snapshot, now)
-        .into_iter()
-        .filter(|judged| matches!(judged.verdict, Verdict::Waiting { why: Waiting::Attempt, .. }));
-    let planned = planned.map(|action| (action.stream, action.window));
-    Ok(planned.chain(taken_up.map(|judged| (judged.stream, judged.window))).collect())
+/// What was freed, each window by its name.
+fn words(lifted: &BTreeSet<(StreamName, Window)>) -> String {
+    let next = match lifted.len() {
+        0 => "nothing was parked or pausing there (`connvault gaps` lists what is not archived)",
+        _ => "a running daemon takes them up at its next look, or at once: systemctl reload connvault",
+    };
+    let are = if lifted.len() == 1 { "is" } else { "are" };
+    let mut text = format!("{} {are} due again; {next}\n", output::count(lifted.len() as u64, "window"));
+    for (stream, window) in lifted.iter().take(SHOWN) {
+        text += &format!("  {stream} {window}\n");
+    }
+    if let more @ 1.. = lifted.len().saturating_sub(SHOWN) {
+        text += &format!("  … and {more} more (--json lists all)\n");
+    }
+    text
+}
+
+/// Whoever may not write to the ledger cannot free anything in it.
+fn not_allowed(config: &Config) -> CliError {
+    let message = format!(
+        "retry changes the ledger in {}, which this user may not: run it as root (sudo connvault retry …), or as the \
+         daemon's user",
+        config.daemon.state_dir.display()
+    );
+    CliError::new(Exit::Failed, message)
+}
+
+/// What a retry frees is the difference between two looks: the end of a hold makes windows due of which the ledger knows
+/// nothing by itself.
+struct Freed {
+    /// What the plan would pull.
+    due: BTreeSet<(StreamName, Window)>,
+    /// What a running daemon has taken up, or archived, already.
+    taken_up: BTreeSet<(StreamName, Window)>,
+}
+
+impl Freed {
+    fn of(rules: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Self {
+        let due = plan(rules, snapshot, now).actions.into_iter();
+        let due = due.filter(|action| !action.task.is_attest());
+        let is_taken_up = |judged: &Judged| match &judged.verdict {
+            Verdict::Waiting { why: Waiting::Attempt, .. } => true,
+            verdict => matches!(verdict, Verdict::Archived { .. }) && !verdict.is_unread(),
+        };
+        let taken_up = survey(rules, snapshot, now).into_iter().filter(is_taken_up);
+        Self {
+            due: due.map(|action| (action.stream, action.window)).collect(),
+            taken_up: taken_up.map(|judged| (judged.stream, judged.window)).collect(),
+        }
+    }
+
+    /// Windows that were neither due nor taken up `before`, and are now.
+    fn since(&self, before: &Self) -> BTreeSet<(StreamName, Window)> {
+        let was = |window: &&(StreamName, Window)| {
+            before.due.contains(*window) || before.taken_up.contains(*window)
+        };
+        self.due.union(&self.taken_up).filter(|window| !was(window)).cloned().collect()
+    }
 }
 
 /// A window that the stream's calendar does not cut was mistyped, and trying it again would do nothing.

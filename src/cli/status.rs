@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::CliError;
-use super::ledger_view::look;
+use super::ledger_view;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{HeldUp, SourceStatus, Status, time_left};
+use crate::app::status::{HeldUp, SourceStatus, time_left};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::log_entry::Head;
@@ -21,12 +21,10 @@ use crate::exit_code::Exit;
 const SHOWN: usize = 40;
 
 pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Result<Exit, CliError> {
-    let view = look(config, injected).await?;
-    let status = Status::of(&view.rules, &view.apis, &view.snapshot, view.now);
+    let status = ledger_view::status(config, injected).await?;
     if json {
         return output::json(&status);
     }
-    view.hint();
     let mut text = streams(&status.streams, status.now) + "\n" + &sources(&status.sources);
     if let Some(clock) = &status.clock {
         text += &format!("\n{}\n", clock.words());
@@ -148,6 +146,10 @@ pub(super) fn cause(judged: &Judged) -> String {
     let (when, why) = judged.words();
     match &judged.verdict {
         Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
+        Verdict::Lost { unaccepted: true, .. } => {
+            "lost before the stream was opened, and not recorded until accept_lost_before accepts it"
+                .to_owned()
+        }
         Verdict::Lost { .. } => "lost, the provider no longer has it".to_owned(),
         verdict => format!("{}, {why}", if verdict.is_unread() { "unread" } else { verdict.word() }),
     }

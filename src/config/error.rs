@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::closed::Closed;
 use super::secret::SecretError;
 
 /// The configuration cannot be used. [`fmt::Display`] writes one line for each problem, in the order of the file.
@@ -77,6 +78,15 @@ pub enum ProblemKind {
     /// The file could not be read.
     #[error("cannot read it: {0}; name another file with --config")]
     Unreadable(std::io::Error),
+    /// The file is closed to this user.
+    #[error(
+        "this user may not read it: {closed}; let everybody read it, as it holds no secret: {}; or run this as a user that \
+         may", .closed.remedy()
+    )]
+    Closed {
+        /// What keeps the user out.
+        closed: Closed,
+    },
     /// The file is not TOML.
     #[error("column {column}: not valid TOML: {message}")]
     Syntax {

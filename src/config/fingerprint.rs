@@ -1,6 +1,7 @@
 //! Whether anything changed that bears on a stream, a source or a store: settings, credentials, certificates.
 //!
-//! The ledger keeps the digest beside what is parked or held up; another digest means that trying again may help.
+//! The ledger keeps the digest beside what is parked or held up; another digest means that trying again may help. Files are
+//! named in it as the configuration writes them: where `${CREDENTIALS_DIRECTORY}` leads is no part of a configuration.
 
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ const DOMAIN: &[u8] = b"connvault: fingerprint of configuration, version 1";
 
 /// Half of SHA-256: enough to tell configurations apart, too little to be taken for proof of anything.
 const BYTES: usize = 16;
+
+/// Stands for the content of a file that cannot be read, whatever the reason and wherever it lies. No secret is a line feed.
+const UNREADABLE: &[u8] = b"\n";
 
 impl Config {
     /// A digest, in 32 hex digits, of all settings in force for `stream`, its source and its store, with the contents
@@ -83,13 +87,13 @@ impl Fingerprinter {
         for secret in secrets {
             match secret.read() {
                 Ok(secret) => self.add(secret.expose_secret().as_bytes()),
-                Err(error) => self.add(error.to_string().as_bytes()),
+                Err(_) => self.add(UNREADABLE),
             }
         }
         if let Some(certificates) = certificates {
             match std::fs::read(certificates) {
                 Ok(certificates) => self.add(&certificates),
-                Err(error) => self.add(error.to_string().as_bytes()),
+                Err(_) => self.add(UNREADABLE),
             }
         }
     }

@@ -4,11 +4,13 @@
 //! then by `config`, which merges. What the first pass accepted, the second has no more to say about.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use config::{Environment, File, FileFormat, Source as _, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::closed::{Who, closed};
 use super::error::{ConfigError, Origin, Problem, ProblemKind};
 use super::model::Config;
 use super::secret::Secrets;
@@ -37,7 +39,7 @@ impl Config {
             kind,
         };
         let fatal = |kind| ConfigError { problems: vec![whole(kind)] };
-        let text = std::fs::read_to_string(path).map_err(|error| fatal(ProblemKind::Unreadable(error)))?;
+        let text = std::fs::read_to_string(path).map_err(|error| fatal(unreadable(path, error)))?;
         let lines = read_lines(path, &text).map_err(|problems| ConfigError { problems })?;
         let variables = Variables::pick(environment);
 
@@ -59,6 +61,15 @@ impl Config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError { problems }),
         }
+    }
+}
+
+/// Why the file cannot be read: mostly it, or its directory, is not for everybody.
+fn unreadable(path: &Path, error: std::io::Error) -> ProblemKind {
+    let closed = (error.kind() == ErrorKind::PermissionDenied).then(|| closed(path, &Who::this_process()));
+    match closed.flatten() {
+        Some(closed) => ProblemKind::Closed { closed },
+        None => ProblemKind::Unreadable(error),
     }
 }
 

@@ -5,6 +5,7 @@
 //! it. No step stops at the first problem: all of them go into one report, one line each (`error`). Only a file
 //! without any problem becomes a [`Config`].
 
+mod closed;
 mod endpoint;
 mod error;
 mod fingerprint;
@@ -15,6 +16,7 @@ mod not_yet;
 mod parse;
 mod raw;
 mod secret;
+mod secret_shape;
 mod setting;
 mod show;
 mod text;
@@ -24,6 +26,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use closed::{Closed, Who, closed};
 pub use endpoint::{Endpoint, MetadataEndpoint};
 pub use error::{ConfigError, Origin, Problem, ProblemKind};
 pub use model::{
@@ -32,5 +35,6 @@ pub use model::{
 };
 pub use nearest::nearest;
 pub use secret::{SecretError, SecretFile, Secrets};
+pub use secret_shape::Blemish;
 pub use text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
 pub use units::ByteSize;

@@ -265,6 +265,8 @@ pub struct Stream {
     pub timezone: TimeZone,
     /// The start of the first window, a whole minute.
     pub start: Timestamp,
+    /// Windows that end by then may be recorded as lost though they were lost before the stream was opened; a whole minute.
+    pub accept_lost_before: Option<Timestamp>,
     /// How long after its end a window is left alone.
     pub settle: SignedDuration,
     /// How much wider than the window the export is asked for, on both sides.

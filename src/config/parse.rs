@@ -5,6 +5,7 @@
 mod source;
 mod store;
 mod stream;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use super::error::ProblemKind;
 use super::model::{AkSk, Alerts, Config, Daemon, Signing};
 use super::raw::{RawAlerts, RawConfig, RawDaemon, RawSigning};
 use super::secret::{SecretError, SecretFile, Secrets};
+use super::secret_shape::Shape;
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
@@ -92,15 +94,15 @@ fn listen(text: String) -> Result<Option<SocketAddr>, &'static str> {
 }
 
 fn alerts(raw: RawAlerts, secrets: Secrets, report: &mut Report) -> Option<Alerts> {
-    let url = secret_read_by(SecretFile::read_url, raw.heartbeat_url_file, secrets, report);
+    let url = secret_read_by(SecretFile::read_url, raw.heartbeat_url_file, (Shape::Word, secrets), report);
     Some(Alerts { heartbeat_url: url.optional()? })
 }
 
 /// Without a key the section would sign nothing, and so may not stand there.
 fn signing(raw: RawSigning, secrets: Secrets, report: &mut Report) -> Option<Signing> {
-    let key = secret(raw.key_file, secrets, report)
+    let key = secret(raw.key_file, (Shape::Text, secrets), report)
         .required("name the file with the private key (ssh-keygen -t ed25519 -N '')", report);
-    let allowed_signers_file = raw.allowed_signers_file.map(readable, report).optional();
+    let allowed_signers_file = raw.allowed_signers_file.map(readable(secrets), report).optional();
     Some(Signing { key: key?, allowed_signers_file: allowed_signers_file? })
 }
 
@@ -117,12 +119,19 @@ fn absolute(text: String) -> Result<PathBuf, &'static str> {
     if path.is_absolute() { Ok(path) } else { Err("must be an absolute path, beginning with `/`") }
 }
 
-/// An absolute path of a file that can be read now.
-fn readable(text: String) -> Result<PathBuf, String> {
-    let path = absolute(text)?;
-    match std::fs::read(&path) {
-        Ok(_) => Ok(path),
-        Err(error) => Err(format!("cannot read it: {error}; name a file that the daemon's user can read")),
+/// An absolute path of a file that can be read now, unless no file is to be read.
+fn readable(secrets: Secrets) -> impl Fn(String) -> Result<PathBuf, String> {
+    move |text| {
+        let path = absolute(text)?;
+        if !secrets.other_files_are_read() {
+            return Ok(path);
+        }
+        match std::fs::read(&path) {
+            Ok(_) => Ok(path),
+            Err(error) => {
+                Err(format!("cannot read it: {error}; name a file that the daemon's user can read"))
+            }
+        }
     }
 }
 
@@ -151,18 +160,18 @@ fn duration(
 }
 
 /// A secret file. It is read once, so that an unreadable one is found now and not in the night; nothing is kept.
-fn secret(setting: Setting<SecretText>, secrets: Secrets, report: &mut Report) -> Setting<SecretFile> {
-    secret_read_by(SecretFile::read, setting, secrets, report)
+fn secret(setting: Setting<SecretText>, how: (Shape, Secrets), report: &mut Report) -> Setting<SecretFile> {
+    secret_read_by(SecretFile::read, setting, how, report)
 }
 
 /// As [`secret`], where the secret must be something that `read` takes.
 fn secret_read_by(
     read: fn(&SecretFile) -> Result<SecretString, SecretError>,
     setting: Setting<SecretText>,
-    secrets: Secrets,
+    (shape, secrets): (Shape, Secrets),
     report: &mut Report,
 ) -> Setting<SecretFile> {
-    let file = setting.map(|SecretText(text)| secrets.file(&text), report);
+    let file = setting.map(|SecretText(text)| secrets.file(&text, shape), report);
     file.try_map(
         |file| {
             if secrets.are_read() {
@@ -180,10 +189,10 @@ fn ak_sk(
     secrets: Secrets,
     report: &mut Report,
 ) -> Option<AkSk> {
+    let how = (Shape::Word, secrets);
     let access_key =
-        secret(access_key, secrets, report).required("name the file with the access key's id", report);
-    let secret_key =
-        secret(secret_key, secrets, report).required("name the file with the secret key", report);
-    let security_token = secret(security_token, secrets, report).optional();
+        secret(access_key, how, report).required("name the file with the access key's id", report);
+    let secret_key = secret(secret_key, how, report).required("name the file with the secret key", report);
+    let security_token = secret(security_token, how, report).optional();
     Some(AkSk { access_key: access_key?, secret_key: secret_key?, security_token: security_token? })
 }

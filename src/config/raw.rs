@@ -155,6 +155,7 @@ section! {
         window: Setting<TextOrNumber>,
         timezone: Setting<String>,
         start: Setting<String>,
+        accept_lost_before: Setting<String>,
         settle: Setting<String>,
         margin: Setting<String>,
         revisit: Setting<TextList>,

@@ -1,10 +1,14 @@
 //! Secrets: always in files, read when they are needed, never kept by the configuration.
 //!
+//! A file is named as the configuration writes it, and found where `${CREDENTIALS_DIRECTORY}` leads. Only the first is the
+//! same for whoever asks, so only the first is shown, and goes into fingerprints.
+//!
 //! The order in [`SecretFile::read`] matters: the file is opened first and asked for its kind, mode and size
 //! through the open handle, so that what is checked is what is read.
 
+use std::fmt;
 use std::fs::OpenOptions;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +16,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::secret_shape::{Blemish, Shape};
 use crate::domain::loopback::is_private;
 
 /// More than any key or token has.
@@ -29,10 +34,14 @@ pub struct Secrets<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needed {
+    /// Every one, now.
     All,
     /// Whoever only reads archives has no business with the provider's keys, nor with the one that signs.
     OfStores,
-    None,
+    /// None now: each is tried by itself later.
+    Later,
+    /// None at all, nor any other file that the configuration names.
+    Never,
 }
 
 impl Secrets<'_> {
@@ -48,28 +57,37 @@ impl Secrets<'_> {
 
     /// None is read, whether it is there or not: each is looked at by itself.
     pub fn unread(credentials: Option<&Path>) -> Secrets<'_> {
-        Secrets { credentials, needed: Needed::None }
+        Secrets { credentials, needed: Needed::Later }
+    }
+
+    /// None is read, now or later, nor any other file that the configuration names: for commands that only look.
+    pub fn never() -> Secrets<'static> {
+        Secrets { credentials: None, needed: Needed::Never }
     }
 
     /// For a section that is none of a store.
     pub(super) fn unless_of_stores(self) -> Self {
         match self.needed {
-            Needed::OfStores => Self { needed: Needed::None, ..self },
-            Needed::All | Needed::None => self,
+            Needed::OfStores => Self { needed: Needed::Never, ..self },
+            Needed::All | Needed::Later | Needed::Never => self,
         }
     }
 
     pub(super) fn are_read(self) -> bool {
-        self.needed != Needed::None
+        matches!(self.needed, Needed::All | Needed::OfStores)
     }
 
-    /// The file that `text` names. Of one that is not read it does not matter whether the credentials are there.
-    pub(super) fn file(self, text: &str) -> Result<SecretFile, BadSecretPath> {
-        match SecretFile::parse(text, self.credentials) {
-            Err(BadSecretPath::NoCredentialsDirectory) if !self.are_read() => {
-                SecretFile::parse(text, Some(Path::new("/run/credentials")))
-            }
-            file => file,
+    /// Whether certificates and other public files that a section names are looked into.
+    pub(super) fn other_files_are_read(self) -> bool {
+        self.needed != Needed::Never
+    }
+
+    /// The file that `text` names. Of one that is not read now it does not matter whether the credentials are there.
+    pub(super) fn file(self, text: &str, shape: Shape) -> Result<SecretFile, BadSecretPath> {
+        let file = SecretFile::parse(text, shape, self.credentials)?;
+        match file.location {
+            Location::Unknown if self.are_read() => Err(BadSecretPath::NoCredentialsDirectory),
+            _ => Ok(file),
         }
     }
 }
@@ -77,9 +95,21 @@ impl Secrets<'_> {
 /// A file that holds one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFile {
-    path: PathBuf,
-    /// Bits of the file's mode that must not be set.
-    forbidden: u32,
+    /// As the configuration writes it.
+    written: String,
+    location: Location,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Location {
+    At {
+        path: PathBuf,
+        /// Bits of the file's mode that must not be set.
+        forbidden: u32,
+    },
+    /// In the credentials directory, of which nobody has said where it is.
+    Unknown,
 }
 
 /// Why a secret cannot be had. Names the file, never what is in it.
@@ -92,6 +122,23 @@ pub enum SecretError {
         path: PathBuf,
         /// What the operating system said.
         cause: std::io::Error,
+    },
+    /// Not among what systemd has handed over.
+    #[error(
+        "{} is not there: put the secret into it; for the service, hand it over in a drop-in (systemctl edit connvault): \
+         [Service] LoadCredential={name}:/etc/connvault/credentials/{name}, and restart", .path.display()
+    )]
+    NotHandedOver {
+        /// The file.
+        path: PathBuf,
+        /// What the configuration calls it below `${CREDENTIALS_DIRECTORY}`.
+        name: String,
+    },
+    /// In the credentials directory, and nobody says where that is.
+    #[error("{written}: {why}", why = BadSecretPath::NoCredentialsDirectory)]
+    NoCredentialsDirectory {
+        /// As the configuration writes it.
+        written: String,
     },
     /// A directory, a socket, a pipe.
     #[error("{} is not a regular file; name a file that holds the secret", .0.display())]
@@ -116,6 +163,14 @@ pub enum SecretError {
     /// Not text.
     #[error("{} is not UTF-8 text; name the right file", .0.display())]
     NotUtf8(PathBuf),
+    /// The secret, and something around it that would be taken for a part of it.
+    #[error("{} {blemish}", .path.display())]
+    Blemished {
+        /// The file.
+        path: PathBuf,
+        /// What is around the secret.
+        blemish: Blemish,
+    },
 }
 
 /// Why a text names no secret file. The text itself is left out: it might be the secret.
@@ -129,10 +184,20 @@ pub enum BadSecretPath {
     NotAbsolute,
     /// The placeholder is there and the variable is not.
     #[error(
-        "names ${{CREDENTIALS_DIRECTORY}}, and that variable is not set; systemd sets it for units with \
-         LoadCredential=, elsewhere use an absolute path"
+        "names ${{CREDENTIALS_DIRECTORY}}, and that variable is not set: systemd sets it for the service (LoadCredential=); \
+         by hand say where the files lie, such as: sudo CREDENTIALS_DIRECTORY=/etc/connvault/credentials connvault check"
     )]
     NoCredentialsDirectory,
+}
+
+/// The file's path where that is known, else as it is written.
+impl fmt::Display for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Location::At { path, .. } => path.display().fmt(f),
+            Location::Unknown => f.write_str(&self.written),
+        }
+    }
 }
 
 impl SecretFile {
@@ -140,10 +205,11 @@ impl SecretFile {
     ///
     /// systemd owns the files in there, keeps everyone else out of the directory, and makes them readable for the
     /// unit's user by their group (0440) where it cannot use an access list: so a group may read there.
-    pub(super) fn parse(text: &str, credentials: Option<&Path>) -> Result<Self, BadSecretPath> {
+    pub(super) fn parse(text: &str, shape: Shape, credentials: Option<&Path>) -> Result<Self, BadSecretPath> {
+        let file = |location| Ok(Self { written: text.to_owned(), location, shape });
         let path = match (text.strip_prefix(PLACEHOLDER), credentials) {
             (Some(name), Some(directory)) => directory.join(name),
-            (Some(_), None) => return Err(BadSecretPath::NoCredentialsDirectory),
+            (Some(_), None) => return file(Location::Unknown),
             (None, _) => PathBuf::from(text),
         };
         if !path.is_absolute() {
@@ -151,30 +217,46 @@ impl SecretFile {
         }
         let leaves = path.components().any(|part| part == std::path::Component::ParentDir);
         let in_credentials = credentials.is_some_and(|directory| path.starts_with(directory)) && !leaves;
-        Ok(Self { path, forbidden: if in_credentials { 0o037 } else { 0o077 } })
+        file(Location::At { path, forbidden: if in_credentials { 0o037 } else { 0o077 } })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// As the configuration writes it: the same wherever the credentials directory is.
+    pub fn as_written(&self) -> &str {
+        &self.written
+    }
+
+    /// Where it is, unless systemd decides that.
+    pub fn own_path(&self) -> Option<&Path> {
+        match &self.location {
+            Location::At { path, .. } if !self.written.starts_with(PLACEHOLDER) => Some(path),
+            _ => None,
+        }
     }
 
     /// The secret, without the line feeds at its end.
     ///
     /// # Errors
-    /// When the file cannot be read, is open to others, or holds no text.
+    /// When the file cannot be read, is open to others, or holds no text, or more than the secret.
     pub fn read(&self) -> Result<SecretString, SecretError> {
-        let path = || self.path.clone();
-        let unreadable = |cause| SecretError::Unreadable { path: path(), cause };
+        let Location::At { path: own, forbidden } = &self.location else {
+            return Err(SecretError::NoCredentialsDirectory { written: self.written.clone() });
+        };
+        let path = || own.clone();
+        let unreadable = |cause: std::io::Error| match self.written.strip_prefix(PLACEHOLDER) {
+            Some(name) if cause.kind() == ErrorKind::NotFound => {
+                SecretError::NotHandedOver { path: path(), name: name.to_owned() }
+            }
+            _ => SecretError::Unreadable { path: path(), cause },
+        };
         // Without NONBLOCK, opening a pipe would wait for its other end for ever.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path).map_err(unreadable)?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(own).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(SecretError::NotAFile(path()));
         }
         let mode = metadata.permissions().mode() & 0o7777;
-        if mode & self.forbidden != 0 {
+        if mode & forbidden != 0 {
             return Err(SecretError::OpenToOthers { path: path(), mode });
         }
         // The whole room at once: a buffer that grows would leave copies of the secret behind.
@@ -183,12 +265,21 @@ impl SecretFile {
         if bytes.len() as u64 > LARGEST {
             return Err(SecretError::TooLarge(path()));
         }
+        let blemished = |blemish| SecretError::Blemished { path: path(), blemish };
+        Blemish::of_bytes(&bytes).map_or(Ok(()), |blemish| Err(blemished(blemish)))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotUtf8(path()))?;
         let text = text.trim_end_matches(['\n', '\r']);
         if text.trim().is_empty() {
             return Err(SecretError::Empty(path()));
         }
+        self.shape.blemish(text).map_or(Ok(()), |blemish| Err(blemished(blemish)))?;
         Ok(SecretString::from(text))
+    }
+
+    /// What may be wrong with a secret that can be read: blanks or quotes around a password are hardly ever a part of it.
+    pub fn doubt(&self) -> Option<Blemish> {
+        let text = self.read().ok()?;
+        self.shape.doubt(text.expose_secret())
     }
 
     /// The secret, where it is to be a URL: https, or http to this machine.
@@ -198,100 +289,9 @@ impl SecretFile {
     pub fn read_url(&self) -> Result<SecretString, SecretError> {
         let text = self.read()?;
         let url = Url::parse(text.expose_secret()).ok().filter(is_private);
-        url.map(|_| text).ok_or_else(|| SecretError::NotAUrl(self.path.clone()))
+        url.map(|_| text).ok_or_else(|| SecretError::NotAUrl(self.to_string().into()))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn file(directory: &Path, content: &[u8], mode: u32) -> PathBuf {
-        let path = directory.join("secret");
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
-    }
-
-    fn read(path: &Path, credentials: Option<&Path>) -> Result<String, String> {
-        let secret = SecretFile::parse(path.to_str().unwrap(), credentials).unwrap().read();
-        secret.map(|s| s.expose_secret().to_owned()).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_file_open_to_others_is_refused_with_the_command_that_closes_it() {
-        let directory = tempfile::tempdir().unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601, 0o644] {
-            let path = file(directory.path(), b"s3cret", mode);
-            let refused = read(&path, None).unwrap_err();
-            let said = format!("(mode {mode:04o}); run: chmod 600 {}", path.display());
-            assert!(refused.ends_with(&said), "{refused}");
-        }
-        assert_eq!(read(&file(directory.path(), b"s3cret", 0o400), None).unwrap(), "s3cret");
-    }
-
-    #[test]
-    fn a_group_may_read_inside_the_credentials_directory_and_no_more() {
-        let directory = tempfile::tempdir().unwrap();
-        let credentials = Some(directory.path());
-        let path = file(directory.path(), b"s3cret", 0o440);
-        assert_eq!(read(&path, credentials).unwrap(), "s3cret");
-        let expanded = SecretFile::parse("${CREDENTIALS_DIRECTORY}/secret", credentials).unwrap();
-        assert_eq!((expanded.path(), expanded.read().is_ok()), (path.as_path(), true));
-        for mode in [0o460, 0o444] {
-            assert!(read(&file(directory.path(), b"s3cret", mode), credentials).is_err(), "{mode:o}");
-        }
-        let outside = tempfile::tempdir().unwrap();
-        let path = file(outside.path(), b"s3cret", 0o440);
-        assert!(read(&path, credentials).is_err());
-        let roundabout = directory.path().join("..").join(outside.path().file_name().unwrap()).join("secret");
-        assert!(read(&roundabout, credentials).is_err());
-    }
-
-    #[test]
-    fn the_line_feed_at_the_end_is_no_part_of_the_secret() {
-        let directory = tempfile::tempdir().unwrap();
-        for content in ["s3cret", "s3cret\n", "s3cret\r\n", "s3cret\n\n"] {
-            assert_eq!(read(&file(directory.path(), content.as_bytes(), 0o600), None).unwrap(), "s3cret");
-        }
-    }
-
-    #[test]
-    fn what_is_no_secret_is_refused_and_never_quoted() {
-        let directory = tempfile::tempdir().unwrap();
-        let large = "x".repeat(LARGEST as usize + 1);
-        let contents: [(&[u8], &str); 5] = [
-            (b"", "is empty"),
-            (b"\n", "is empty"),
-            (b" \t\n", "is empty"),
-            (b"s3cret\xff", "is not UTF-8"),
-            (large.as_bytes(), "is larger"),
-        ];
-        for (content, why) in contents {
-            let refused = read(&file(directory.path(), content, 0o600), None).unwrap_err();
-            assert!(refused.contains(why) && !refused.contains("s3cret"), "{refused}");
-        }
-        let gone = read(&directory.path().join("gone"), None).unwrap_err();
-        assert!(gone.contains("/gone: No such file or directory"), "{gone}");
-        let no_file = read(directory.path(), None).unwrap_err();
-        assert!(no_file.contains("is not a regular file"), "{no_file}");
-    }
-
-    #[test]
-    fn a_pipe_is_refused_without_waiting_for_its_other_end() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg("-m600").arg(&path).status().unwrap();
-        assert!(made.success());
-        assert!(read(&path, None).unwrap_err().contains("is not a regular file"));
-    }
-
-    #[test]
-    fn a_relative_path_is_refused_without_repeating_it() {
-        let refused = SecretFile::parse("AKIAEXAMPLE", None).unwrap_err();
-        assert!(!refused.to_string().contains("AKIA"));
-        let refused = SecretFile::parse("${CREDENTIALS_DIRECTORY}/sk", None).unwrap_err();
-        assert!(refused.to_string().contains("LoadCredential="));
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! The effective configuration: every key with the value in force, as TOML that reads back as the same
-//! configuration, and as JSON. Of secrets the files' paths are shown; nothing here opens them.
+//! configuration, and as JSON. Of secrets the files are named as they were written; nothing here opens them.
 
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,7 @@ impl Config {
             "stores": stores.collect::<Map<_, _>>(),
             "streams": streams.collect::<Map<_, _>>(),
             "signing": self.signing.as_ref().map(show_signing),
-            "alerts": self.alerts.heartbeat_url.as_ref().map(|file| json!({ "heartbeat_url_file": file.path() })),
+            "alerts": self.alerts.heartbeat_url.as_ref().map(|file| json!({ "heartbeat_url_file": file.as_written() })),
         }))
     }
 
@@ -48,7 +48,7 @@ fn without_nulls(value: Value) -> Value {
 
 fn show_signing(signing: &Signing) -> Value {
     without_nulls(json!({
-        "key_file": signing.key.path(),
+        "key_file": signing.key.as_written(),
         "allowed_signers_file": signing.allowed_signers_file,
     }))
 }
@@ -84,7 +84,7 @@ fn show_credentials(credentials: &Credentials) -> Value {
             map.into()
         }
         Credentials::Token(TokenUser { domain, user, password }) => {
-            json!({ "kind": "token", "domain": domain, "user": user, "password_file": password.path() })
+            json!({ "kind": "token", "domain": domain, "user": user, "password_file": password.as_written() })
         }
         Credentials::EcsAgency(endpoint) => {
             json!({ "kind": "ecs-agency", "metadata_endpoint": endpoint.as_str() })
@@ -94,10 +94,10 @@ fn show_credentials(credentials: &Credentials) -> Value {
 
 fn keys_of(keys: &AkSk) -> Map<String, Value> {
     let mut map = Map::new();
-    map.insert("access_key_file".to_owned(), json!(keys.access_key.path()));
-    map.insert("secret_key_file".to_owned(), json!(keys.secret_key.path()));
+    map.insert("access_key_file".to_owned(), json!(keys.access_key.as_written()));
+    map.insert("secret_key_file".to_owned(), json!(keys.secret_key.as_written()));
     if let Some(token) = &keys.security_token {
-        map.insert("security_token_file".to_owned(), json!(token.path()));
+        map.insert("security_token_file".to_owned(), json!(token.as_written()));
     }
     map
 }
@@ -161,12 +161,13 @@ fn readback(mode: ReadbackMode) -> &'static str {
 }
 
 pub(super) fn show_stream(stream: &Stream) -> Value {
-    json!({
+    without_nulls(json!({
         "source": stream.source.as_str(),
         "store": stream.store.as_str(),
         "window": stream.window.to_string(),
         "timezone": stream.timezone.iana_name(),
         "start": stream.start.to_string(),
+        "accept_lost_before": stream.accept_lost_before.map(|before| before.to_string()),
         "settle": format_duration(stream.settle),
         "margin": format_duration(stream.margin),
         "revisit": stream.revisit.iter().map(|after| format_duration(*after)).collect::<Vec<_>>(),
@@ -178,5 +179,5 @@ pub(super) fn show_stream(stream: &Stream) -> Value {
             "terminal_type": stream.filters.terminal_type,
             "language": stream.filters.language.as_str(),
         },
-    })
+    }))
 }

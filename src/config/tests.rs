@@ -36,7 +36,7 @@ impl Files {
         let files = Self { directory: tempfile::tempdir().unwrap() };
         fs::create_dir(files.credentials()).unwrap();
         for name in SECRETS {
-            files.secret(name, &format!("content of {name}\n"));
+            files.secret(name, &format!("content-of-{name}\n"));
         }
         files.secret("heartbeat-url", "https://watch.example/ping/of-this-daemon\n");
         files

@@ -58,6 +58,14 @@ impl Calendar {
         self.window_at(instant).is_some_and(|window| window.start() == instant)
     }
 
+    /// An instant as the configuration spells it: the day that begins then, or the instant itself.
+    pub fn spelled(&self, instant: Timestamp) -> String {
+        match self.day_at(instant) {
+            Some((begin, _)) if begin == instant => self.zone.to_datetime(instant).date().to_string(),
+            _ => instant.to_string(),
+        }
+    }
+
     /// The first instant of the day that holds `instant`, and of the day after.
     fn day_at(&self, instant: Timestamp) -> Option<(Timestamp, Timestamp)> {
         // The local date is a first guess only: where clocks go back across midnight, the date that a clock shows

@@ -1,12 +1,12 @@
 //! The content of a window's newest revision: whether its bytes were read, and what an operator should know of its records.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::object_key::Seq;
 use super::text::Line;
 
 /// Whether the bytes of a window's newest revision were read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "content", rename_all = "snake_case")]
 pub enum Content {
     /// The bytes were read: the log holds the number of records and their digest.
@@ -20,13 +20,13 @@ pub enum Content {
 }
 
 /// Facts about the records of a revision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     /// Records whose session had not ended when they were exported; `None` where the file does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_records: Option<u64>,
     /// Whether some records start outside of the bounds that were asked for.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub out_of_bounds: bool,
     /// The entry of another window of the stream with the very same records.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,7 @@ pub mod digest;
 pub mod export;
 pub mod export_task;
 pub mod failure;
+pub mod first_losses;
 pub mod lock;
 pub mod log_entry;
 pub mod loopback;

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::crashes::Treatment;
 use super::name::{SourceName, StreamName};
@@ -24,7 +24,7 @@ mod turns;
 pub use turns::{InWork, Places, Turns};
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// For which stream.
     pub stream: StreamName,
@@ -44,7 +44,7 @@ pub struct Action {
 }
 
 /// What is done with a window, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum Task {
     /// Pull and archive it.
@@ -90,7 +90,7 @@ impl Task {
 }
 
 /// In which row an action stands: the first two take turns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// The newest windows that are due, one of each stream.
@@ -105,7 +105,7 @@ pub enum Turn {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Now, in this order.
     pub actions: Vec<Action>,
@@ -127,6 +127,7 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                 // A revisit is an extra: none is worth the end of the process.
                 Never if treatment == Treatment::Parked => Never,
                 Never => again(revisit_at(rules, window, snapshot, now), now),
+                Now(Task::AttestLost) if rules.waits_for_acceptance(window, snapshot) => Never,
                 Now(Task::AttestLost) => {
                     pauses_until(rules, window, snapshot, now).map_or(Now(Task::AttestLost), Later)
                 }

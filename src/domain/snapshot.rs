@@ -208,6 +208,10 @@ pub struct Snapshot {
     pub withdrawals: BTreeMap<SourceName, Withdrawal>,
     /// The newest time that the `Date` of somebody else confirmed.
     pub confirmed: Option<Confirmation>,
+    /// What config and credentials were in the last run over this ledger, by what they belong to.
+    pub fingerprints: BTreeMap<Resource, Fingerprint>,
+    /// By stream: each start that its log has promised, and when.
+    pub openings: BTreeMap<StreamName, BTreeMap<Timestamp, Timestamp>>,
 }
 
 impl Snapshot {

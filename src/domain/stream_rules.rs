@@ -37,6 +37,8 @@ pub struct StreamRules {
     pub past_horizon: PastHorizon,
     /// How long after it was due a window is late.
     pub deadline: SignedDuration,
+    /// Windows that end by then may be recorded as lost though they were lost before the stream was opened.
+    pub accept_lost_before: Option<Timestamp>,
     /// What the config and credentials are now.
     pub fingerprints: Fingerprints,
 }
@@ -128,6 +130,12 @@ impl StreamRules {
     /// What the stream's windows need besides themselves.
     pub fn needs(&self) -> impl Iterator<Item = Resource> {
         self.resources().into_iter().map(|(resource, _)| resource)
+    }
+
+    /// What a run records in the ledger, for those who only look: the fingerprints of stream, source and store.
+    pub fn recorded(&self) -> impl Iterator<Item = (Resource, Fingerprint)> {
+        let resources = self.resources().into_iter();
+        resources.filter_map(|(resource, fingerprint)| Some((resource, fingerprint?.clone())))
     }
 
     /// The fingerprint that a hold on `resource` is compared with.

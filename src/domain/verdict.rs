@@ -4,7 +4,7 @@
 //! they cannot disagree.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use super::count::CountVerdict;
@@ -19,7 +19,7 @@ use super::window::Window;
 pub use super::stream_rules::{Fingerprints, StreamRules, is_for_a_day};
 
 /// What can be said of a window at one instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// Not archived yet, and nobody needs to do anything.
@@ -60,11 +60,15 @@ pub enum Verdict {
         since: Timestamp,
         /// The entry that says so, once it is written.
         seq: Option<Seq>,
+        /// Whether it was lost before its stream was opened, and the configuration does not accept that: no entry is
+        /// written until it does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unaccepted: bool,
     },
 }
 
 /// What a window waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "waiting_for", rename_all = "snake_case")]
 pub enum Waiting {
     /// Its end.
@@ -93,7 +97,7 @@ pub enum Waiting {
 }
 
 /// Why a window is to be pulled now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DueReason {
     /// Over and settled, never tried.
@@ -166,7 +170,7 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
             return Verdict::Archived { seq: *seq, revision: *revision, count, content };
         }
         Some(WindowState::Lost { seq, since }) if is_loss_believed(window, *since, now) => {
-            return Verdict::Lost { since: *since, seq: Some(*seq) };
+            return Verdict::Lost { since: *since, seq: Some(*seq), unaccepted: false };
         }
         Some(WindowState::Open { leased_until: Some(until), .. }) if pause::goes_on(*until, now) => {
             return Verdict::Waiting { why: Waiting::Attempt, next: *until };
@@ -184,7 +188,8 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
         if let Some(hold) = snapshot.clock_hold(now) {
             return held(&Resource::Clock, hold);
         }
-        return Verdict::Lost { since: rules.expires_at(window), seq: None };
+        let unaccepted = !rules.accepts_loss(window, snapshot);
+        return Verdict::Lost { since: rules.expires_at(window), seq: None, unaccepted };
     }
     judge_due(rules, window, state, snapshot, now)
 }

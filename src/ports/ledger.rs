@@ -8,7 +8,7 @@
 //! says under an older generation is refused ([`LedgerError::StaleLease`]), so a holder that slept through its lease
 //! cannot undo what its successor did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -319,6 +319,12 @@ pub trait Ledger: Send + Sync {
 
     /// Ends a hold on `resource` that runs no longer than `until`, or longer than any pause can; says whether there was one.
     async fn lift(&self, resource: &Resource, until: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Remembers what config and credentials are in this run, for those who only look.
+    async fn record_fingerprints(
+        &self,
+        fingerprints: &BTreeMap<Resource, Fingerprint>,
+    ) -> Result<(), LedgerError>;
 
     /// Remembers the newest time that somebody else confirmed, in place of the one before.
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError>;

@@ -76,7 +76,7 @@ async fn each_permission_that_lacks_is_named_beside_the_one_row_that_needs_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_refused_and_a_clock_that_is_off_are_no_permissions_that_lack() {
     let vault = Vault::in_directory().await;
-    vault.secret("source-sk", "another secret");
+    vault.secret("source-sk", "another-secret");
     let (_, checks) = checked(&vault).await;
     assert_eq!(failures(&checks), ["query", V2, LIST]);
     for check in failures(&checks) {

@@ -53,6 +53,7 @@ conformance! { Sqlite:
     following::a_later_revision_takes_the_place_of_the_first,
     following::orphans_are_named_objects,
     following::a_stream_can_be_opened_again_with_an_earlier_start,
+    following::the_fingerprints_of_the_last_run_are_kept,
     following::a_snapshot_is_of_one_instant,
     following::everything_is_kept_when_it_is_closed,
     content::an_unread_window_is_known_as_such_until_its_bytes_are_read_or_a_revision_is,

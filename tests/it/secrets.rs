@@ -9,7 +9,7 @@ use crate::support::buckets::{InProcess, settings};
 use crate::support::s3s::{ACCESS_KEY, Dialect, SECRET_KEY};
 use crate::support::vault::{self, Place, Vault};
 
-const TOKEN: &str = "vault/security+token=of~the source";
+const TOKEN: &str = "vault/security+token=of~the~source";
 
 /// A secret as it may stand in text.
 fn disguises(secret: &str) -> Vec<Vec<u8>> {

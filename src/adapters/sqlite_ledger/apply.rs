@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::acknowledgements;
 use super::connection::storage;
+use super::recorded;
 use super::rows::{ms, number, to_json};
 use super::snapshot::{self, Opened};
 use crate::domain::count::CountVerdict;
@@ -46,6 +47,8 @@ pub(super) async fn accept(
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
         put_definition(connection, stream, definition, sealed.head(), None).await?;
+        // Of a log that is damaged at its beginning it is not known when it was begun.
+        recorded::put_opening(connection, stream, definition.start, Timestamp::UNIX_EPOCH).await?;
     }
     take_over(connection, stream, sealed).await
 }
@@ -61,6 +64,7 @@ async fn take_over(
             let known = snapshot::stream(&mut *connection, stream).await?.and_then(|state| state.opened_at);
             let opened_at = if entry.seq == Seq::FIRST { Some(entry.recorded_at) } else { known };
             put_definition(connection, stream, &opened.definition, sealed.head(), opened_at).await?;
+            recorded::put_opening(connection, stream, opened.definition.start, entry.recorded_at).await?;
         }
         EntryBody::Archived(archived) => {
             if archived.export.unread.is_some() {
@@ -110,6 +114,7 @@ pub(super) async fn pass_over(
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
         put_definition(connection, stream, definition, head, None).await?;
+        recorded::put_opening(connection, stream, definition.start, Timestamp::UNIX_EPOCH).await?;
     }
     put_head(connection, stream, head).await
 }

@@ -14,7 +14,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, note, optional_instant, optional_number,
     optional_parsed, optional_seq, parsed, revision, seq, window,
 };
-use super::{acknowledgements, crashes, sources};
+use super::{acknowledgements, crashes, recorded, sources};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
@@ -41,6 +41,8 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
         holds: holds(&mut *transaction).await?,
         withdrawals: sources::withdrawals(&mut *transaction).await?,
         confirmed: confirmed(&mut *transaction).await?,
+        fingerprints: recorded::fingerprints(&mut *transaction).await?,
+        openings: recorded::openings(&mut *transaction).await?,
     };
     transaction.rollback().await.map_err(storage)?;
     Ok(snapshot)

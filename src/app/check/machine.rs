@@ -33,7 +33,7 @@ fn secrets(config: &Config) -> Vec<Check> {
     });
     let others = config.signing.iter().map(|signing| &signing.key).chain(&config.alerts.heartbeat_url);
     let mut seen = BTreeSet::new();
-    for file in of_sources.chain(of_stores).chain(others).filter(|file| seen.insert(file.path())) {
+    for file in of_sources.chain(of_stores).chain(others).filter(|file| seen.insert(file.to_string())) {
         secret(file, &mut checks);
     }
     checks.list
@@ -41,7 +41,12 @@ fn secrets(config: &Config) -> Vec<Check> {
 
 fn secret(file: &SecretFile, checks: &mut Checks) {
     match file.read() {
-        Ok(_) => checks.ok("secret file", file.path().display().to_string()),
+        Ok(_) => match file.doubt() {
+            None => checks.ok("secret file", file.to_string()),
+            Some(blemish) => {
+                checks.note("secret file", format!("{file} {blemish}"), "see whether that is a part of the secret");
+            }
+        },
         Err(error) => checks.failed(
             "secret file",
             error.to_string(),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::{Check, Checks};
+use super::{Check, Checks, region};
 use crate::adapters::inspect::inspect;
 use crate::adapters::workspace::api_choice::may_be_withdrawn;
 use crate::adapters::workspace::probe::{Cause, INTOLERABLE, NOTABLE, ProbeError, SourceProbe};
@@ -58,6 +58,7 @@ pub(super) async fn check(
     stop: &CancellationToken,
 ) -> Vec<Check> {
     let mut checks = Checks::of(format!("source {name}"));
+    region::check(source.region.as_str(), Some(source.endpoint.url()), &mut checks);
     let status = SourceStatus::of(name, source.api, snapshot.withdrawals.get(name));
     match status.notice {
         None => checks.ok(API, status.in_use.as_str()),

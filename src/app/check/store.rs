@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::{Check, Checks};
+use super::{Check, Checks, region};
 use crate::adapters::s3_store::{Deleting, Property, S3Store, Untold};
 use crate::app::compose;
 use crate::config::{S3Store as S3Config, Store};
@@ -31,6 +31,10 @@ const NOT_USABLE: &str = "waits for what failed above";
 /// `streams` are those whose archives go there.
 pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamName]) -> Vec<Check> {
     let mut checks = Checks::of(format!("store {name}"));
+    if let Store::S3(settings) = store {
+        let endpoint = settings.endpoint.as_ref().map(|endpoint| endpoint.url());
+        region::check(settings.region.as_str(), endpoint, &mut checks);
+    }
     match store {
         Store::Directory(directory) => {
             checks.ok(SETTINGS, format!("directory {}", directory.path.display()));

@@ -3,9 +3,12 @@
 use super::{Appended, ROUNDS, StreamLog};
 use crate::app::failure_policy::of_ledger;
 use crate::app::log_walk::check_head;
+use crate::domain::calendar::{Calendar, zones};
+use crate::domain::export::Filters;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, EntryBody, StreamOpened};
 use crate::domain::name::StreamName;
+use crate::domain::window_length::WindowLength;
 
 impl StreamLog {
     /// Makes sure that the log is begun and says what `definition` says; moves `start` back where it must.
@@ -56,15 +59,82 @@ fn must_be_said(
     }
 }
 
-/// How the configuration, which says `wanted`, contradicts the log, which says `known`; with what to do.
+/// How the configuration, which says `wanted`, contradicts the log, which says `known`: both values as the configuration
+/// spells them; with what to do.
 pub(in crate::app) fn contradiction(wanted: &Definition, known: &Definition) -> Option<String> {
-    let difference = wanted.contradiction(known)?;
-    let (field, is, was) = (difference.field, difference.here, difference.there);
+    let field = wanted.contradiction(known)?.field;
+    let (is, was) = (spelled(wanted, known, field), spelled(known, wanted, field));
     let what = match field {
         "start" => format!(
-            "the config says start {is}, but windows since {was} are promised already: start may only move back"
+            "the config says {is}, but the windows since {was} are promised already: start may only move back"
         ),
-        _ => format!("the config says {field} = {is}, but the stream was opened with {field} = {was}"),
+        _ => format!("the config says {is}, but the stream was opened with {was}"),
     };
     Some(format!("{what}; give the changed stream a new name, or put the configuration back"))
+}
+
+/// What `definition` says of `field`, as the configuration spells it; of the filters, those that `other` has otherwise.
+fn spelled(definition: &Definition, other: &Definition, field: &str) -> String {
+    let Definition { region, project_id, window, timezone, start, filters } = definition;
+    let start = zones()
+        .get(timezone)
+        .map_or_else(|_| start.to_string(), |zone| Calendar::new(zone, WindowLength::Day).spelled(*start));
+    let value = match field {
+        "region" => region,
+        "project_id" => project_id,
+        "window" => window,
+        "timezone" => timezone,
+        "start" => &start,
+        _ => return filters_spelled(filters, &other.filters),
+    };
+    format!("{field} = {value:?}")
+}
+
+/// The filters of one that are not those of the other.
+fn filters_spelled(filters: &Filters, other: &Filters) -> String {
+    let values = |filters: &Filters| {
+        let Filters { user_name, computer_name, terminal_type, language } = filters.clone();
+        let language = language.as_str().to_owned();
+        [
+            ("user_name", user_name),
+            ("computer_name", computer_name),
+            ("terminal_type", terminal_type),
+            ("language", language),
+        ]
+    };
+    let differing = values(filters).into_iter().zip(values(other)).filter(|(one, two)| one != two);
+    let spelled = differing.map(|((name, value), _)| format!("filters.{name} = {value:?}"));
+    spelled.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_changed_is_shown_as_the_configuration_spells_it_before_and_after() {
+        let known = Definition {
+            region: "ap-southeast-3".into(),
+            project_id: "0123456789abcdef".into(),
+            window: "1d".into(),
+            timezone: "Asia/Shanghai".into(),
+            start: "2026-10-31T16:00:00Z".parse().unwrap(),
+            filters: Filters::default(),
+        };
+        let mut wanted = known.clone();
+        wanted.filters.user_name = "li \"x\"".into();
+        let said = contradiction(&wanted, &known).unwrap();
+        assert!(
+            said.starts_with(
+                "the config says filters.user_name = \"li \\\"x\\\"\", but the stream was opened with filters.user_name = \"\";"
+            ),
+            "{said}"
+        );
+        let wanted = Definition { start: "2026-11-01T16:00:00Z".parse().unwrap(), ..known.clone() };
+        let said = contradiction(&wanted, &known).unwrap();
+        assert!(said.contains("start = \"2026-11-02\"") && said.contains("start = \"2026-11-01\""), "{said}");
+        let wanted = Definition { window: "60m".into(), ..known.clone() };
+        let said = contradiction(&wanted, &known).unwrap();
+        assert!(said.contains("window = \"60m\"") && said.contains("window = \"1d\""), "{said}");
+    }
 }

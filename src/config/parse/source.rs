@@ -9,6 +9,7 @@ use super::super::endpoint::Endpoint;
 use super::super::model::{Credentials, Source, TokenUser};
 use super::super::raw::{RawCredentials, RawSource, RawWorkspace};
 use super::super::secret::Secrets;
+use super::super::secret_shape::Shape;
 use super::super::setting::{Setting, UrlText};
 use super::super::text::{BadText, Region};
 use super::super::tree::Report;
@@ -48,7 +49,7 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let horizon = duration(raw.horizon, range, "must be more than 0s", report).or(PROVIDER_KEEPS);
-    let ca_file = raw.ca_file.map(readable, report).optional();
+    let ca_file = raw.ca_file.map(readable(secrets), report).optional();
     let connect_timeout = timeout(raw.connect_timeout, 10, report);
     let first_byte_timeout = timeout(raw.first_byte_timeout, 120, report);
     let stall_timeout = timeout(raw.stall_timeout, 60, report);
@@ -99,7 +100,7 @@ fn credentials_of(raw: RawCredentials, secrets: Secrets, report: &mut Report) ->
             let missing = "name the account that the user belongs to";
             let domain = raw.domain.map(not_empty, report).required(missing, report);
             let user = raw.user.map(not_empty, report).required("name the user", report);
-            let password = secret(raw.password_file, secrets, report)
+            let password = secret(raw.password_file, (Shape::Line, secrets), report)
                 .required("name the file with the user's password", report);
             Some(Credentials::Token(TokenUser { domain: domain?, user: user?, password: password? }))
         }

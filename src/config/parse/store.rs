@@ -32,7 +32,7 @@ fn s3(raw: RawS3, secrets: Secrets, report: &mut Report) -> Option<S3Store> {
     let prefix = raw.prefix.map(|text| text.parse(), report).or(Prefix::default());
     let keys = (raw.access_key_file, raw.secret_key_file);
     let credentials = ak_sk(keys, raw.security_token_file, secrets, report);
-    let ca_file = raw.ca_file.map(readable, report).optional();
+    let ca_file = raw.ca_file.map(readable(secrets), report).optional();
     let least_rate = least_rate(raw.least_rate, report);
     let create_only = raw.create_only.one_of(CREATE_ONLY, report).or(CreateOnlyMode::Auto);
     let readback = readback(raw.readback, report);

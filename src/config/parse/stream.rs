@@ -14,7 +14,8 @@ use super::super::setting::{TextList, TextOrNumber};
 use super::super::tree::Report;
 use super::super::units::{DURATION_FORM, LONGEST_DURATION, format_duration, parse_duration};
 use super::duration;
-use crate::domain::calendar::{Calendar, zones};
+use super::zone::time_zone;
+use crate::domain::calendar::Calendar;
 use crate::domain::count::OnCountMismatch;
 use crate::domain::export::{Filters, Language};
 use crate::domain::name::SourceName;
@@ -50,6 +51,10 @@ pub(super) fn stream(
         Some(timezone) => raw.start.map(|text| instant(&text, timezone), report),
         None => raw.start.map(|_| Ok::<_, String>(Timestamp::UNIX_EPOCH), report),
     };
+    let accept_lost_before = match &timezone {
+        Some(timezone) => raw.accept_lost_before.map(|text| instant(&text, timezone), report),
+        None => raw.accept_lost_before.map(|_| Ok::<_, String>(Timestamp::UNIX_EPOCH), report),
+    };
     let start = start.required("say where the first window starts, such as \"2026-11-01\"", report);
     let settle =
         duration(raw.settle, (SignedDuration::ZERO, LONGEST_DURATION), "must not be negative", report);
@@ -75,6 +80,7 @@ pub(super) fn stream(
         window: window?,
         timezone: timezone?,
         start: start?,
+        accept_lost_before: accept_lost_before.optional()?,
         settle: settle.or(2 * HOUR)?,
         margin: margin.or(SignedDuration::from_mins(1))?,
         revisit: revisit.or(REVISIT.map(SignedDuration::from_hours).to_vec())?,
@@ -163,21 +169,6 @@ fn window_length(given: TextOrNumber) -> Result<WindowLength, String> {
     };
     let rule = "must be \"1d\", or a number of minutes that divides a day, such as \"1h\", \"15m\" or 15";
     length.ok_or_else(|| rule.to_owned())
-}
-
-/// A zone of the IANA database that comes with the program, so that every machine cuts the same windows. (A system's
-/// own list also has `localtime`, which is another zone on another machine, and zones with leap seconds.)
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    let listed = zones();
-    if name != "Etc/Unknown"
-        && let Ok(zone) = listed.get(name)
-    {
-        return Ok(zone);
-    }
-    let names: Vec<String> = listed.available().map(|name| name.as_str().to_owned()).collect();
-    let meant = nearest(name, names.iter().map(String::as_str));
-    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
-    Err(format!("must be a time zone of the IANA database, such as \"Asia/Shanghai\"{meant}"))
 }
 
 /// A day or a local time in the stream's time zone, or an instant with an offset.

@@ -49,7 +49,7 @@ fn a_heartbeat_goes_to_a_url_that_is_safe_and_never_shown() {
     let files = Files::new();
     let section = "[alerts]\nheartbeat_url_file = \"${CREDENTIALS_DIRECTORY}/heartbeat-url\"\n";
     let text = format!("{MINIMAL}{section}");
-    assert!(files.load(&text).unwrap().effective_toml().contains("/credentials/heartbeat-url\""));
+    assert!(files.load(&text).unwrap().effective_toml().contains("${CREDENTIALS_DIRECTORY}/heartbeat-url\""));
     for good in ["http://127.0.0.1:8080/hunter2", "http://[::1]/", "https://watch.example/?key=hunter2"] {
         files.secret("heartbeat-url-2", good);
         assert_eq!(files.report(&text.replace("heartbeat-url\"", "heartbeat-url-2\"")), [""; 0], "{good}");

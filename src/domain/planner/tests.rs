@@ -40,6 +40,7 @@ pub(crate) fn rules(name: &str, start: &str) -> StreamRules {
         horizon: SignedDuration::from_hours(30 * 24),
         past_horizon: PastHorizon::Try,
         deadline: SignedDuration::from_hours(12),
+        accept_lost_before: None,
         fingerprints: Fingerprints {
             stream: fingerprint("now"),
             source: fingerprint("now"),
@@ -296,6 +297,8 @@ proptest! {
                     with(&mut snapshot, &rules, window, state);
                 }
             }
+            // Promised while they could be had: what was lost before is told elsewhere.
+            snapshot.openings.entry(rules.name.clone()).or_default().insert(rules.start, Timestamp::UNIX_EPOCH);
             streams.push(rules);
         }
         let planned = plan(&streams, &snapshot, now);

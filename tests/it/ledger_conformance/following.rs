@@ -8,7 +8,9 @@ use connvault::domain::count::CountVerdict;
 use connvault::domain::digest::Sha256;
 use connvault::domain::log_entry::SealedEntry;
 use connvault::domain::object_key::{Revision, Seq};
-use connvault::domain::snapshot::{AcknowledgeRequest, Acknowledgement, Fingerprint, Snapshot, WindowState};
+use connvault::domain::snapshot::{
+    AcknowledgeRequest, Acknowledgement, Fingerprint, Resource, Snapshot, WindowState,
+};
 use connvault::ports::ledger::{Disposition, LedgerError};
 
 use super::chain::{Chain, key};
@@ -213,6 +215,26 @@ pub async fn a_stream_can_be_opened_again_with_an_earlier_start<A: Adapter>() {
     let known = ledger.stream(&stream()).await.unwrap().unwrap();
     assert_eq!((known.definition.start, known.head), (day(2).start(), entries[2].head()));
     assert_eq!(state_of(&*ledger, day(5)).await, archived(2, 1));
+    let openings = ledger.snapshot().await.unwrap().openings.remove(&stream()).unwrap();
+    let recorded_at = |number: usize| entries[number].entry().recorded_at;
+    assert_eq!(
+        openings.into_iter().collect::<Vec<_>>(),
+        [(day(2).start(), recorded_at(2)), (day(5).start(), recorded_at(0))],
+        "each start, and when it was promised first"
+    );
+}
+
+pub async fn the_fingerprints_of_the_last_run_are_kept<A: Adapter>() {
+    let adapter = A::open().await;
+    let resource = Resource::Stream(stream());
+    for text in ["before", "now"] {
+        let fingerprints = [(resource.clone(), Fingerprint(text.to_owned()))].into();
+        adapter.ledger().record_fingerprints(&fingerprints).await.unwrap();
+    }
+    let other = [(Resource::Source("hq".parse().unwrap()), Fingerprint("of a source".to_owned()))].into();
+    adapter.ledger().record_fingerprints(&other).await.unwrap();
+    let known = adapter.reopen().await.ledger().snapshot().await.unwrap().fingerprints;
+    assert_eq!((known.len(), &known[&resource]), (2, &Fingerprint("now".to_owned())));
 }
 
 pub async fn a_snapshot_is_of_one_instant<A: Adapter>() {

@@ -9,6 +9,7 @@ use connvault::domain::count::CountVerdict;
 use connvault::domain::object_key::{Revision, Seq};
 use connvault::domain::snapshot::WindowState;
 use connvault::ports::ledger::{AttemptOutcome, Ledger, LedgerError};
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -66,6 +67,8 @@ async fn a_ledger_that_the_first_schema_wrote_is_opened_with_all_that_is_in_it()
     assert!(matches!(state(&snapshot, day(4)), Some(WindowState::Parked { .. })));
     assert!(matches!(state(&snapshot, day(5)), Some(WindowState::Open { leased_until: Some(_), .. })));
     assert_eq!(snapshot.holds.len(), 1);
+    // When it was promised is not known any more, so no loss of it counts as one from the beginning.
+    assert_eq!(snapshot.openings[&stream()], [(day(1).start(), Timestamp::UNIX_EPOCH)].into());
     let named = ledger.named_objects(&stream(), day(3)).await.unwrap();
     assert_eq!(named.len(), 2);
     let attempts = ledger.attempts(&stream(), day(4)).await.unwrap();

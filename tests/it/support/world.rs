@@ -27,6 +27,8 @@ pub struct Settings {
     pub start: Timestamp,
     pub settle: String,
     pub margin: String,
+    /// Whether windows may be lost before the stream is opened.
+    pub accepts_losses: bool,
     /// More lines of the source's section.
     pub source: String,
     /// More lines of each stream's section.
@@ -105,6 +107,7 @@ impl World {
                 start,
                 settle: settle.to_owned(),
                 margin: "1m".to_owned(),
+                accepts_losses: true,
                 source: String::new(),
                 stream: "revisit = []\n".to_owned(),
             },
@@ -135,6 +138,7 @@ impl World {
             start,
             settle,
             margin,
+            accepts_losses,
             source,
             stream: more,
             ..
@@ -182,6 +186,7 @@ secret_key_file = "{folder}/store-secret"
             )
             .unwrap(),
         }
+        let accepted = if *accepts_losses { "accept_lost_before = \"2100-01-01\"\n" } else { "" };
         for stream in &settings.streams {
             write!(
                 text,
@@ -192,7 +197,7 @@ window = "{window}"
 timezone = "{timezone}"
 start = "{start}"
 settle = "{settle}"
-margin = "{margin}"
+{accepted}margin = "{margin}"
 {more}"#,
             )
             .unwrap();

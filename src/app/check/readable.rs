@@ -1,0 +1,70 @@
+//! Whether the daemon's user can read what this user can: the configuration, and the files that it names.
+
+use std::path::Path;
+
+use super::{Check, Checks};
+use crate::adapters::user;
+use crate::config::{Config, Store, Who, closed};
+
+/// The user that systemd makes up for the unit, where it names no other.
+pub const DAEMON: &str = "connvault";
+
+const READABLE: &str = "readable by the daemon";
+
+/// A file that the daemon reads.
+struct Named<'c> {
+    path: &'c Path,
+    is_secret: bool,
+}
+
+/// `file` is the configuration, which says `config`; `user` is whom the daemon runs as, where that was said.
+pub(super) fn check(file: &Path, config: &Config, user: Option<&str>) -> Vec<Check> {
+    let mut checks = Checks::of("configuration");
+    let name = user.unwrap_or(DAEMON);
+    let who = match (user::ids(name), user) {
+        (Some(ids), _) => Who { user: Some(ids.user), groups: ids.groups },
+        // A user that systemd makes up is there while the service runs, and owns nothing.
+        (None, Some(_)) => Who { user: None, groups: Vec::new() },
+        (None, None) => {
+            let why = "there is no user connvault now; name the daemon's user with --user";
+            checks.skip_rest(&[READABLE], why);
+            return checks.list;
+        }
+    };
+    let mut files = vec![Named { path: file, is_secret: false }];
+    files.extend(named(config));
+    for Named { path, is_secret } in files {
+        let Some(closed) = closed(path, &who) else { continue };
+        let fix = match is_secret && closed.path == path.canonicalize().unwrap_or_default() {
+            true => format!(
+                "give it to that user (chown {name} {0}), or hand it over with LoadCredential= and name it \
+                 ${{CREDENTIALS_DIRECTORY}}/…",
+                path.display()
+            ),
+            false => format!("let that user in: {}", closed.remedy()),
+        };
+        checks.failed(READABLE, format!("user {name} cannot read {}: {closed}", path.display()), &fix);
+    }
+    if checks.list.is_empty() {
+        checks.ok(READABLE, format!("by user {name}, with every file that it names"));
+    }
+    checks.list
+}
+
+/// The files that the configuration names by their paths. What systemd hands over, systemd reads.
+fn named(config: &Config) -> Vec<Named<'_>> {
+    let of_sources = config.sources.values().flat_map(|source| source.credentials.secrets());
+    let of_stores = config.stores.values().filter_map(|store| match store {
+        Store::S3(store) => Some(store),
+        Store::Directory(_) => None,
+    });
+    let certificates = of_stores.clone().filter_map(|store| store.ca_file.as_deref());
+    let certificates =
+        certificates.chain(config.sources.values().filter_map(|source| source.ca_file.as_deref()));
+    let signers = config.signing.iter().filter_map(|signing| signing.allowed_signers_file.as_deref());
+    let others = config.signing.iter().map(|signing| &signing.key).chain(&config.alerts.heartbeat_url);
+    let secrets = of_sources.chain(of_stores.flat_map(|store| store.credentials.secrets())).chain(others);
+    let secrets = secrets.filter_map(|secret| secret.own_path()).map(|path| Named { path, is_secret: true });
+    let public = certificates.chain(signers).map(|path| Named { path, is_secret: false });
+    public.chain(secrets).collect()
+}

@@ -1,0 +1,140 @@
+//! Losses that were there from the beginning: windows that the provider no longer had when their stream was opened.
+//!
+//! Nobody promised these windows in time, and mostly a mistyped `start` asks for them. A loss in the log is for good, so it
+//! is recorded only where the configuration accepts it (`accept_lost_before`); until then the window stays a gap.
+
+use jiff::Timestamp;
+
+use super::snapshot::{Snapshot, WindowState};
+use super::stream_rules::StreamRules;
+use super::verdict::Verdict;
+use super::window::Window;
+
+/// Windows of one stream that were lost before it was opened, and whose loss nobody has accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstLosses {
+    /// How many windows.
+    pub windows: u64,
+    /// The end of the last of them, as the configuration spells it: what `accept_lost_before` must say at least.
+    pub accept_before: String,
+}
+
+impl FirstLosses {
+    /// Those of the stream of `rules` at `now`; `None` where there are none.
+    pub fn of(rules: &StreamRules, snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+        let is_one = |window: &Window| {
+            let verdict = super::verdict::judge(rules, *window, snapshot, now);
+            matches!(verdict, Verdict::Lost { unaccepted: true, .. })
+        };
+        // Windows expire in their order: the first that can still be had ends it.
+        let expired = rules.completed(now).take_while(|window| rules.expires_at(*window) <= now);
+        let (mut windows, mut last) = (0, None);
+        for window in expired.filter(is_one) {
+            (windows, last) = (windows + 1, Some(window.end()));
+        }
+        last.map(|end| Self { windows, accept_before: rules.calendar.spelled(end) })
+    }
+}
+
+impl StreamRules {
+    /// Whether the loss of an expired `window` may be recorded: it was still to be had when its stream was opened, or the
+    /// configuration accepts it.
+    pub fn accepts_loss(&self, window: Window, snapshot: &Snapshot) -> bool {
+        let accepted = self.accept_lost_before.is_some_and(|before| window.end() <= before);
+        accepted || self.opened_at(window, snapshot).is_some_and(|opened| self.expires_at(window) > opened)
+    }
+
+    /// When the stream's log first promised `window`; `None` where it has not yet.
+    fn opened_at(&self, window: Window, snapshot: &Snapshot) -> Option<Timestamp> {
+        let promises = snapshot.openings.get(&self.name)?;
+        promises.range(..=window.start()).map(|(_, opened)| *opened).min()
+    }
+
+    /// Whether an expired `window` was asked for in vain already, under this very configuration, which does not accept its
+    /// loss: nothing is to be done until the configuration changes, or an operator asks for it.
+    pub(super) fn waits_for_acceptance(&self, window: Window, snapshot: &Snapshot) -> bool {
+        let state = snapshot.windows.get(&self.name).and_then(|windows| windows.get(&window));
+        let Some(WindowState::Parked { failure, fingerprint: Some(fingerprint), .. }) = state else {
+            return false;
+        };
+        // One that was parked before it expired has not been asked for since.
+        failure.at >= self.expires_at(window)
+            && *fingerprint == self.fingerprints.stream
+            && !self.accepts_loss(window, snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::FailureKind;
+    use crate::domain::planner::plan;
+    use crate::domain::planner::tests::{at, fingerprint, note, rules, with};
+
+    /// Opened on the 20th, with ten windows of October that had expired by then.
+    fn opened() -> (StreamRules, Snapshot) {
+        let rules = rules("logins", "2026-10-11T00:00:00Z");
+        let mut snapshot = Snapshot::default();
+        let openings = snapshot.openings.entry(rules.name.clone()).or_default();
+        openings.insert(rules.start, at("2026-11-20T02:00:00Z"));
+        (rules, snapshot)
+    }
+
+    #[test]
+    fn what_was_lost_before_the_stream_was_opened_is_told_from_what_was_lost_later() {
+        let (mut rules, snapshot) = opened();
+        let first = |rules: &StreamRules, snapshot: &Snapshot, now: &str| {
+            FirstLosses::of(rules, snapshot, at(now)).map(|losses| (losses.windows, losses.accept_before))
+        };
+        let expected = Some((11, "2026-10-22".to_owned()));
+        assert_eq!(first(&rules, &snapshot, "2026-11-20T02:00:00Z"), expected);
+        // Ten days later ten more have expired, which were promised while they could be had.
+        assert_eq!(first(&rules, &snapshot, "2026-11-30T02:00:00Z"), expected);
+        // Not opened yet, it would be now.
+        assert_eq!(first(&rules, &Snapshot::default(), "2026-11-20T02:00:00Z"), expected);
+        rules.accept_lost_before = Some(at("2026-10-22T00:00:00Z"));
+        assert_eq!(first(&rules, &snapshot, "2026-11-20T02:00:00Z"), None);
+        rules.accept_lost_before = Some(at("2026-10-21T00:00:00Z"));
+        assert_eq!(first(&rules, &snapshot, "2026-11-20T02:00:00Z"), Some((1, "2026-10-22".to_owned())));
+    }
+
+    #[test]
+    fn a_start_that_moves_back_opens_the_earlier_windows_only_then() {
+        let (mut rules, mut snapshot) = opened();
+        rules.start = at("2026-10-01T00:00:00Z");
+        let openings = snapshot.openings.get_mut(&rules.name).unwrap();
+        openings.insert(at("2026-10-11T00:00:00Z"), at("2026-10-12T00:00:00Z"));
+        openings.insert(rules.start, at("2026-11-20T02:00:00Z"));
+        let losses = FirstLosses::of(&rules, &snapshot, at("2026-11-20T02:00:00Z")).unwrap();
+        assert_eq!((losses.windows, losses.accept_before.as_str()), (10, "2026-10-11"));
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_waits_for_acceptance_and_for_nothing_else() {
+        let (mut rules, mut snapshot) = opened();
+        let now = at("2026-11-21T02:00:00Z");
+        let window = rules.completed(now).next().unwrap();
+        let parked = |when: &str| WindowState::Parked {
+            since: at(when),
+            failure: note(FailureKind::Rejected, at(when)),
+            fingerprint: Some(fingerprint("now")),
+            seq: None,
+        };
+        let planned = |rules: &StreamRules, snapshot: &Snapshot| {
+            plan(std::slice::from_ref(rules), snapshot, now)
+                .actions
+                .iter()
+                .any(|action| action.window == window)
+        };
+        assert!(planned(&rules, &snapshot), "it was not asked for yet");
+        with(&mut snapshot, &rules, window, parked("2026-11-01T00:00:00Z"));
+        assert!(planned(&rules, &snapshot), "that was before it had expired");
+        with(&mut snapshot, &rules, window, parked("2026-11-20T03:00:00Z"));
+        assert!(!planned(&rules, &snapshot));
+        rules.accept_lost_before = Some(at("2026-10-22T00:00:00Z"));
+        assert!(planned(&rules, &snapshot));
+        rules.accept_lost_before = None;
+        rules.fingerprints.stream = fingerprint("then");
+        assert!(planned(&rules, &snapshot), "other keys may have more luck");
+    }
+}
