@@ -81,7 +81,7 @@ impl Room {
 
     fn new(dir: &Path, at_first: Option<Space>, parts: u64) -> Self {
         let limit = at_first.map_or(u64::MAX, |space| (space.rest() / parts).max(SMALL));
-        Self { dir: dir.to_owned(), at_first, limit, taken: 0, look_at: SMALL }
+        Self { dir: dir.to_owned(), at_first, limit, taken: 0, look_at: SMALL + 1 }
     }
 
     /// The most that the file may take, in bytes.
@@ -103,7 +103,7 @@ impl Room {
         if needed > self.limit {
             return Err(self.no_room(needed, at_first, at_first.rest() > SMALL));
         }
-        if needed > self.look_at {
+        if needed >= self.look_at {
             self.look_at = needed.saturating_add(SMALL);
             if let Some(now) = look(&self.dir).filter(|now| now.rest() < bytes) {
                 // Others write to the disk as well: the one that has taken most of it is the cause.

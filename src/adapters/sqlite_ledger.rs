@@ -225,6 +225,17 @@ impl Ledger for SqliteLedger {
         transaction.commit().await
     }
 
+    async fn forget_attempts(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let forgotten = leases::forget_attempts(&mut transaction, before).await?;
+        transaction.commit().await?;
+        Ok(forgotten)
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        connection::check(&self.readers).await
+    }
+
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         holds::put(&mut transaction, resource, hold).await?;

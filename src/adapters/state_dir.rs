@@ -2,9 +2,9 @@
 //!
 //! The lock is on a file that stays: the kernel gives it back when the process ends, however it ends.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -41,6 +41,19 @@ pub enum StateDirError {
         /// Its group's id.
         group: u32,
     },
+    /// Others may look into it or change it, and it is not ours to close.
+    #[error(
+        "the state directory {} is open to others (mode {mode:04o}) and belongs to user {owner}: run as that user: chmod {:04o} {}",
+        path.display(), mode & CLOSED, path.display()
+    )]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// Its owner's user id.
+        owner: u32,
+    },
     /// It is not there, or not ours.
     #[error("cannot use the state directory {}: {error}; {}", path.display(), remedy(error))]
     Unusable {
@@ -50,6 +63,9 @@ pub enum StateDirError {
         error: std::io::Error,
     },
 }
+
+/// The permissions that a state directory may have: all for its owner, and looking for its group.
+const CLOSED: u32 = 0o750;
 
 /// What to do about it, by what the system says.
 fn remedy(error: &std::io::Error) -> &'static str {
@@ -80,6 +96,7 @@ impl StateDir {
             let (owner, group) = (metadata.uid(), metadata.gid());
             return Err(StateDirError::OfAnotherUser { path: path.to_owned(), owner, group });
         }
+        close(path, &metadata)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
         match lock.try_lock() {
@@ -114,12 +131,16 @@ impl StateDir {
     ///
     /// The old one goes first, file by file, its write-ahead log after it: SQLite would play the log of one database into
     /// another that stands under its name, and throws it away where there is none. A crash in between leaves no ledger,
-    /// which is none the worse: one is made from the log at the next start.
+    /// which is none the worse: one is made from the log at the next start. The old one is removed, or stays beside the new one
+    /// under a name that ends with `kept_as`.
     ///
     /// # Errors
     /// When the directory cannot be written to.
-    pub fn replace_ledger(&self) -> std::io::Result<()> {
-        remove_database(&self.ledger())?;
+    pub fn replace_ledger(&self, kept_as: Option<&str>) -> std::io::Result<()> {
+        match kept_as {
+            None => remove_database(&self.ledger())?,
+            Some(name) => set_aside(&self.ledger(), name)?,
+        }
         std::fs::rename(self.path.join(NEW_LEDGER), self.ledger())?;
         File::open(&self.path)?.sync_all()
     }
@@ -130,11 +151,44 @@ impl StateDir {
     }
 }
 
+/// Takes from others what they may do in the directory: whoever can write there decides what the daemon believes.
+fn close(path: &Path, metadata: &Metadata) -> Result<(), StateDirError> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o777 & !CLOSED == 0 {
+        return Ok(());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(StateDirError::Open { path: path.to_owned(), mode, owner: metadata.uid() });
+    }
+    let closed = format!("{:04o}", mode & CLOSED);
+    tracing::warn!(state_dir = %path.display(), mode = %format!("{mode:04o}"), closed, "the state directory was open to others and is closed");
+    let permissions = Permissions::from_mode(mode & CLOSED);
+    std::fs::set_permissions(path, permissions)
+        .map_err(|error| StateDirError::Unusable { path: path.to_owned(), error })
+}
+
 const NEW_LEDGER: &str = "ledger.rebuilt.sqlite3";
+
+/// Renames a database with the files that SQLite keeps beside it, so that it stays one.
+fn set_aside(path: &Path, name: &str) -> std::io::Result<()> {
+    for suffix in SUFFIXES {
+        let [mut from, mut to] = [path.as_os_str().to_owned(), path.as_os_str().to_owned()];
+        from.push(suffix);
+        to.push(format!(".{name}{suffix}"));
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A database's file, and those that SQLite keeps beside it.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// Removes a database with the files that SQLite keeps beside it.
 fn remove_database(path: &Path) -> std::io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in SUFFIXES {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         match std::fs::remove_file(&name) {
@@ -175,6 +229,23 @@ mod tests {
     fn a_file_system_without_locks_is_called_that() {
         let error = StateDirError::Unusable { path: "/state".into(), error: rustix::io::Errno::NOLCK.into() };
         assert!(error.to_string().contains("no locks on this file system"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_is_open_to_others_is_closed_and_one_that_its_group_may_read_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        std::fs::create_dir(&path).unwrap();
+        for (before, after) in
+            [(0o755, 0o750), (0o777, 0o750), (0o770, 0o750), (0o750, 0o750), (0o700, 0o700)]
+        {
+            std::fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            drop(StateDir::lock(&path).unwrap());
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, after, "{before:o}");
+        }
+        let error = StateDirError::Open { path: path.clone(), mode: 0o777, owner: 7 }.to_string();
+        assert!(error.contains("user 7") && error.contains("chmod 0750 /"), "{error}");
     }
 
     #[test]

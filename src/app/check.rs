@@ -185,7 +185,7 @@ fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Vec<
         }
         Err(error) => {
             let fix = match error {
-                LedgerError::Unusable(_) => {
+                LedgerError::Unusable(_) | LedgerError::Damaged(_) => {
                     "do what the details say; where they say that it is damaged, stop the daemon and run connvault rebuild"
                 }
                 _ => "let this user read and write there, make room on that disk, and run check again",

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::cron::Cron;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
 use crate::domain::text::Line;
 
@@ -80,8 +81,17 @@ pub async fn run(
     onlookers.shutdown().await;
     cron.stop().await;
     session.end().await;
+    if tally.ledger_damaged {
+        return Err(damaged_ledger());
+    }
     tracing::info!(archived = tally.archived, lost = tally.lost, failed = tally.failed, "stopped");
     Ok(())
+}
+
+/// Why a run ended that found its ledger damaged.
+pub fn damaged_ledger() -> StartError {
+    let message = "it is damaged; the next start makes it anew from the logs in the stores";
+    StartError::from_failure("ledger", &Failure::new(FailureKind::Local, Scope::Daemon, message))
 }
 
 /// Who is shown, and who is told, how it goes. They only read, and end when they are dropped.

@@ -175,14 +175,17 @@ pub fn of_ledger(error: LedgerError) -> Failure {
     let scope = match error {
         LedgerError::StaleLease { .. } => Scope::Window,
         LedgerError::NotNext { .. } => Scope::Stream,
-        LedgerError::Storage(_) | LedgerError::Outdated(_) | LedgerError::Unusable(_) => Scope::Daemon,
+        LedgerError::Storage(_)
+        | LedgerError::Outdated(_)
+        | LedgerError::Damaged(_)
+        | LedgerError::Unusable(_) => Scope::Daemon,
     };
     let kind = match error {
         LedgerError::StaleLease { .. } => FailureKind::Transient,
         // Somebody else moved the head; reading on puts it right.
         LedgerError::NotNext { .. } => FailureKind::Transient,
         LedgerError::Storage(_) => FailureKind::Local,
-        LedgerError::Outdated(_) | LedgerError::Unusable(_) => FailureKind::Damaged,
+        LedgerError::Outdated(_) | LedgerError::Damaged(_) | LedgerError::Unusable(_) => FailureKind::Damaged,
     };
     Failure::new(kind, scope, error.to_string())
 }

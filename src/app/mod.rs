@@ -26,6 +26,7 @@ pub mod projects;
 pub mod pulse;
 pub mod rebuild;
 pub mod reconcile;
+mod recovery;
 pub mod report;
 pub mod reread;
 pub mod revisit;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::{SourceName, StreamName};
@@ -41,6 +41,8 @@ struct Memory {
     held: BTreeSet<Resource>,
     /// When the first of the windows that are due and pause may go on.
     pauses_until: Option<Timestamp>,
+    /// When old attempts were forgotten.
+    forgot_at: Option<Timestamp>,
 }
 
 /// What a look found.
@@ -77,6 +79,7 @@ impl Look {
         if matches!(standing, Standing::Wrong(_)) {
             return Ok(self.hold_still(&services.roster.rules(), snapshot));
         }
+        self.forget_old_attempts().await?;
         let wanted = self.choose(&rules, &snapshot);
         let looks = streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
         // All at the same time: a store that does not answer keeps no other stream waiting.
@@ -114,6 +117,22 @@ impl Look {
         let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
         Ok(Planned { plan, unknown, holds: snapshot.holds, lifted, untidy })
+    }
+
+    /// Once a day, and never by a clock that is known to be wrong.
+    async fn forget_old_attempts(&self) -> Result<(), Failure> {
+        let now = self.services.clock.now();
+        let day = SignedDuration::from_hours(24);
+        let is_done =
+            self.memory(|memory| memory.forgot_at.is_some_and(|at| now.duration_since(at).abs() < day));
+        let before = now.saturating_sub(self.services.keep_attempts).ok().filter(|_| !is_done);
+        let Some(before) = before else { return Ok(()) };
+        let forgotten = self.services.ledger.forget_attempts(before).await.map_err(of_ledger)?;
+        if forgotten > 0 {
+            tracing::info!(attempts = forgotten, %before, "old attempts forgotten");
+        }
+        self.memory(|memory| memory.forgot_at = Some(now));
+        Ok(())
     }
 
     /// While the clock is wrong nothing is done: what is due, what is over and what is too old to keep all go by it.

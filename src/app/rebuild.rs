@@ -96,6 +96,22 @@ pub async fn rebuild(
     meter: &Meter,
 ) -> Result<Vec<Rebuilt>, StartError> {
     let state_dir = StateDir::lock(&config.daemon.state_dir)?;
+    remake(&state_dir, config, injected, trust, meter, None).await
+}
+
+/// As [`rebuild`], in a state directory that is locked. The old ledger is removed, or stays beside the new one under a name that
+/// ends with `kept_as`.
+///
+/// # Errors
+/// As [`rebuild`].
+pub(super) async fn remake(
+    state_dir: &StateDir,
+    config: &Config,
+    injected: &Injected,
+    trust: Trust,
+    meter: &Meter,
+    kept_as: Option<&str>,
+) -> Result<Vec<Rebuilt>, StartError> {
     // As the daemon does: without a file of allowed signers its own key's signatures count.
     let signing = signing::signing(config, injected.clock.now())?;
     let signers = signing.as_ref().map(|signing| Arc::new(signing.signers().clone()));
@@ -120,7 +136,7 @@ pub async fn rebuild(
             from: None,
             to: None,
             sample: None,
-            expected_head: old_head(&state_dir, &target.stream).await.map(ExpectedHead::from),
+            expected_head: old_head(state_dir, &target.stream).await.map(ExpectedHead::from),
             now: injected.clock.now(),
             signers: signers.clone(),
         };
@@ -151,7 +167,7 @@ pub async fn rebuild(
     let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
     ledger.record_fingerprints(&fingerprints).await.map_err(|e| failed(&of_ledger(e)))?;
     ledger.close().await;
-    state_dir.replace_ledger().map_err(|error| failed(&of_disk(&error)))?;
+    state_dir.replace_ledger(kept_as).map_err(|error| failed(&of_disk(&error)))?;
     Ok(rebuilt)
 }
 

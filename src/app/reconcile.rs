@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::backoff::pause;
-use crate::domain::failure::{Failure, Scope};
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::planner::{Action, InWork, Places, Turns};
 use crate::domain::snapshot::Resource;
@@ -79,6 +79,8 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Tries that failed.
     pub failed: u64,
+    /// Whether the ledger was found damaged, so that the run ended: the next start makes it anew.
+    pub ledger_damaged: bool,
 }
 
 enum Done {
@@ -113,6 +115,8 @@ struct Run<'r> {
     /// This machine cannot work before then, and perhaps cannot even write that down.
     not_before: Option<Instant>,
     local_failures: u32,
+    /// Whether something failed as a damaged ledger does.
+    doubts_ledger: bool,
     waits: u32,
     /// Since when export tasks are being cleared away and nothing else is in flight.
     only_tidying: Option<Instant>,
@@ -140,6 +144,7 @@ impl Reconciler {
             look_at: Instant::now() + LOOK_AGAIN,
             not_before: None,
             local_failures: 0,
+            doubts_ledger: false,
             waits: 0,
             only_tidying: None,
             waiting: false,
@@ -170,6 +175,9 @@ impl Reconciler {
                     run.look_at = Instant::now() + LOOK_AGAIN;
                 }
                 _ = alive.tick() => self.observer.on(&Event::Alive),
+            }
+            if run.has_damaged_ledger().await {
+                break;
             }
         }
         run.wind_up().await;
@@ -269,7 +277,7 @@ impl Run<'_> {
                 let at = at.map(|at| format!("window {} of stream {}", at.window, at.stream));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
                 let what = "a task broke off; see the log";
-                self.hold_all(&Failure::new(crate::domain::failure::FailureKind::Local, Scope::Daemon, what));
+                self.hold_all(&Failure::new(FailureKind::Local, Scope::Daemon, what));
             }
         }
     }
@@ -341,6 +349,7 @@ impl Run<'_> {
     /// Nothing is started for a while.
     fn hold_all(&mut self, failure: &Failure) {
         self.report.this_machine(failure);
+        self.doubts_ledger |= failure.kind == FailureKind::Damaged;
         (self.stale, self.waiting) = (true, false);
         if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
             self.local_failures += 1;

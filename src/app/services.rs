@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
@@ -46,6 +46,8 @@ pub struct Services {
     pub owed: Owed,
     /// Objects that this run has put and that do not read back.
     pub unproven: UnprovenPuts,
+    /// How long ended attempts are kept.
+    pub keep_attempts: SignedDuration,
 }
 
 impl Services {

@@ -28,6 +28,7 @@ use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_log, of_ledger};
 use super::first_losses;
 use super::projects;
+use super::recovery::sound_ledger;
 use super::roster::Roster;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
@@ -51,7 +52,8 @@ impl Session {
     /// When something does not hold, with the exit code that goes with it.
     pub async fn begin(config: &Config, injected: &Injected) -> Result<Self, StartError> {
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
-        let sqlite = open_ledger(&state_dir, injected.clock.now()).await?;
+        let sqlite = sound_ledger(&state_dir, config, injected).await?;
+        take_up(&sqlite, injected.clock.now()).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
@@ -92,6 +94,7 @@ impl Session {
             abandon,
             owed: Owed::default(),
             unproven: UnprovenPuts::default(),
+            keep_attempts: config.daemon.keep_attempts,
         };
         Ok(Self { services: Arc::new(services), ledger: sqlite, _state_dir: state_dir })
     }
@@ -102,9 +105,9 @@ impl Session {
     }
 }
 
-async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedger, StartError> {
+/// Takes the ledger up where an earlier run left it.
+async fn take_up(ledger: &SqliteLedger, now: Timestamp) -> Result<(), StartError> {
     let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
-    let ledger = SqliteLedger::open(&state_dir.ledger()).await.map_err(failed)?;
     let voided = ledger.void_leases().await.map_err(failed)?;
     if voided > 0 {
         tracing::info!(
@@ -112,7 +115,7 @@ async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedge
             "an earlier run ended in the middle of its work; it is taken up again"
         );
     }
-    park_crashed(&ledger, now).await.map_err(failed)?;
+    park_crashed(ledger, now).await.map_err(failed)?;
     // What waits for an operator is tried at once: starting the program may be how one says that it is mended. Should it not
     // be, it has been so since the first failure. A pause that the other side asked for outlasts a restart.
     for (resource, hold) in ledger.snapshot().await.map_err(failed)?.holds {
@@ -121,7 +124,7 @@ async fn open_ledger(state_dir: &StateDir, now: Timestamp) -> Result<SqliteLedge
             ledger.hold(&resource, &ended).await.map_err(failed)?;
         }
     }
-    Ok(ledger)
+    Ok(())
 }
 
 /// Windows whose attempts keep ending with the process wait for an operator; before that they go last and alone.

@@ -44,7 +44,9 @@ impl From<StateDirError> for StartError {
             StateDirError::Unusable { ref error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
                 Exit::Temporary
             }
-            StateDirError::Unusable { .. } | StateDirError::OfAnotherUser { .. } => Exit::Failed,
+            StateDirError::Unusable { .. }
+            | StateDirError::OfAnotherUser { .. }
+            | StateDirError::Open { .. } => Exit::Failed,
         };
         Self { message: error.to_string(), exit }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::progress::Bar;
 use super::{CliError, output, signals};
 use crate::app::compose::Injected;
-use crate::app::daemon::Controls;
+use crate::app::daemon::{Controls, damaged_ledger};
 use crate::app::observer::{NoObserver, Observer};
 use crate::app::planning::Look;
 use crate::app::reconcile::{Reconciler, Tally, Until};
@@ -84,6 +84,10 @@ pub(super) async fn run(
         None => Arc::new(NoObserver),
     };
     let tally = until_nothing_is_due(config, &look, observer, controls).await;
+    if tally.ledger_damaged {
+        session.end().await;
+        return Err(damaged_ledger().into());
+    }
     let outcome = outcome(&session, &look.selection, tally, controls.stop.is_cancelled()).await?;
     session.end().await;
     if json {

@@ -46,6 +46,8 @@ pub struct Daemon {
     pub schedule: Schedule,
     /// Windows in flight at most, 1 to 64.
     pub concurrency: NonZeroU8,
+    /// How long ended attempts are kept in the ledger.
+    pub keep_attempts: SignedDuration,
     /// Where `run` shows the status page; absent where it is turned off.
     pub listen: Option<SocketAddr>,
 }

@@ -25,7 +25,7 @@ use super::secret_shape::Shape;
 use super::setting::{SecretText, Setting};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
-use super::units::{BadSize, ByteSize, DURATION_FORM, parse_duration};
+use super::units::{BadSize, ByteSize, DURATION_FORM, LONGEST_DURATION, parse_duration};
 
 /// All of it; `None` where there is a problem in the report.
 pub(super) fn config(root: Value, secrets: Secrets, report: &mut Report) -> Option<Config> {
@@ -78,9 +78,22 @@ fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
     let state_dir = raw.state_dir.map(absolute, report).or(PathBuf::from("/var/lib/connvault"));
     let schedule = raw.schedule.map(|text| text.parse(), report).or(Schedule::default());
     let concurrency = raw.concurrency.map(concurrency, report).or(DEFAULT_CONCURRENCY);
+    let range = (MONTH, LONGEST_DURATION);
+    let keep_attempts = duration(raw.keep_attempts, range, "must be 30d or more", report).or(DEFAULT_KEEP);
     let listen = raw.listen.map(listen, report).or(Some(DEFAULT_LISTEN));
-    Some(Daemon { state_dir: state_dir?, schedule: schedule?, concurrency: concurrency?, listen: listen? })
+    Some(Daemon {
+        state_dir: state_dir?,
+        schedule: schedule?,
+        concurrency: concurrency?,
+        keep_attempts: keep_attempts?,
+        listen: listen?,
+    })
 }
+
+const DEFAULT_KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// Attempts are asked for as long as the provider keeps records.
+const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 

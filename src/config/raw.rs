@@ -21,6 +21,7 @@ section! {
         state_dir: Setting<String>,
         schedule: Setting<String>,
         concurrency: Setting<i64>,
+        keep_attempts: Setting<String>,
         listen: Setting<String>,
     }
 }

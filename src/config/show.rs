@@ -21,6 +21,7 @@ impl Config {
                 "state_dir": self.daemon.state_dir,
                 "schedule": self.daemon.schedule.as_str(),
                 "concurrency": self.daemon.concurrency,
+                "keep_attempts": format_duration(self.daemon.keep_attempts),
                 "listen": self.daemon.listen.map_or_else(String::new, |address| address.to_string()),
             },
             "sources": sources.collect::<Map<_, _>>(),

@@ -182,7 +182,10 @@ pub enum LedgerError {
     /// An earlier version of the program wrote it, and no run of this one has brought it up to date.
     #[error("{0}")]
     Outdated(String),
-    /// The database cannot be used, and trying again does not help: damaged, of a later version, not to be read.
+    /// The database is damaged: only the logs say what was in it.
+    #[error("{0}")]
+    Damaged(String),
+    /// The database cannot be used, and trying again does not help: of a later version, not to be read.
     #[error("{0}")]
     Unusable(String),
 }
@@ -313,6 +316,15 @@ pub trait Ledger: Send + Sync {
         failure: &Failure,
         now: Timestamp,
     ) -> Result<(), LedgerError>;
+
+    /// Forgets attempts that began before an instant and have ended; says how many.
+    async fn forget_attempts(&self, before: Timestamp) -> Result<u64, LedgerError>;
+
+    /// Whether the ledger can still be read as a whole.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] where it cannot.
+    async fn check(&self) -> Result<(), LedgerError>;
 
     /// Holds up all that needs `resource`, in place of any hold before.
     async fn hold(&self, resource: &Resource, hold: &Hold) -> Result<(), LedgerError>;

@@ -85,6 +85,7 @@ conformance! { Sqlite:
     following::the_date_of_the_last_entry_and_the_confirmed_time_are_kept,
     following::an_acknowledgement_is_kept_with_the_entry_that_it_names_and_ends_the_request,
     failures::every_attempt_is_kept_with_how_it_ended,
+    failures::old_attempts_that_have_ended_are_forgotten,
     rebuilding::a_window_that_the_log_says_is_parked_is_and_what_settles_it_is_the_last_word,
     rebuilding::what_this_machine_found_out_counts_more_than_what_it_reads_of_a_parked_window,
     rebuilding::entries_that_do_not_follow_one_another_are_taken_over_where_that_is_asked_for,

@@ -241,3 +241,36 @@ async fn a_stream_that_was_never_begun_is_no_reason_to_refuse() {
     vault.once().await;
     assert_eq!(vault.audit().await.windows.len(), WINDOWS);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_ledger_is_made_anew_by_the_next_start_once_its_logs_are_verified() {
+    let vault = Vault::in_directory().await;
+    vault.once().await;
+    let (before, pulled) = (status(&vault).await, vault.sim.request_count(Endpoint::Export));
+    let path = vault.state_dir().join("ledger.sqlite3");
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[4096..].fill(0xAA);
+    let kept = || {
+        let names = fs::read_dir(vault.state_dir()).unwrap().map(|file| file.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with("ledger.sqlite3.corrupt-")).count()
+    };
+    // A log that does not verify: nothing is touched.
+    let entry = vault.path(&format!("archive/logins/log/{:012}.json", 3));
+    let whole = fs::read_to_string(&entry).unwrap();
+    replace(&entry, whole.replace("sha256", "sha257"));
+    fs::write(&path, &damaged).unwrap();
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("the log of stream logins does not verify"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!((fs::read(&path).unwrap() == damaged, kept()), (true, 0));
+    replace(&entry, whole);
+    let output = vault.once().await;
+    assert!(text(&output.stderr).contains("the ledger was made anew"), "{}", text(&output.stderr));
+    assert_eq!((status(&vault).await, kept()), (before, 1));
+    assert_eq!(vault.sim.request_count(Endpoint::Export), pulled, "nothing is pulled again");
+    assert_eq!(vault.audit().await.entries.len(), WINDOWS + 1, "and nothing is written");
+}

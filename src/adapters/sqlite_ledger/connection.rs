@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::SqliteLedger;
 use crate::ports::ledger::LedgerError;
@@ -20,13 +20,16 @@ impl SqliteLedger {
     /// Opens the ledger at `path`, making it and bringing its schema up to date.
     ///
     /// # Errors
-    /// When the file cannot be used, or was written by a later version.
+    /// When the file cannot be used, is damaged ([`LedgerError::Damaged`]), or was written by a later version.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         let options = options(path).create_if_missing(true);
         let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
-        MIGRATIONS.run(&writer).await.map_err(|e| explain_migration(path, e))?;
-        let readers = pool(READERS, options).await.map_err(|e| explain(path, e))?;
-        Ok(Self { writer, readers })
+        let opened = async {
+            check(&writer).await?;
+            MIGRATIONS.run(&writer).await.map_err(|e| explain_migration(path, e))?;
+            pool(READERS, options).await.map_err(|e| explain(path, e))
+        };
+        closed_unless(opened.await, writer).await
     }
 
     /// Opens the ledger beside a running daemon; `None` where there is none. Changes nothing in its schema.
@@ -45,9 +48,15 @@ impl SqliteLedger {
             }
         }
         let writer = pool(1, options(path)).await.map_err(|e| explain(path, e))?;
+        let readers = Self::readers_beside(path, &writer).await;
+        closed_unless(readers, writer).await.map(Some)
+    }
+
+    /// The reading connections, if the file has the schema of this program.
+    async fn readers_beside(path: &Path, writer: &SqlitePool) -> Result<SqlitePool, LedgerError> {
         let known = MIGRATIONS.iter().count();
         let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
-            .fetch_one(&writer)
+            .fetch_one(writer)
             .await
             .map_err(|e| explain(path, e))?;
         let applied = usize::try_from(applied).map_err(|e| unreadable("a number of migrations", e))?;
@@ -63,8 +72,7 @@ impl SqliteLedger {
             let message = format!("{versions}: use the version of connvault that the daemon runs");
             return Err(LedgerError::Unusable(message));
         }
-        let readers = pool(READERS, options(path)).await.map_err(|e| explain(path, e))?;
-        Ok(Some(Self { writer, readers }))
+        pool(READERS, options(path)).await.map_err(|e| explain(path, e))
     }
 
     /// Closes every connection, so that the write-ahead log is folded into the file.
@@ -80,6 +88,27 @@ impl SqliteLedger {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await.map_err(storage)?;
         Ok(write)
     }
+}
+
+/// The ledger, or the error once nothing holds the file open any more: whoever closes a database that was moved aside removes the
+/// write-ahead log of the one that has its name now.
+async fn closed_unless(
+    readers: Result<SqlitePool, LedgerError>,
+    writer: SqlitePool,
+) -> Result<SqliteLedger, LedgerError> {
+    match readers {
+        Ok(readers) => Ok(SqliteLedger { writer, readers }),
+        Err(error) => {
+            writer.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads the whole file for damage; a second for hundreds of megabytes.
+pub(super) async fn check(pool: &SqlitePool) -> Result<(), LedgerError> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await.map_err(storage)?;
+    if found == "ok" { Ok(()) } else { Err(LedgerError::Damaged(damaged(&found))) }
 }
 
 /// A transaction that writes. Dropped before [`Write::commit`], it takes its connection with it.
@@ -149,7 +178,8 @@ pub(super) fn storage(error: sqlx::Error) -> LedgerError {
 /// Damage, a file that is none of ours and a directory that cannot be written do not mend themselves.
 fn ledger_error(error: &sqlx::Error, message: String) -> LedgerError {
     match primary_code(error) {
-        Some(8 | 11 | 14 | 26) => LedgerError::Unusable(message),
+        Some(11 | 26) => LedgerError::Damaged(message),
+        Some(8 | 14) => LedgerError::Unusable(message),
         _ => LedgerError::Storage(message),
     }
 }
@@ -170,6 +200,13 @@ pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> LedgerErr
 }
 
 const REBUILD: &str = "stop the daemon and run: connvault rebuild (it makes the ledger anew from the log in the store, and nothing is uploaded twice)";
+
+fn damaged(how: impl std::fmt::Display) -> String {
+    format!(
+        "the ledger is damaged ({how}): the next start makes it anew from the logs in the stores and keeps the damaged one beside it, or \
+         {REBUILD}"
+    )
+}
 
 /// `SQLITE_IOERR_SHMSIZE`: there is no room for the index of the write-ahead log.
 const NO_ROOM_FOR_INDEX: u32 = 10 | 19 << 8;
@@ -197,7 +234,7 @@ fn words(code: Option<u32>, read_only: bool, error: &dyn std::fmt::Display) -> S
         ),
         (Some(code), _) if NOT_LOCKED.contains(&code) => format!("{NO_LOCKS} ({error})"),
         (_, Some(10)) => format!("the disk of the state directory fails ({error}): look at the kernel's log"),
-        (_, Some(11 | 26)) => format!("the ledger is damaged ({error}): {REBUILD}"),
+        (_, Some(11 | 26)) => damaged(error),
         (_, Some(14)) => {
             "the ledger cannot be opened: does its directory exist, and does it belong to this user?"
                 .to_owned()

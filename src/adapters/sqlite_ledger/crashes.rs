@@ -12,19 +12,16 @@ use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 use crate::ports::ledger::LedgerError;
 
+const END_ATTEMPTS: &str = "UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL";
+const VOID_LEASES: &str =
+    "UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL, crashes = crashes + in_work, in_work = 0
+     WHERE lease_holder IS NOT NULL";
+const CRASHES: &str = "SELECT stream, start_ms, end_ms, crashes FROM windows WHERE crashes > 0";
+
 /// Gives back every lease. What was in work, and was not given notice, ended with its process.
 pub(super) async fn void(connection: &mut SqliteConnection) -> Result<u64, LedgerError> {
-    sqlx::query("UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL")
-        .execute(&mut *connection)
-        .await
-        .map_err(storage)?;
-    let voided = sqlx::query(
-        "UPDATE windows SET lease_holder = NULL, leased_until_ms = NULL, crashes = crashes + in_work, in_work = 0
-         WHERE lease_holder IS NOT NULL",
-    )
-    .execute(connection)
-    .await
-    .map_err(storage)?;
+    sqlx::query(END_ATTEMPTS).execute(&mut *connection).await.map_err(storage)?;
+    let voided = sqlx::query(VOID_LEASES).execute(connection).await.map_err(storage)?;
     Ok(voided.rows_affected())
 }
 
@@ -65,11 +62,37 @@ pub(super) async fn park(
 pub(super) async fn crashes(
     executor: impl SqliteExecutor<'_>,
 ) -> Result<BTreeMap<StreamName, BTreeMap<Window, u32>>, LedgerError> {
-    let rows = sqlx::query("SELECT stream, start_ms, end_ms, crashes FROM windows WHERE crashes > 0");
-    let rows = rows.fetch_all(executor).await.map_err(storage)?;
+    let rows = sqlx::query(CRASHES).fetch_all(executor).await.map_err(storage)?;
     let mut crashes = BTreeMap::<_, BTreeMap<_, _>>::new();
     for row in &rows {
         crashes.entry(parsed(row, "stream")?).or_default().insert(window(row)?, count(row, "crashes")?);
     }
     Ok(crashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+    use crate::adapters::sqlite_ledger::SqliteLedger;
+
+    #[tokio::test]
+    async fn no_start_reads_all_attempts_or_all_windows_to_find_what_was_in_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite3")).await.unwrap();
+        let old = "DELETE FROM attempts WHERE started_at_ms < 1 AND outcome IS NOT NULL";
+        for (statement, index) in [
+            (END_ATTEMPTS, "attempts_open"),
+            (VOID_LEASES, "windows_leased"),
+            (CRASHES, "windows_crashed"),
+            (old, "attempts_by_age"),
+        ] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows = sqlx::query(explain).fetch_all(&ledger.readers).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().all(|step| step.contains(index)), "{statement}: {plan:?}");
+        }
+        ledger.close().await;
+    }
 }

@@ -230,6 +230,19 @@ pub(super) async fn pulled_again(
     Ok(())
 }
 
+/// Only what has ended: an attempt that goes on is old by a wrong clock.
+pub(super) async fn forget_attempts(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<u64, LedgerError> {
+    let forgotten = sqlx::query("DELETE FROM attempts WHERE started_at_ms < ? AND outcome IS NOT NULL")
+        .bind(ms(before))
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+    Ok(forgotten.rows_affected())
+}
+
 pub(super) async fn retry(
     connection: &mut SqliteConnection,
     stream: Option<&StreamName>,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Run;
 use crate::app::observer::Event;
+use crate::ports::ledger::LedgerError;
 
 /// How long windows in flight may go on after the word to stop, and how long abandoning them may take then.
 const GRACE: Duration = Duration::from_secs(12);
@@ -47,11 +48,22 @@ impl Run<'_> {
         self.only_tidying.get_or_insert_with(Instant::now).elapsed() >= LONGEST_TIDYING
     }
 
+    /// Whether the ledger is damaged, where something has failed as if it were: then nothing can be done before the next start.
+    pub(super) async fn has_damaged_ledger(&mut self) -> bool {
+        if !std::mem::take(&mut self.doubts_ledger) {
+            return false;
+        }
+        let checked = self.reconciler.look.services.ledger.check().await;
+        self.tally.ledger_damaged = matches!(checked, Err(LedgerError::Damaged(_)));
+        self.tally.ledger_damaged
+    }
+
     /// Lets windows in flight finish, then abandons them.
     pub(super) async fn wind_up(&mut self) {
         self.queue.clear();
         if !self.reconciler.stop.is_cancelled() {
-            // It ended by itself: in flight is at most the deletion of export tasks, which the next run goes on with.
+            // It ended by itself. In flight is at most the deletion of export tasks, which the next run goes on with, or work that no
+            // ledger takes note of any more.
             return self.tasks.shutdown().await;
         }
         let services = Arc::clone(&self.reconciler.look.services);

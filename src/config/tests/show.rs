@@ -26,6 +26,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     insta::assert_snapshot!(printed, @r#"
     [daemon]
     concurrency = 4
+    keep_attempts = "400d"
     listen = "127.0.0.1:9464"
     schedule = "0 */5 * * * *"
     state_dir = "/var/lib/connvault"

@@ -228,3 +228,17 @@ pub async fn every_attempt_is_kept_with_how_it_ended<A: Adapter>() {
     assert!(attempts[1].message.is_none() && attempts[1].request_ids.is_empty());
     assert!(attempts.is_sorted_by_key(|attempt| attempt.id.0));
 }
+
+pub async fn old_attempts_that_have_ended_are_forgotten<A: Adapter>() {
+    let adapter = A::open().await;
+    let ledger = adapter.ledger();
+    fail(&*ledger, day(1), 0, &failure(), &Disposition::NotCharged).await;
+    fail(&*ledger, day(1), 10, &failure(), &Disposition::NotCharged).await;
+    leased(&*ledger, day(2), "a", 0, 30).await;
+    assert_eq!(ledger.forget_attempts(minute(0)).await.unwrap(), 0);
+    assert_eq!(ledger.forget_attempts(minute(10)).await.unwrap(), 1);
+    let kept = ledger.attempts(&stream(), day(1)).await.unwrap();
+    assert_eq!(kept.iter().map(|attempt| attempt.started_at).collect::<Vec<_>>(), [minute(10)]);
+    assert_eq!(ledger.attempts(&stream(), day(2)).await.unwrap().len(), 1, "it goes on");
+    ledger.check().await.unwrap();
+}

@@ -43,7 +43,7 @@ async fn execute(path: &Path, sql: &'static str) {
 
 /// The one line that an operator reads.
 fn line(error: LedgerError) -> String {
-    let LedgerError::Unusable(line) = error else { panic!("{error:?}") };
+    let (LedgerError::Unusable(line) | LedgerError::Damaged(line)) = error else { panic!("{error:?}") };
     assert!(!line.contains('\n') && line.contains("ledger.sqlite3"), "{line}");
     line
 }
@@ -158,7 +158,7 @@ async fn a_page_that_was_overwritten_is_called_damaged_in_one_line() {
         Err(error) => error,
         Ok(ledger) => ledger.snapshot().await.unwrap_err(),
     };
-    let LedgerError::Unusable(line) = error else { panic!("{error:?}") };
+    let LedgerError::Damaged(line) = error else { panic!("{error:?}") };
     assert!(line.contains("damaged") && !line.contains('\n'), "{line}");
 }
 
