@@ -1,5 +1,6 @@
 //! The daemon as systemd sees it: a real process, real signals, a real notification socket.
 
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,19 @@ async fn systemd_is_told_ready_status_watchdog_and_stopping() {
     tokio::task::spawn_blocking(move || messages_until(&socket, "STOPPING=1")).await.unwrap();
     assert!(ended(daemon).await.success());
     assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_socket_in_the_abstract_namespace_is_told_too() {
+    let vault = Vault::in_directory().await;
+    let name = format!("connvault-test-{}", vault.dir.path().display());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut command = vault.daemon_command();
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _daemon = Running(command.spawn().unwrap());
+    tokio::task::spawn_blocking(move || messages_until(&socket, "READY=1")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
