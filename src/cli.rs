@@ -29,7 +29,7 @@ use crate::app::compose::Injected;
 use crate::app::daemon;
 use crate::app::observer::NoObserver;
 use crate::app::start_error::StartError;
-use crate::config::{Config, ConfigError, Secrets};
+use crate::config::{Config, ConfigError, Secrets, WrittenConfig};
 use crate::domain::name::StreamName;
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
@@ -162,6 +162,7 @@ async fn dispatch(cli: Cli, injected: &Injected) -> Result<Exit, CliError> {
         global.log.as_deref().unwrap_or(if bars.is_some() { "warn" } else { default_level(&command) });
     telemetry::init(level, global.log_format, bars.as_ref()).map_err(|e| CliError::new(Exit::Usage, e))?;
     let config = || load(&global, Secrets::all);
+    let injected = &Injected { written: Some(WrittenConfig::read(&global.config)), ..injected.clone() };
     // Commands that only look read no secret: what the last run recorded of them is enough.
     let looking = || load(&global, |_| Secrets::never());
     match command {

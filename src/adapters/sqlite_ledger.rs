@@ -13,6 +13,7 @@ mod holds;
 mod leases;
 mod recorded;
 mod rows;
+mod run;
 mod snapshot;
 mod sources;
 
@@ -29,7 +30,7 @@ use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::name::StreamName;
 use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{
-    AcknowledgeRequest, Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState,
+    AcknowledgeRequest, Fingerprint, Hold, Resource, Run, Snapshot, StreamState, WindowState,
 };
 use crate::domain::window::Window;
 use crate::ports::ledger::{
@@ -263,6 +264,12 @@ impl Ledger for SqliteLedger {
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         holds::confirm(&mut transaction, confirmed).await?;
+        transaction.commit().await
+    }
+
+    async fn note_run(&self, run: &Run) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        run::put(&mut transaction, run).await?;
         transaction.commit().await
     }
 

@@ -6,6 +6,7 @@ use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
@@ -81,6 +82,10 @@ fn remedy(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// How often a lock that somebody has is tried again before it counts as taken for good.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
 impl StateDir {
     /// Makes the directory if its parent is there, and locks it.
     ///
@@ -99,11 +104,23 @@ impl StateDir {
         close(path, &metadata)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StateDirError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        let mut tries = TRIES;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.to_owned(), _lock: lock }),
+                // It may be somebody who only looks: see `is_held`.
+                Err(TryLockError::WouldBlock) if tries > 0 => std::thread::sleep(BETWEEN_TRIES),
+                Err(TryLockError::WouldBlock) => return Err(StateDirError::InUse(path.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
+            tries -= 1;
         }
+    }
+
+    /// Whether a process has the directory at `path`. Whoever asks has a share in the lock for an instant.
+    pub fn is_held(path: &Path) -> bool {
+        let Ok(lock) = File::open(path.join("lock")) else { return false };
+        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Where exports lie until they are archived.
@@ -246,6 +263,17 @@ mod tests {
         }
         let error = StateDirError::Open { path: path.clone(), mode: 0o777, owner: 7 }.to_string();
         assert!(error.contains("user 7") && error.contains("chmod 0750 /"), "{error}");
+    }
+
+    #[test]
+    fn whether_it_is_held_can_be_asked_without_taking_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        assert!(!StateDir::is_held(&path));
+        let held = StateDir::lock(&path).unwrap();
+        assert!(StateDir::is_held(&path));
+        drop(held);
+        assert!(!StateDir::is_held(&path));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
     AkSk, Config, CreateOnlyMode, Credentials, DirectoryStore as DirectoryConfig, ReadbackMode,
-    S3Store as S3Config, Source, Sse, Store as StoreConfig, Stream as StreamConfig, TokenUser,
+    S3Store as S3Config, Source, Sse, Store as StoreConfig, Stream as StreamConfig, TokenUser, WrittenConfig,
 };
 use crate::domain::calendar::Calendar;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -54,6 +54,8 @@ pub struct Injected {
     pub identity: IdentityMemory,
     /// Looks into exported files.
     pub inspector: Arc<dyn Inspector>,
+    /// The configuration file, where there is one.
+    pub written: Option<WrittenConfig>,
 }
 
 impl Default for Injected {
@@ -64,6 +66,7 @@ impl Default for Injected {
             checkpoint: Arc::new(NoCheckpoint),
             identity: IdentityMemory::default(),
             inspector: Arc::new(Reader),
+            written: None,
         }
     }
 }

@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cron::Cron;
+use crate::adapters::http::OwnNames;
 use crate::adapters::systemd::ServiceManager;
 use crate::config::Config;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::name::SourceName;
+use crate::domain::snapshot::Resource;
 use crate::domain::text::Line;
 
 use super::acknowledge::wake_when_asked;
@@ -50,11 +51,12 @@ pub async fn run(
     observer: Arc<dyn Observer>,
 ) -> Result<(), StartError> {
     let manager = ServiceManager;
-    manager.status("proving ledger, stores and logs");
+    manager.status("opening the ledger");
     let session = tokio::select! {
         session = Session::begin(config, injected) => session?,
         () = controls.stop.cancelled() => return Ok(()),
     };
+    session.services.run.begin(&*session.services.ledger, true).await;
     let schedule = config.daemon.schedule.as_str();
     let cron = Cron::start(schedule, Arc::clone(&controls.wake)).await;
     let cron = cron.map_err(|error| StartError::config(format!("daemon.schedule {schedule:?}: {error}")))?;
@@ -65,7 +67,7 @@ pub async fn run(
         "ready"
     );
     let pulse = Arc::new(Pulse::default());
-    let mut onlookers = onlookers(config, &session, &pulse);
+    let mut onlookers = onlookers(config, injected, &session, &pulse);
     onlookers.spawn(wake_when_asked(Arc::clone(&session.services.ledger), Arc::clone(&controls.wake)));
     let reconciler = Reconciler {
         look: Arc::new(Look::new(Arc::clone(&session.services), Selection::All)),
@@ -95,13 +97,18 @@ pub fn damaged_ledger() -> StartError {
 }
 
 /// Who is shown, and who is told, how it goes. They only read, and end when they are dropped.
-fn onlookers(config: &Config, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
+fn onlookers(config: &Config, injected: &Injected, session: &Session, pulse: &Arc<Pulse>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let services = || Arc::clone(&session.services);
     if let Some(address) = config.daemon.listen {
-        let page =
-            StatusPage { services: services(), apis: compose::api_choices(config), pulse: Arc::clone(pulse) };
-        tasks.spawn(page.run(address));
+        let page = StatusPage {
+            services: services(),
+            apis: compose::api_choices(config),
+            pulse: Arc::clone(pulse),
+            written: injected.written.clone(),
+        };
+        let names = config.daemon.page_hosts.iter().cloned().chain([compose::host()]);
+        tasks.spawn(page.run(address, OwnNames::new(names)));
     }
     if let Some(url) = config.alerts.heartbeat_url.clone() {
         let beats = Beats { url, services: services() };
@@ -125,8 +132,8 @@ struct Seen {
     archived: u64,
     /// What went wrong since the last success.
     trouble: Option<Line>,
-    /// Why projects are not found.
-    unfound: BTreeMap<SourceName, Line>,
+    /// Why projects are not found, and stores not proven.
+    down: BTreeMap<Resource, Line>,
     status: String,
 }
 
@@ -140,8 +147,10 @@ impl Observer for Supervised {
                 self.pulse.alive();
                 return self.manager.alive();
             }
-            Event::Planned { queued, in_flight } => {
-                self.pulse.looked();
+            Event::Planned { queued, in_flight, whole } => {
+                if *whole {
+                    self.pulse.looked();
+                }
                 (seen.queued, seen.in_flight) = (*queued, *in_flight);
             }
             Event::Started { .. } => {
@@ -160,13 +169,21 @@ impl Observer for Supervised {
                 }
             }
             Event::LookedUp { source, failure: Some(failure) } => {
-                seen.unfound.insert(source.clone(), failure.message.whole().clone());
+                seen.down.insert(Resource::Source(source.clone()), failure.message.whole().clone());
             }
-            Event::LookedUp { source, failure: None } => _ = seen.unfound.remove(source),
+            Event::LookedUp { source, failure: None } => {
+                _ = seen.down.remove(&Resource::Source(source.clone()));
+            }
+            Event::Proven { store, failure: Some(failure) } => {
+                seen.down.insert(Resource::Store(store.clone()), failure.message.whole().clone());
+            }
+            Event::Proven { store, failure: None } => {
+                _ = seen.down.remove(&Resource::Store(store.clone()));
+            }
             Event::Idle { until: next } => until = *next,
         }
         let status = match (seen.queued + seen.in_flight, until) {
-            (0, Some(next)) if let Some(trouble) = seen.trouble.as_ref().or(seen.unfound.values().next()) => {
+            (0, Some(next)) if let Some(trouble) = seen.trouble.as_ref().or(seen.down.values().next()) => {
                 format!("not all is archived, next look at {next:.0}: {trouble}")
             }
             (0, Some(next)) => {

@@ -7,7 +7,7 @@ use crate::domain::count::CountVerdict;
 use crate::domain::digest::Sha256;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{Head, Supersedes};
-use crate::domain::name::{SourceName, StreamName};
+use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::window::Window;
 
 /// Something that an onlooker may want to show.
@@ -19,6 +19,8 @@ pub enum Event {
         queued: usize,
         /// Windows being worked on.
         in_flight: usize,
+        /// Whether all that is due is known: no store is being proven, whose streams come later.
+        whole: bool,
     },
     /// Work on a window began.
     Started {
@@ -41,6 +43,13 @@ pub enum Event {
         /// Whose.
         source: SourceName,
         /// Why it was not found, if it was not.
+        failure: Option<Failure>,
+    },
+    /// A store was asked how it refuses to overwrite.
+    Proven {
+        /// Which.
+        store: StoreName,
+        /// Why it may not be put to yet, if it may not.
         failure: Option<Failure>,
     },
     /// Nothing is to be done at the moment.

@@ -7,14 +7,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::name::{SourceName, StreamName};
+use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until};
 
 use super::clock_watch::Standing;
+use super::compose::Streams;
 use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_log, of_ledger};
+use super::first_losses;
+use super::proving::prove_all;
 use super::selection::Selection;
 use super::services::Services;
 use super::stream::Stream;
@@ -51,9 +54,11 @@ pub struct Planned {
     pub plan: Plan,
     /// Sources whose project is to be looked up, each with when that is due.
     pub unknown: BTreeMap<SourceName, Timestamp>,
+    /// Stores that are to prove themselves before anything is put there, each with when that is due.
+    pub unproven: BTreeMap<StoreName, Timestamp>,
     /// What is held up.
     pub holds: BTreeMap<Resource, Hold>,
-    /// Streams whose log can be read again, so that they are on hold no longer.
+    /// Streams and stores whose logs can be read again, and this machine, where that ended their holds.
     pub lifted: Vec<Resource>,
     /// What is to be cleared away, at sources that are held up as well.
     pub untidy: Untidy,
@@ -65,6 +70,19 @@ impl Look {
         Self { services, selection, memory: Mutex::default() }
     }
 
+    /// Has the stores prove themselves and reads the logs, for work that rests on what they say and on no plan. What fails holds
+    /// up what needs it.
+    ///
+    /// # Errors
+    /// When this machine fails.
+    pub async fn open(&self) -> Result<(), Failure> {
+        let Services { ledger, clock, roster, .. } = &*self.services;
+        let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+        let unproven = self.unproven(&roster.rules(), &snapshot, clock.now());
+        prove_all(&self.services, unproven.into_keys()).await?;
+        self.plan(&BTreeSet::new()).await.map(|_| ())
+    }
+
     /// What is to be done now, by others than those who are `busy` with a window.
     ///
     /// # Errors
@@ -72,9 +90,18 @@ impl Look {
     pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
         let services = &self.services;
         services.owed.give_back(&*services.ledger, services.clock.now()).await?;
+        // A ledger that could not be written to is seen to take something, before anybody is told that all is well.
+        let must_write = services.machine.is_down();
+        services.run.looked(&*services.ledger, services.clock.now(), must_write).await?;
         let streams = services.roster.streams();
         let rules: Vec<_> = streams.values().map(|stream| stream.rules.clone()).collect();
         let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
+        // The answers to proofs say what time it is: nobody need be asked for it first.
+        if services.watch.standing() == Standing::Unknown
+            && let Some(planned) = self.proofs_first(&snapshot)
+        {
+            return Ok(planned);
+        }
         let standing = services.watch.look_and_record(&*services.ledger, &mut snapshot).await?;
         if matches!(standing, Standing::Wrong(_)) {
             return Ok(self.hold_still(&services.roster.rules(), snapshot));
@@ -89,12 +116,15 @@ impl Look {
             outcome.is_ok().then(|| stream.rules.store.clone())
         };
         let works: BTreeSet<_> = read.iter().filter_map(is_read).collect();
-        let mut lifted = Vec::new();
+        let at_work = AtWork::of(&streams, &wanted, busy);
+        let (mut lifted, mut opened) = (Vec::new(), Vec::new());
         for (stream, outcome) in read {
             match outcome {
                 Ok(()) => {
-                    self.memory(|memory| _ = memory.opened.insert(stream.name().clone()));
-                    lifted.extend(self.lift_idle(stream, &wanted, &snapshot).await?);
+                    if self.memory(|memory| memory.opened.insert(stream.name().clone())) {
+                        opened.push(stream.rules.clone());
+                    }
+                    lifted.extend(self.lift_idle(stream, &at_work, &snapshot).await?);
                 }
                 Err(failure) if failure.scope == Scope::Daemon => return Err(failure),
                 Err(failure) => {
@@ -106,17 +136,35 @@ impl Look {
         if looked {
             snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
             self.sweep_spool(busy, &snapshot).await?;
+            first_losses::say(&opened, &snapshot, services.clock.now());
         }
         let mut plan = if looked { self.choose(&rules, &snapshot) } else { wanted };
         if let Standing::Confirmed(confirmed) = &standing {
             plan.lose_nothing_after(confirmed.at(), services.clock.now());
         }
+        // Nothing is put into a store that has shown nothing yet, whatever was lifted meanwhile.
+        self.memory(|memory| plan.actions.retain(|action| memory.opened.contains(&action.stream)));
         let all = services.roster.rules();
         self.remember(&all, &snapshot);
         let now = services.clock.now();
+        let unproven = self.unproven(&all, &snapshot, now);
+        let is_proving = unproven.values().any(|due| *due <= now);
+        if plan.actions.is_empty() && busy.is_empty() && !is_proving {
+            lifted.extend(self.lift_machine(&snapshot, now).await?);
+        }
         let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
-        Ok(Planned { plan, unknown, holds: snapshot.holds, lifted, untidy })
+        Ok(Planned { plan, unknown, unproven, holds: snapshot.holds, lifted, untidy })
+    }
+
+    /// What is to be done where nothing can be before a store is proven.
+    fn proofs_first(&self, snapshot: &Snapshot) -> Option<Planned> {
+        let Services { roster, proofs, clock, .. } = &*self.services;
+        let (rules, now) = (roster.rules(), clock.now());
+        let unproven = self.unproven(&rules, snapshot, now);
+        let any_proven = rules.iter().any(|rules| proofs.is_proven(&rules.store));
+        let first = !any_proven && unproven.values().any(|due| *due <= now);
+        first.then(|| Planned { unproven, ..self.hold_still(&rules, snapshot.clone()) })
     }
 
     /// Once a day, and never by a clock that is known to be wrong.
@@ -142,34 +190,77 @@ impl Look {
         Planned {
             plan,
             unknown: BTreeMap::new(),
+            unproven: BTreeMap::new(),
             holds: snapshot.holds,
             lifted: Vec::new(),
             untidy: Untidy::default(),
         }
     }
 
-    /// Ends the hold on a stream whose log was just read and that has no work: no window will show that it works again.
+    /// Ends the holds on a stream whose log was just read, and on its store, where they have no work: no window will show
+    /// that they work again.
     async fn lift_idle(
         &self,
         stream: &Stream,
-        wanted: &Plan,
+        at_work: &AtWork,
         snapshot: &Snapshot,
-    ) -> Result<Option<Resource>, Failure> {
-        let resource = Resource::Stream(stream.name().clone());
-        if !snapshot.holds.contains_key(&resource) || has_work(stream, wanted) {
+    ) -> Result<Vec<Resource>, Failure> {
+        let (stream, store) = (stream.name().clone(), stream.rules.store.clone());
+        let idle = [
+            (!at_work.streams.contains(&stream)).then_some(Resource::Stream(stream)),
+            (!at_work.stores.contains(&store)).then_some(Resource::Store(store)),
+        ];
+        let now = self.services.clock.now();
+        let mut lifted = Vec::new();
+        for resource in idle.into_iter().flatten().filter(|resource| snapshot.holds.contains_key(resource)) {
+            if self.services.ledger.lift(&resource, now).await.map_err(of_ledger)? {
+                lifted.push(resource);
+            }
+        }
+        Ok(lifted)
+    }
+
+    /// Ends the outage of this machine where nothing is to be done that could show whether it is over, and the ledger has just
+    /// taken something.
+    async fn lift_machine(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Option<Resource>, Failure> {
+        let Services { ledger, machine, .. } = &*self.services;
+        let hold = snapshot.holds.get(&Resource::Daemon);
+        if self.pauses_until().is_some() || hold.is_some_and(|hold| hold.is_on(now)) {
             return Ok(None);
         }
-        let now = self.services.clock.now();
-        let lifted = self.services.ledger.lift(&resource, now).await.map_err(of_ledger)?;
-        Ok(lifted.then_some(resource))
+        let was_down = machine.is_down();
+        machine.works();
+        let lifted = hold.is_some() && ledger.lift(&Resource::Daemon, now).await.map_err(of_ledger)?;
+        Ok((was_down || lifted).then_some(Resource::Daemon))
     }
 
     /// Whether a stream's log is to be read: before its windows are worked on, and to see whether what held it is over.
     fn is_to_be_read(&self, stream: &Stream, wanted: &Plan, snapshot: &Snapshot) -> bool {
+        let Services { clock, proofs, .. } = &*self.services;
         let opened = self.memory(|memory| memory.opened.contains(stream.name()));
-        let was_held = snapshot.holds.contains_key(&Resource::Stream(stream.name().clone()));
-        let held = stream.rules.held_by(snapshot, self.services.clock.now()).is_some();
-        !held && (has_work(stream, wanted) || !opened || was_held)
+        let (name, store) = (stream.name().clone(), stream.rules.store.clone());
+        let was_held = [Resource::Stream(name), Resource::Store(store)];
+        let was_held = was_held.iter().any(|resource| snapshot.holds.contains_key(resource));
+        let held = stream.rules.log_held_by(snapshot, clock.now()).is_some();
+        let can_be = proofs.is_proven(&stream.rules.store) && !held;
+        can_be && (has_work(stream, wanted) || !opened || was_held)
+    }
+
+    /// Stores that streams wait for, because they have shown nothing yet: due now, unless something holds them up.
+    fn unproven(
+        &self,
+        rules: &[StreamRules],
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> BTreeMap<StoreName, Timestamp> {
+        let unproven = rules.iter().filter(|rules| {
+            self.selection.concerns(&rules.name) && !self.services.proofs.is_proven(&rules.store)
+        });
+        let due = |rules: &StreamRules| {
+            let due = rules.store_held_by(snapshot, now).map_or(now, |hold| hold.until);
+            (rules.store.clone(), due)
+        };
+        unproven.map(due).collect()
     }
 
     async fn read_log<'s>(&self, stream: &'s Arc<Stream>) -> (&'s Arc<Stream>, Result<(), Failure>) {
@@ -269,6 +360,22 @@ impl Look {
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
         // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What windows are to be worked on, or are being.
+struct AtWork {
+    streams: BTreeSet<StreamName>,
+    stores: BTreeSet<StoreName>,
+}
+
+impl AtWork {
+    fn of(streams: &Streams, wanted: &Plan, busy: &BTreeSet<(StreamName, Window)>) -> Self {
+        let wanted = wanted.actions.iter().map(|action| &action.stream);
+        let at_work: BTreeSet<_> = wanted.chain(busy.iter().map(|(stream, _)| stream)).cloned().collect();
+        let stores = at_work.iter().filter_map(|name| streams.get(name));
+        let stores = stores.map(|stream| stream.rules.store.clone()).collect();
+        Self { streams: at_work, stores }
     }
 }
 

@@ -104,7 +104,7 @@ pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Fa
     }
     let found = async { roster.take_up(source, &look_up(source, settings, injected).await?) };
     if let Err(failure) = found.await {
-        services.hold_up(source, &failure).await?;
+        services.hold_up(&Resource::Source(source.clone()), &failure).await?;
         return Ok(Looked::NotFound(failure));
     }
     // Its settings are others now, for those who only look as well.

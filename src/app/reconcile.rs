@@ -5,12 +5,14 @@
 //! nothing. The loop itself never waits for network or disk: plans and windows run as tasks beside it. So it can feed
 //! systemd's watchdog, and a watchdog that is not fed means that the reconciler is stuck.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::backoff::pause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
-use crate::domain::name::{SourceName, StreamName};
+use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::planner::{Action, InWork, Places, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
@@ -28,13 +30,14 @@ use super::archive_window::work;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
 use super::projects::Looked;
+use super::proving::Proof;
 use super::report::Report;
+use super::services::Services;
 use super::tidying::Tidying;
 
 /// Without any wake-up, it looks again after this: clocks jump, and timers of sleeping machines stand still.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 mod end;
-mod upkeep;
 
 use end::LONGEST_TIDYING;
 
@@ -84,10 +87,12 @@ pub struct Tally {
 }
 
 enum Done {
-    Planned(Result<Planned, Failure>),
+    /// Nothing, where the run was told to stop meanwhile.
+    Planned(Option<Result<Planned, Failure>>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
     Tidied(SourceName, Result<Left, Failure>),
     LookedUp(SourceName, Result<Looked, Failure>),
+    Proven(StoreName, Result<Proof, Failure>),
 }
 
 /// A window in work.
@@ -106,6 +111,7 @@ struct Run<'r> {
     planning: Option<Id>,
     tidying: Tidying,
     looking_up: BTreeMap<SourceName, Id>,
+    proving: BTreeMap<StoreName, Id>,
     queue: VecDeque<Action>,
     turns: Turns,
     next_wake: Option<Timestamp>,
@@ -137,6 +143,7 @@ impl Reconciler {
             planning: None,
             tidying: Tidying::default(),
             looking_up: BTreeMap::new(),
+            proving: BTreeMap::new(),
             queue: VecDeque::new(),
             turns: Turns::default(),
             next_wake: None,
@@ -195,7 +202,11 @@ impl Run<'_> {
             self.stale = false;
             let look = Arc::clone(&self.reconciler.look);
             let busy = self.busy();
-            let task = self.tasks.spawn(async move { Done::Planned(look.plan(&busy).await) });
+            // Whoever stops needs no plan, and a look may wait for a store that says nothing.
+            let stop = self.reconciler.stop.clone();
+            let task = self
+                .tasks
+                .spawn(async move { Done::Planned(stop.run_until_cancelled(look.plan(&busy)).await) });
             self.planning = Some(task.id());
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
@@ -231,9 +242,13 @@ impl Run<'_> {
             let ending = work(&look.services, &stream, window, task).await;
             let lifted = match ending {
                 Ending::Archived { .. } | Ending::Unchanged => look.lift_holds(&worked, |_| true).await,
-                // Whatever the source was asked, it need not have answered.
-                Ending::Lost { .. } => {
+                // Whatever the source was asked, it need not have answered. An entry was written.
+                Ending::Lost { .. } | Ending::Parked { .. } | Ending::Acknowledged { .. } => {
                     look.lift_holds(&worked, |resource| !matches!(resource, Resource::Source(_))).await
+                }
+                // An answer came, though not one that can be archived.
+                Ending::Failed(ref failure) if is_answered(failure) => {
+                    look.lift_holds(&worked, |resource| matches!(resource, Resource::Source(_))).await
                 }
                 _ => Vec::new(),
             };
@@ -247,8 +262,9 @@ impl Run<'_> {
             Ok((_, Done::Planned(planned))) => {
                 self.planning = None;
                 match planned {
-                    Ok(planned) => self.planned(planned),
-                    Err(failure) => self.hold_all(&failure),
+                    Some(Ok(planned)) => self.planned(planned),
+                    Some(Err(failure)) => self.hold_all(&failure),
+                    None => {}
                 }
             }
             Ok((id, Done::Worked(stream, window, ending, lifted))) => {
@@ -267,12 +283,21 @@ impl Run<'_> {
                     Err(failure) => self.hold_all(&failure),
                 }
             }
+            Ok((_, Done::Proven(store, outcome))) => {
+                self.proving.remove(&store);
+                self.stale = true;
+                match outcome {
+                    Ok(proof) => self.proven(store, proof),
+                    Err(failure) => self.hold_all(&failure),
+                }
+            }
             Err(broken) => {
                 if self.planning == Some(broken.id()) {
                     self.planning = None;
                 }
                 self.tidying.broke_off(broken.id());
                 self.looking_up.retain(|_, by| *by != broken.id());
+                self.proving.retain(|_, by| *by != broken.id());
                 let at = self.working.remove(&broken.id());
                 let at = at.map(|at| format!("window {} of stream {}", at.window, at.stream));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
@@ -284,15 +309,21 @@ impl Run<'_> {
 
     fn planned(&mut self, planned: Planned) {
         let now = self.reconciler.look.services.clock.now();
+        if planned.lifted.contains(&Resource::Daemon) {
+            self.local_failures = 0;
+        }
         self.report.works_again(planned.lifted);
         self.report.shared_failures(&planned.holds, now);
         let working = self.busy();
         let free = |action: &Action| !working.contains(&(action.stream.clone(), action.window));
         self.waiting = false;
         self.queue = planned.plan.actions.into_iter().filter(free).collect();
-        let (due, later): (Vec<_>, Vec<_>) = planned.unknown.into_iter().partition(|(_, at)| *at <= now);
-        self.next_wake = planned.plan.next_wake.into_iter().chain(later.into_iter().map(|(_, at)| at)).min();
-        due.into_iter().for_each(|(source, _)| self.look_up(source));
+        let awaited = planned.unknown.values().chain(planned.unproven.values()).filter(|at| **at > now);
+        self.next_wake = planned.plan.next_wake.iter().chain(awaited).min().copied();
+        let sources = planned.unknown.into_iter().filter(|(_, at)| *at <= now);
+        sources.for_each(|(source, _)| self.look_up(source));
+        let stores = planned.unproven.into_iter().filter(|(_, at)| *at <= now);
+        stores.for_each(|(store, _)| self.prove(store));
         self.tidying.found(&planned.untidy);
         let rules = self.reconciler.look.services.roster.rules();
         let concerned = rules.iter().filter(|rules| self.reconciler.look.selection.concerns(&rules.name));
@@ -310,7 +341,8 @@ impl Run<'_> {
         // Where a pause was over, it is being tried by now: there is nothing to look for.
         self.look_at = Instant::now() + self.wait();
         let (queued, in_flight) = (self.queue.len(), self.working.len());
-        self.reconciler.observer.on(&Event::Planned { queued, in_flight });
+        let whole = self.proving.is_empty();
+        self.reconciler.observer.on(&Event::Planned { queued, in_flight, whole });
     }
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
@@ -321,6 +353,7 @@ impl Run<'_> {
                 if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
                     lifted.push(Resource::Daemon);
                     self.local_failures = 0;
+                    self.reconciler.look.services.machine.works();
                 }
                 self.report.works_again(lifted);
                 self.waits = 0;
@@ -331,16 +364,23 @@ impl Run<'_> {
                 }
             }
             Ending::Failed(failure) => {
+                self.report.works_again(lifted);
                 self.tally.failed += 1;
                 self.stale = true;
                 if failure.scope == Scope::Daemon {
                     self.hold_all(failure);
                 }
             }
-            Ending::Unchanged => self.tally.unchanged += 1,
-            Ending::Acknowledged { .. } => self.tally.acknowledged += 1,
-            Ending::AlreadyArchived | Ending::Parked { .. } | Ending::HeldElsewhere | Ending::Interrupted => {
+            Ending::Unchanged => {
+                self.report.works_again(lifted);
+                self.tally.unchanged += 1;
             }
+            Ending::Acknowledged { .. } => {
+                self.report.works_again(lifted);
+                self.tally.acknowledged += 1;
+            }
+            Ending::Parked { .. } => self.report.works_again(lifted),
+            Ending::AlreadyArchived | Ending::HeldElsewhere | Ending::Interrupted => {}
         }
         self.stale |= self.queue.is_empty();
         self.reconciler.observer.on(&Event::Finished { stream, window, ending });
@@ -353,8 +393,13 @@ impl Run<'_> {
         (self.stale, self.waiting) = (true, false);
         if self.not_before.is_none_or(|instant| instant <= Instant::now()) {
             self.local_failures += 1;
-            self.not_before = Some(Instant::now() + pause(self.local_failures, "this machine"));
+            let wait = pause(self.local_failures, "this machine");
+            self.not_before = Some(Instant::now() + wait);
             self.look_at = Instant::now() + self.wait();
+            let Services { machine, clock, .. } = &*self.reconciler.look.services;
+            let now = clock.now();
+            let until = now.saturating_add(SignedDuration::try_from(wait).unwrap_or_default());
+            machine.failed(failure, self.local_failures, now, until.unwrap_or(Timestamp::MAX));
         }
     }
 
@@ -375,4 +420,9 @@ impl Run<'_> {
         // A moment more, so that the instant is past when the timer ends.
         held.unwrap_or(due).min(LOOK_AGAIN) + Duration::from_millis(5)
     }
+}
+
+/// Whether the source has answered a window's pull, with something that is the window's own trouble.
+fn is_answered(failure: &Failure) -> bool {
+    failure.scope == Scope::Window && matches!(failure.kind, FailureKind::Corrupt | FailureKind::Unread)
 }

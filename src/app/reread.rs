@@ -65,6 +65,11 @@ pub async fn unread_windows(services: &Services, stream: &Stream) -> Result<Vec<
     if let Some(hold) = stream.rules.log_held_by(&snapshot, services.clock.now()) {
         return Err(Failure::new(hold.failure.kind, Scope::Stream, hold.failure.message.clone()));
     }
+    if !services.proofs.is_proven(&stream.rules.store) {
+        let message =
+            format!("store {} has not shown yet that nothing there is overwritten", stream.rules.store);
+        return Err(Failure::new(FailureKind::Transient, Scope::Store, message));
+    }
     let windows = snapshot.windows.get(stream.name()).into_iter().flatten();
     let is_unread =
         |state: &WindowState| matches!(state, WindowState::Archived { content, .. } if content.is_unread());

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
 use crate::domain::failure::Failure;
-use crate::domain::name::SourceName;
 use crate::domain::snapshot::Resource;
+use crate::domain::verdict::StreamRules;
 use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
@@ -17,7 +17,10 @@ use crate::ports::source_memory::SourceMemory;
 use super::clock_watch::ClockWatch;
 use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_on, of_ledger};
+use super::machine::Machine;
+use super::proving::Proofs;
 use super::roster::Roster;
+use super::run_record::RunRecord;
 use super::scratch::Scratch;
 
 /// What all windows are worked on with.
@@ -28,6 +31,12 @@ pub struct Services {
     pub memory: Arc<dyn SourceMemory>,
     /// Every stream, and its source.
     pub roster: Roster,
+    /// Which stores may be put to.
+    pub proofs: Proofs,
+    /// What keeps this machine from working.
+    pub machine: Machine,
+    /// What the ledger is told of this run.
+    pub run: RunRecord,
     /// Where exports lie meanwhile.
     pub spool: Spool,
     /// Where files lie for a moment.
@@ -51,17 +60,17 @@ pub struct Services {
 }
 
 impl Services {
-    /// Holds up a source for what failed there; where no stream is of it, it holds nothing up.
+    /// Holds up a source or a store for what failed there; where no stream needs it, it holds nothing up.
     ///
     /// # Errors
     /// When the ledger fails.
-    pub async fn hold_up(&self, source: &SourceName, failure: &Failure) -> Result<(), Failure> {
+    pub async fn hold_up(&self, resource: &Resource, failure: &Failure) -> Result<(), Failure> {
         let rules = self.roster.rules();
-        let Some(rules) = rules.iter().find(|rules| rules.source == *source) else { return Ok(()) };
-        let resource = Resource::Source(source.clone());
+        let needs = |rules: &&StreamRules| rules.needs().any(|needed| needed == *resource);
+        let Some(rules) = rules.iter().find(needs) else { return Ok(()) };
         let snapshot = self.ledger.snapshot().await.map_err(of_ledger)?;
-        let hold = hold_on(rules, &resource, failure, &snapshot, self.clock.now());
-        self.ledger.hold(&resource, &hold).await.map_err(of_ledger)
+        let hold = hold_on(rules, resource, failure, &snapshot, self.clock.now());
+        self.ledger.hold(resource, &hold).await.map_err(of_ledger)
     }
 }
 

@@ -1,10 +1,10 @@
 //! One run of one process over one state directory: everything that must be so before the first window is touched.
 //!
 //! The order matters. The lock comes first: after it, nobody else uses this ledger, so leases that it still holds are
-//! of processes that died, and what lies in the scratch folder is nobody's. Stores are proven before logs are read,
-//! logs before the spool is swept: what a log says is archived needs no spool.
+//! of processes that died, and what lies in the scratch folder is nobody's. Only what this machine lacks ends a start.
+//! Stores are proven, and logs opened, while the run goes on ([`super::proving`], [`super::planning`]): what is wrong with one
+//! of them holds up what needs it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,23 +13,23 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
-use crate::config::Config;
+use crate::config::{Config, WrittenConfig};
 use crate::domain::crashes::{self, Treatment};
-use crate::domain::failure::Scope;
-use crate::domain::snapshot::{Hold, WindowState};
+use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::{Ledger, LedgerError};
-use crate::ports::object_store::CreateOnly;
 use crate::ports::source_memory::SourceMemory;
 
-use super::clock_watch::{ClockWatch, Standing, Teller};
-use super::compose::{self, Injected, OpenStore, Parts, Streams};
+use super::clock_watch::{ClockWatch, Teller};
+use super::compose::{self, Injected, Parts, Streams};
 use super::data_object::UnprovenPuts;
-use super::failure_policy::{hold_log, of_ledger};
-use super::first_losses;
+use super::failure_policy::of_ledger;
+use super::machine::Machine;
 use super::projects;
+use super::proving::Proofs;
 use super::recovery::sound_ledger;
 use super::roster::Roster;
+use super::run_record::RunRecord;
 use super::scratch::Scratch;
 use super::services::{Owed, Services};
 use super::signing;
@@ -45,25 +45,29 @@ pub struct Session {
 }
 
 impl Session {
-    /// Proves all that a run stands on: state directory, ledger, stores, logs. What sources need is found out while the run
-    /// goes on, each by itself.
+    /// Makes sure of what a run stands on in this machine: state directory, ledger, spool, keys. What sources and stores need is
+    /// found out while the run goes on, each by itself.
     ///
     /// # Errors
     /// When something does not hold, with the exit code that goes with it.
     pub async fn begin(config: &Config, injected: &Injected) -> Result<Self, StartError> {
+        let now = injected.clock.now();
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = sound_ledger(&state_dir, config, injected).await?;
-        take_up(&sqlite, injected.clock.now()).await?;
+        take_up(&sqlite, now).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await;
         let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
-        let signing = signing::signing(config, injected.clock.now())?.map(Arc::new);
+        let digest = injected.written.as_ref().and_then(WrittenConfig::digest);
+        let run = RunRecord::new(now, snapshot.run.as_ref(), digest.map(str::to_owned));
+        run.begin(&*ledger, false).await;
+        let signing = signing::signing(config, now)?.map(Arc::new);
         let watch = Arc::new(ClockWatch::new(Arc::clone(&injected.clock)));
         watch.know(&snapshot);
         let stores = compose::stores(config, &watch.answers())?;
-        for (name, store) in &stores {
+        let proofs = Proofs::of(&stores);
+        for store in stores.values() {
             watch.may_ask(Teller::Store(Arc::clone(&store.store)));
-            prove(name.as_str(), store, &watch).await?;
         }
         let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
         let parts = Parts {
@@ -75,18 +79,21 @@ impl Session {
             watch: Arc::clone(&watch),
         };
         let roster = Roster::new(projects::known_to(&snapshot, config), parts)?;
-        let streams = roster.streams();
-        open_logs(&streams, &*ledger, &watch).await?;
-        record(&roster.rules(), &*ledger, injected.clock.now()).await?;
+        let rules = roster.rules();
+        end_holds(&*ledger, &rules, &snapshot, now).await?;
+        record(&rules, &*ledger).await?;
         let abandon = CancellationToken::new();
         let services = Services {
-            spool: open_spool(&state_dir, &streams, &ledger).await?,
+            spool: open_spool(&state_dir, &roster.streams(), &ledger).await?,
             scratch: Scratch::open(state_dir.scratch(), abandon.clone())
                 .map_err(|failure| StartError::from_failure("scratch folder", &failure))?
                 .looking_with(Arc::clone(&injected.inspector)),
             ledger,
             memory,
             roster,
+            proofs,
+            machine: Machine::default(),
+            run,
             clock: Arc::clone(&injected.clock),
             watch: Arc::clone(&watch),
             checkpoint: Arc::clone(&injected.checkpoint),
@@ -116,14 +123,6 @@ async fn take_up(ledger: &SqliteLedger, now: Timestamp) -> Result<(), StartError
         );
     }
     park_crashed(ledger, now).await.map_err(failed)?;
-    // What waits for an operator is tried at once: starting the program may be how one says that it is mended. Should it not
-    // be, it has been so since the first failure. A pause that the other side asked for outlasts a restart.
-    for (resource, hold) in ledger.snapshot().await.map_err(failed)?.holds {
-        if hold.failure.kind.needs_operator() {
-            let ended = Hold { until: hold.until.min(now), ..hold };
-            ledger.hold(&resource, &ended).await.map_err(failed)?;
-        }
-    }
     Ok(())
 }
 
@@ -148,57 +147,39 @@ async fn park_crashed(ledger: &SqliteLedger, now: Timestamp) -> Result<(), Ledge
     Ok(())
 }
 
-async fn prove(name: &str, store: &OpenStore, watch: &ClockWatch) -> Result<(), StartError> {
-    let proven = store.store.prove().await;
-    if let Err(error) = &proven
-        && matches!(watch.look().await, Standing::Wrong(_))
-    {
-        // Stores refuse requests of a wrong clock. The first look holds everything up and says so; the first put proves.
-        tracing::debug!(store = name, %error, "store not proven");
-        return Ok(());
-    }
-    let create_only = proven.map_err(|error| StartError::from_failure(&format!("store {name}"), &error.0))?;
-    if create_only == CreateOnly::HeadThenPut {
-        tracing::warn!(
-            store = name,
-            "this store refuses no overwriting: connvault looks before it puts, and two daemons must not share it"
-        );
-    } else {
-        tracing::info!(store = name, ?create_only, "store proven");
-    }
-    Ok(())
-}
-
-/// Opens every log. A stream whose log cannot be opened is on hold with all that shares the cause; the others go on. Only
-/// this machine's own failure ends the start.
-async fn open_logs(streams: &Streams, ledger: &dyn Ledger, watch: &ClockWatch) -> Result<(), StartError> {
-    let mut works = BTreeSet::new();
-    let mut failed = Vec::new();
-    for (name, stream) in streams {
-        match stream.log.open(&stream.definition).await {
-            Ok(()) => _ = works.insert(stream.rules.store.clone()),
-            // Stores refuse requests of a wrong clock, and no entry is dated by one: the first look holds everything up.
-            Err(_) if matches!(watch.look().await, Standing::Wrong(_)) => {}
-            Err(failure) if failure.scope == Scope::Daemon => {
-                return Err(StartError::from_failure(&format!("stream {name}"), &failure));
-            }
-            Err(failure) => failed.push((stream, failure)),
-        }
-    }
-    for (stream, failure) in failed {
-        let held = hold_log(&stream.rules, &failure, &works, ledger, watch.clock().now()).await;
-        held.map_err(|failure| StartError::from_failure("ledger", &failure))?;
+/// Ends the holds that were placed under other settings or keys, or on what no stream needs any more. What waits for an operator
+/// is tried at once: starting the program may be how one says that it is mended. Should it not be, it has been so since
+/// the first failure. A pause that the other side asked for outlasts a restart.
+async fn end_holds(
+    ledger: &dyn Ledger,
+    rules: &[StreamRules],
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), StartError> {
+    let stands = |resource: &Resource, hold: &Hold| {
+        let needs = |rules: &&StreamRules| rules.needs().any(|needed| needed == *resource);
+        let has_settings = !matches!(resource, Resource::Daemon | Resource::Clock);
+        let rules = rules.iter().find(needs);
+        rules.is_some_and(|rules| !has_settings || *rules.fingerprint_of(resource) == hold.fingerprint)
+    };
+    for (resource, hold) in &snapshot.holds {
+        let ended = if !stands(resource, hold) {
+            ledger.lift(resource, Timestamp::MAX).await.map(|_| ())
+        } else if hold.failure.kind.needs_operator() && hold.until > now {
+            ledger.hold(resource, &Hold { until: now, ..hold.clone() }).await
+        } else {
+            Ok(())
+        };
+        ended.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
     }
     Ok(())
 }
 
-/// Records what commands that only look go by, and says what was lost before it was promised.
-async fn record(rules: &[StreamRules], ledger: &dyn Ledger, now: Timestamp) -> Result<(), StartError> {
-    let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
+/// Records what commands that only look go by.
+async fn record(rules: &[StreamRules], ledger: &dyn Ledger) -> Result<(), StartError> {
     let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
-    ledger.record_fingerprints(&fingerprints).await.map_err(failed)?;
-    first_losses::say(rules, &ledger.snapshot().await.map_err(failed)?, now);
-    Ok(())
+    let recorded = ledger.record_fingerprints(&fingerprints).await;
+    recorded.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))
 }
 
 async fn open_spool(

@@ -1,18 +1,21 @@
 //! What an operator is shown: every stream in numbers, every completed window that is not archived, what is held up. One
 //! document for `status --json` and the status page, and the words for a window's verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::daemon_status::DaemonStatus;
 use super::survey::{Judged, Marked, StreamSummary, survey};
 use crate::domain::confirmed_time::{BEHIND, Confirmation, FRESH};
 use crate::domain::content::Content;
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
 use crate::domain::name::SourceName;
-use crate::domain::snapshot::{Acknowledgement, FailureNote, Resource, Snapshot, Withdrawal};
+use crate::domain::snapshot::{
+    Acknowledgement, FailureNote, Fingerprint, Hold, Resource, Snapshot, Withdrawal,
+};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 
 /// All of it, at one instant.
@@ -20,13 +23,15 @@ use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 pub struct Status {
     /// When it was looked.
     pub now: Timestamp,
+    /// Whether a daemon runs, and how.
+    pub daemon: DaemonStatus,
     /// Every stream in numbers.
     pub streams: Vec<StreamSummary>,
     /// Which API each source is asked through.
     pub sources: Vec<SourceStatus>,
     /// Completed windows that are not archived, or archived unread; acknowledged ones too.
     pub windows: Vec<Judged>,
-    /// What is held up.
+    /// What is held up: each from its first failure until it is seen to work.
     pub holds: Vec<HeldUp>,
     /// What is wrong with this machine's clock; absent while nothing is known to be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,13 +190,13 @@ impl StreamSummary {
 }
 
 /// Something shared that is held up.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldUp {
     /// What.
     pub resource: Resource,
     /// Since the first failure in a row.
     pub since: Timestamp,
-    /// When it is tried again.
+    /// When it is tried again; where that is over, it is being tried, or is at the next occasion.
     pub until: Timestamp,
     /// Failures in a row.
     pub failures: u32,
@@ -202,11 +207,48 @@ pub struct HeldUp {
 impl HeldUp {
     /// What a line for people says: what is held up, until when, and why.
     pub const COLUMNS: [&str; 3] = ["what", "tried again", "why, and what to do"];
+
+    /// As the ledger would keep it.
+    pub fn into_hold(self) -> Hold {
+        let Self { since, until, failures, failure, .. } = self;
+        Hold { until, since, failures, failure, fingerprint: Fingerprint(String::new()) }
+    }
+
+    /// For people, at `now`.
+    pub fn cells(&self, now: Timestamp) -> [String; 3] {
+        let again = if self.until > now { format!("{:.0}", self.until) } else { "now".to_owned() };
+        [self.resource.to_string(), again, self.failure.message.to_string()]
+    }
+
+    /// What `snapshot` says is held up of what `streams` need. A hold is over once something has worked: the end of its pause
+    /// says only when that is tried.
+    pub fn all(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Self> {
+        let needed: BTreeSet<_> = streams.iter().flat_map(StreamRules::needs).collect();
+        // A look sets the hold for a wrong clock anew, or ends it: without a daemon nobody would.
+        let lasts = |(resource, hold): &(&Resource, &Hold)| match resource {
+            Resource::Clock => hold.is_on(now),
+            resource => needed.contains(resource) && hold.is_credible(now),
+        };
+        let held = snapshot.holds.iter().filter(lasts).map(|(resource, hold)| Self {
+            resource: resource.clone(),
+            since: hold.since,
+            until: hold.until,
+            failures: hold.failures,
+            failure: hold.failure.clone(),
+        });
+        held.collect()
+    }
 }
 
 impl Status {
     /// What `snapshot` says of `streams` and `sources` at `now`.
-    pub fn of(streams: &[StreamRules], sources: &ApiChoices, snapshot: &Snapshot, now: Timestamp) -> Self {
+    pub fn of(
+        streams: &[StreamRules],
+        sources: &ApiChoices,
+        snapshot: &Snapshot,
+        daemon: DaemonStatus,
+        now: Timestamp,
+    ) -> Self {
         let (mut summaries, mut windows) = (Vec::new(), Vec::new());
         for rules in streams {
             let judged = survey(std::slice::from_ref(rules), snapshot, now);
@@ -216,14 +258,9 @@ impl Status {
             };
             windows.extend(judged.into_iter().filter(open));
         }
-        // A stream that waits for an operator stays on hold until its log was read again.
-        let waits = |resource: &Resource| {
-            let stream = streams.iter().find(|rules| *resource == Resource::Stream(rules.name.clone()));
-            stream.is_some_and(|rules| rules.needs_operator(snapshot).is_some())
-        };
-        let holds = snapshot.holds.iter().filter(|(resource, hold)| hold.is_on(now) || waits(resource));
         Self {
             now,
+            daemon,
             clock: WrongClock::of(snapshot, now),
             streams: summaries,
             sources: sources
@@ -231,15 +268,7 @@ impl Status {
                 .map(|(source, api)| SourceStatus::of(source, *api, snapshot.withdrawals.get(source)))
                 .collect(),
             windows,
-            holds: holds
-                .map(|(resource, hold)| HeldUp {
-                    resource: resource.clone(),
-                    since: hold.since,
-                    until: hold.until,
-                    failures: hold.failures,
-                    failure: hold.failure.clone(),
-                })
-                .collect(),
+            holds: HeldUp::all(streams, snapshot, now),
         }
     }
 }

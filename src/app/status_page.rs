@@ -11,13 +11,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::daemon_status::DaemonStatus;
 use super::plan_at::PlanAt;
 use super::pulse::Pulse;
 use super::services::Services;
 use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
 use super::survey::{Judged, StreamSummary};
-use crate::adapters::http::{Kind, Page, Server, Site};
+use crate::adapters::http::{Kind, OwnNames, Page, Server, Site};
+use crate::config::WrittenConfig;
 use crate::domain::log_entry::Head;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::text::{clean, json_escaped};
 
 /// After so long a port that was taken is tried again.
@@ -33,11 +36,13 @@ pub struct StatusPage {
     pub apis: ApiChoices,
     /// Whether the reconciler lives.
     pub pulse: Arc<Pulse>,
+    /// The configuration file that the daemon started with.
+    pub written: Option<WrittenConfig>,
 }
 
 impl StatusPage {
-    /// Shows it at `address` until it is dropped.
-    pub async fn run(self, address: SocketAddr) {
+    /// Shows it at `address`, to those who ask for it by one of `names`, until it is dropped.
+    pub async fn run(self, address: SocketAddr, names: OwnNames) {
         let mut said = false;
         let server = loop {
             match Server::bind(address).await {
@@ -54,22 +59,50 @@ impl StatusPage {
         // With port 0, which one it is.
         let address = server.address().unwrap_or(address);
         tracing::info!(%address, "status page shown");
-        server.serve(Arc::new(self)).await;
+        server.serve(Arc::new(self), names).await;
     }
 
     async fn status(&self) -> Result<Status, Page> {
-        let Services { ledger, clock, roster, .. } = &*self.services;
+        let Services { clock, roster, .. } = &*self.services;
+        let snapshot = self.snapshot().await?;
+        let written = self.written.clone();
+        let now = tokio::task::spawn_blocking(move || written.map(|written| written.again())).await;
+        let now = now.ok().flatten();
+        let config = now.as_ref().and_then(WrittenConfig::digest);
+        // The ledger may not have been told of this run.
+        let run = self.services.run.run(snapshot.run.as_ref().and_then(|run| run.looked_at));
+        let daemon = DaemonStatus::of(Some(&run), true, config);
+        Ok(Status::of(&roster.rules(), &self.apis, &snapshot, daemon, clock.now()))
+    }
+
+    /// What the ledger knows, and what it could not be told.
+    async fn snapshot(&self) -> Result<Snapshot, Page> {
+        let Services { ledger, machine, .. } = &*self.services;
         let snapshot = ledger.snapshot().await;
-        let snapshot =
+        let mut snapshot =
             snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
-        Ok(Status::of(&roster.rules(), &self.apis, &snapshot, clock.now()))
+        machine.add_to(&mut snapshot);
+        Ok(snapshot)
+    }
+
+    /// Whether all that the streams need works, as far as anybody knows; else a line for each thing that does not.
+    async fn ready(&self) -> Result<Page, Page> {
+        let snapshot = self.snapshot().await?;
+        let held = HeldUp::all(&self.services.roster.rules(), &snapshot, self.services.clock.now());
+        let line = |held: &HeldUp| {
+            format!("{} is held up since {:.0}: {}\n", held.resource, held.since, held.failure.message)
+        };
+        let why: String = held.iter().map(line).collect();
+        Ok(match (why.is_empty(), self.pulse.has_looked()) {
+            (false, _) => plain(false, why),
+            (true, false) => plain(false, "what is due was not looked at yet\n"),
+            (true, true) => plain(true, "ready\n"),
+        })
     }
 
     async fn plan(&self) -> Result<PlanAt, Page> {
-        let Services { ledger, clock, roster, .. } = &*self.services;
-        let snapshot = ledger.snapshot().await;
-        let snapshot =
-            snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
+        let snapshot = self.snapshot().await?;
+        let Services { clock, roster, .. } = &*self.services;
         Ok(PlanAt::of(&roster.rules(), &snapshot, clock.now()))
     }
 }
@@ -85,11 +118,14 @@ impl Site for StatusPage {
             "/plan.json" => self.plan().await.map(|plan| json(&plan)),
             "/healthz" if self.pulse.is_alive() => Ok(plain(true, "alive\n")),
             "/healthz" => Ok(plain(false, "the reconciler does not go round\n")),
-            "/readyz" if self.pulse.has_looked() => Ok(plain(true, "ready\n")),
-            "/readyz" => Ok(plain(false, "what is due was not looked at yet\n")),
+            "/readyz" => self.ready().await,
             _ => return None,
         };
         Some(page.unwrap_or_else(|page| page))
+    }
+
+    fn is_vital(&self, path: &str) -> bool {
+        path == "/healthz"
     }
 }
 
@@ -113,6 +149,7 @@ td.head { font-family: monospace; word-break: break-all }\n</style>\n</head>\n<b
 fn html(status: &Status) -> String {
     let mut page = HEAD.to_owned();
     // Writing to a text cannot fail.
+    _ = writeln!(page, "<p>{}</p>", escaped(&status.daemon.words()));
     _ = writeln!(page, "<p>version {}, at {:.0}</p>", env!("CARGO_PKG_VERSION"), status.now);
     let streams = status.streams.iter().map(|stream| stream.cells(status.now, Head::to_string));
     page += &table("streams", StreamSummary::COLUMNS, streams);
@@ -124,10 +161,7 @@ fn html(status: &Status) -> String {
         _ = writeln!(page, "<p><strong>{}</strong></p>", escaped(&clock.words()));
     }
     if !status.holds.is_empty() {
-        let holds = status.holds.iter().map(|hold| {
-            [hold.resource.to_string(), format!("{:.0}", hold.until), hold.failure.message.to_string()]
-        });
-        page += &table("held up", HeldUp::COLUMNS, holds);
+        page += &table("held up", HeldUp::COLUMNS, status.holds.iter().map(|hold| hold.cells(status.now)));
     }
     let (acknowledged, open): (Vec<_>, Vec<_>) =
         status.windows.iter().partition(|judged| judged.acknowledged.is_some());

@@ -166,7 +166,9 @@ async fn in_own_run(
     asked: &Asked,
 ) -> Result<Option<Outcome>, CliError> {
     let controls = signals::controls()?;
-    let Some(session) = reconcile::begin(config, injected, &controls).await? else { return Ok(None) };
+    let Some(session) = reconcile::begin_and_open(config, injected, &controls).await? else {
+        return Ok(None);
+    };
     let ledger = std::sync::Arc::clone(&session.services.ledger);
     let mut snapshot = ledger.snapshot().await.map_err(failed)?;
     let standing = session.services.watch.look_and_record(&*ledger, &mut snapshot).await;

@@ -119,7 +119,7 @@ pub(super) async fn run(
         return dry_run(config, injected, stretch, asked.redo, json).await;
     }
     let controls = signals::controls()?;
-    let Some(session) = reconcile::begin(config, injected, &controls).await? else {
+    let Some(session) = reconcile::begin_and_open(config, injected, &controls).await? else {
         return Ok(Exit::Temporary);
     };
     if asked.redo != Redo::None {

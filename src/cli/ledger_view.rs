@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 use super::{CliError, output};
 use crate::adapters::daemon_page::{self, PageError};
 use crate::adapters::sqlite_ledger::SqliteLedger;
-use crate::adapters::state_dir::{is_closed_to_us, ledger_path};
+use crate::adapters::state_dir::{StateDir, is_closed_to_us, ledger_path};
 use crate::app::compose::{self, Injected};
+use crate::app::daemon_status::DaemonStatus;
 use crate::app::plan_at::PlanAt;
-use crate::app::status::Status;
-use crate::config::Config;
-use crate::domain::snapshot::Snapshot;
+use crate::app::status::{HeldUp, Status};
+use crate::config::{Config, WrittenConfig};
+use crate::domain::snapshot::{Resource, Snapshot};
 use crate::domain::text::ForeignText;
 use crate::domain::verdict::StreamRules;
 use crate::exit_code::Exit;
@@ -28,8 +29,8 @@ pub(super) async fn status(config: &Config, injected: &Injected) -> Result<Statu
     if is_closed_to_us(&config.daemon.state_dir) {
         return from_page(config, "/status.json").await;
     }
-    let View { rules, snapshot, now } = look(config, injected).await?;
-    Ok(Status::of(&rules, &compose::api_choices(config), &snapshot, now))
+    let View { rules, snapshot, daemon, now } = look(config, injected).await?;
+    Ok(Status::of(&rules, &compose::api_choices(config), &snapshot, daemon, now))
 }
 
 /// What would be done now.
@@ -37,7 +38,7 @@ pub(super) async fn plan(config: &Config, injected: &Injected) -> Result<PlanAt,
     if is_closed_to_us(&config.daemon.state_dir) {
         return from_page(config, "/plan.json").await;
     }
-    let View { rules, snapshot, now } = look(config, injected).await?;
+    let View { rules, snapshot, now, .. } = look(config, injected).await?;
     Ok(PlanAt::of(&rules, &snapshot, now))
 }
 
@@ -45,15 +46,17 @@ pub(super) async fn plan(config: &Config, injected: &Injected) -> Result<PlanAt,
 pub(super) struct View {
     /// The rules of every stream.
     pub(super) rules: Vec<StreamRules>,
-    /// What the ledger knows.
+    /// What the ledger knows, and what a running daemon could not tell it.
     pub(super) snapshot: Snapshot,
+    /// Whether a daemon runs, and how.
+    pub(super) daemon: DaemonStatus,
     /// When it was looked.
     pub(super) now: Timestamp,
 }
 
 /// Looks into the ledger, and says so where there is none.
 pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, CliError> {
-    let snapshot = match open(config).await? {
+    let mut snapshot = match open(config).await? {
         None => {
             output::say(
                 "there is no ledger yet; what is archived already is found out when the daemon (or `once`) starts",
@@ -66,7 +69,29 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
             snapshot
         }
     };
-    Ok(View { rules: compose::recorded_rules(config, &snapshot), snapshot, now: injected.clock.now() })
+    let written = injected.written.as_ref().and_then(WrittenConfig::digest);
+    let daemon =
+        DaemonStatus::of(snapshot.run.as_ref(), StateDir::is_held(&config.daemon.state_dir), written);
+    if daemon.runs {
+        add_what_the_daemon_knows(config, &mut snapshot).await;
+    }
+    let rules = compose::recorded_rules(config, &snapshot);
+    Ok(View { rules, snapshot, daemon, now: injected.clock.now() })
+}
+
+/// A full disk is the one outage that a daemon may be unable to write down: its status page tells it.
+async fn add_what_the_daemon_knows(config: &Config, snapshot: &mut Snapshot) {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        holds: Vec<HeldUp>,
+    }
+    let Some(address) = config.daemon.listen else { return };
+    // Without its word there is what the ledger says.
+    let Ok(document) = daemon_page::get(address, "/status.json").await else { return };
+    let Ok(told) = serde_json::from_slice::<Told>(&document) else { return };
+    for held in told.holds.into_iter().filter(|held| held.resource == Resource::Daemon) {
+        snapshot.holds.entry(Resource::Daemon).or_insert_with(|| held.into_hold());
+    }
 }
 
 /// The ledger, if there is one, for whoever may read it.

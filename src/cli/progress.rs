@@ -32,7 +32,7 @@ impl Bar {
 impl Observer for Bar {
     fn on(&self, event: &Event) {
         match event {
-            Event::Planned { queued, in_flight } => {
+            Event::Planned { queued, in_flight, .. } => {
                 self.bar.set_length(self.bar.position() + (queued + in_flight) as u64);
             }
             Event::Started { stream, window } => self.bar.set_message(format!("{stream} {window}")),
@@ -48,7 +48,7 @@ impl Observer for Bar {
             } => {
                 self.bar.inc(1);
             }
-            Event::Finished { .. } | Event::LookedUp { .. } | Event::Alive => {}
+            Event::Finished { .. } | Event::LookedUp { .. } | Event::Proven { .. } | Event::Alive => {}
             Event::Idle { .. } => self.bar.set_message("waiting"),
         }
     }

@@ -14,12 +14,13 @@ use crate::app::planning::Look;
 use crate::app::reconcile::{Reconciler, Tally, Until};
 use crate::app::selection::Selection;
 use crate::app::session::Session;
+use crate::app::start_error::StartError;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
 use crate::domain::export_task::{ExportTask, TaskState};
 use crate::domain::failure::FailureKind;
-use crate::domain::snapshot::FailureNote;
-use crate::domain::verdict::Verdict;
+use crate::domain::snapshot::{FailureNote, Hold};
+use crate::domain::verdict::{StreamRules, Verdict};
 use crate::exit_code::Exit;
 
 /// How often the reconciler shows itself to nobody.
@@ -45,6 +46,21 @@ pub(super) async fn begin(
     tokio::select! {
         session = Session::begin(config, injected) => Ok(Some(session?)),
         () = controls.stop.cancelled() => Ok(None),
+    }
+}
+
+/// As [`begin`], with the logs read, as far as they can be: for what rests on them and on no plan.
+pub(super) async fn begin_and_open(
+    config: &Config,
+    injected: &Injected,
+    controls: &Controls,
+) -> Result<Option<Session>, CliError> {
+    let Some(session) = begin(config, injected, controls).await? else { return Ok(None) };
+    let look = Look::new(Arc::clone(&session.services), Selection::All);
+    match controls.stop.run_until_cancelled(look.open()).await {
+        None => Ok(None),
+        Some(Ok(())) => Ok(Some(session)),
+        Some(Err(failure)) => Err(StartError::from_failure("ledger", &failure).into()),
     }
 }
 
@@ -135,7 +151,15 @@ async fn outcome(
     let archived = windows.iter().filter(|judged| judged.verdict.word() == "archived").count() as u64;
     windows.retain(|judged| judged.is_gap(now));
     let held_up = rules.iter().filter(|rules| selection.concerns(&rules.name));
-    let held_up = held_up.filter_map(|rules| rules.held_by(&snapshot, now)).map(|(_, hold)| hold);
+    // Also what failed in this run and is being tried again: nobody has seen it work.
+    let began = snapshot.run.as_ref().map_or(now, |run| run.started_at);
+    let counts = |hold: &&Hold| hold.is_on(now) || hold.failure.at >= began;
+    let held_by = |rules: &StreamRules| {
+        let needed: Vec<_> = rules.needs().collect();
+        let holds = needed.iter().filter_map(|resource| snapshot.holds.get(resource)).filter(counts);
+        holds.max_by_key(|hold| hold.until)
+    };
+    let held_up = held_up.filter_map(held_by);
     // A wrong clock holds everything up, and what else is wrong is said by that clock.
     let clock = snapshot.clock_hold(now);
     let held_up =

@@ -61,7 +61,7 @@ pub(super) async fn run(
         retry::check_window(&compose::recorded_rules(config, &Snapshot::default()), stream, window)?;
     }
     let controls = signals::controls()?;
-    let Some(session) = reconcile::begin(config, injected, &controls).await? else {
+    let Some(session) = reconcile::begin_and_open(config, injected, &controls).await? else {
         return Ok(Exit::Temporary);
     };
     let document = tokio::select! {

@@ -25,13 +25,14 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
     if json {
         return output::json(&status);
     }
-    let mut text = streams(&status.streams, status.now) + "\n" + &sources(&status.sources);
+    let mut text = status.daemon.words() + "\n\n";
+    text += &(streams(&status.streams, status.now) + "\n" + &sources(&status.sources));
     if let Some(clock) = &status.clock {
         text += &format!("\n{}\n", clock.words());
     }
     if !status.holds.is_empty() {
         text += "\nheld up:\n";
-        text += &holds(&status.holds);
+        text += &holds(&status.holds, status.now);
     }
     let (known, open): (Vec<_>, Vec<_>) = status.windows.iter().partition(|j| j.acknowledged.is_some());
     if !open.is_empty() {
@@ -74,10 +75,13 @@ fn streams(streams: &[StreamSummary], now: Timestamp) -> String {
     output::lines(&table) + &counts.chain(unread).chain(notices).collect::<String>()
 }
 
-fn holds(holds: &[HeldUp]) -> String {
-    let row = |hold: &HeldUp| (hold.resource.clone(), (hold.until, hold.failure.message.clone()));
-    held_up(&holds.iter().map(row).collect())
+fn holds(holds: &[HeldUp], now: Timestamp) -> String {
+    let mut table = output::table(HeldUp::COLUMNS);
+    holds.iter().for_each(|hold| table.add_row(hold.cells(now)));
+    output::lines(&table) + MENDED
 }
+
+const MENDED: &str = "when mended: connvault retry\n";
 
 /// What is held up, until when, and why: each once, however many windows wait for it.
 fn held_up(holds: &BTreeMap<Resource, (Timestamp, Message)>) -> String {
@@ -85,7 +89,7 @@ fn held_up(holds: &BTreeMap<Resource, (Timestamp, Message)>) -> String {
     for (resource, (until, why)) in holds {
         table.add_row([resource.to_string(), format!("{until:.0}"), why.to_string()]);
     }
-    output::lines(&table) + "when mended: connvault retry\n"
+    output::lines(&table) + MENDED
 }
 
 /// Windows for people, after what holds them up, and acknowledged ones apart.

@@ -22,6 +22,7 @@ mod show;
 mod text;
 mod tree;
 mod units;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -38,3 +39,4 @@ pub use secret::{SecretError, SecretFile, Secrets};
 pub use secret_shape::Blemish;
 pub use text::{Bucket, KmsKeyId, Prefix, ProjectId, Region, Schedule, StorageClass, Tags};
 pub use units::ByteSize;
+pub use written::WrittenConfig;

@@ -50,6 +50,8 @@ pub struct Daemon {
     pub keep_attempts: SignedDuration,
     /// Where `run` shows the status page; absent where it is turned off.
     pub listen: Option<SocketAddr>,
+    /// Names that the status page answers to besides this machine's own, without ports.
+    pub page_hosts: Vec<String>,
 }
 
 /// Who is told how it goes.

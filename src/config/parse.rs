@@ -22,7 +22,7 @@ use super::model::{AkSk, Alerts, Config, Daemon, Signing};
 use super::raw::{RawAlerts, RawConfig, RawDaemon, RawSigning};
 use super::secret::{SecretError, SecretFile, Secrets};
 use super::secret_shape::Shape;
-use super::setting::{SecretText, Setting};
+use super::setting::{SecretText, Setting, TextList};
 use super::text::Schedule;
 use super::tree::{Field, KeyPath, Named, Report};
 use super::units::{BadSize, ByteSize, DURATION_FORM, LONGEST_DURATION, parse_duration};
@@ -81,12 +81,14 @@ fn daemon(raw: RawDaemon, report: &mut Report) -> Option<Daemon> {
     let range = (MONTH, LONGEST_DURATION);
     let keep_attempts = duration(raw.keep_attempts, range, "must be 30d or more", report).or(DEFAULT_KEEP);
     let listen = raw.listen.map(listen, report).or(Some(DEFAULT_LISTEN));
+    let page_hosts = raw.page_hosts.map(page_hosts, report).or(Vec::new());
     Some(Daemon {
         state_dir: state_dir?,
         schedule: schedule?,
         concurrency: concurrency?,
         keep_attempts: keep_attempts?,
         listen: listen?,
+        page_hosts: page_hosts?,
     })
 }
 
@@ -104,6 +106,18 @@ fn listen(text: String) -> Result<Option<SocketAddr>, &'static str> {
     text.parse().map(Some).map_err(
         |_| "must be an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", or \"\" for none",
     )
+}
+
+/// Names as browsers and programs send them: no scheme, no port, no pattern.
+fn page_hosts(TextList(names): TextList) -> Result<Vec<String>, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_name = |name: &&String| !name.is_empty() && name.len() <= 253 && name.chars().all(is_part);
+    match names.iter().find(|name| !is_name(name)) {
+        None => Ok(names),
+        Some(name) => Err(format!(
+            "must be names of this machine such as \"vault.example.com\", without ports; {name:?} is none"
+        )),
+    }
 }
 
 fn alerts(raw: RawAlerts, secrets: Secrets, report: &mut Report) -> Option<Alerts> {

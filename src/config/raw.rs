@@ -23,6 +23,7 @@ section! {
         concurrency: Setting<i64>,
         keep_attempts: Setting<String>,
         listen: Setting<String>,
+        page_hosts: Setting<TextList>,
     }
 }
 

@@ -23,6 +23,7 @@ impl Config {
                 "concurrency": self.daemon.concurrency,
                 "keep_attempts": format_duration(self.daemon.keep_attempts),
                 "listen": self.daemon.listen.map_or_else(String::new, |address| address.to_string()),
+                "page_hosts": self.daemon.page_hosts,
             },
             "sources": sources.collect::<Map<_, _>>(),
             "stores": stores.collect::<Map<_, _>>(),

@@ -212,6 +212,23 @@ pub struct Snapshot {
     pub fingerprints: BTreeMap<Resource, Fingerprint>,
     /// By stream: each start that its log has promised, and when.
     pub openings: BTreeMap<StreamName, BTreeMap<Timestamp, Timestamp>>,
+    /// The newest run of a process over the ledger.
+    pub run: Option<Run>,
+}
+
+/// A run of a process over the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Whether it is a daemon's, and not that of a command that ends by itself.
+    pub is_daemon: bool,
+    /// The process.
+    pub pid: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it, or a run before it, last looked what is due.
+    pub looked_at: Option<Timestamp>,
+    /// The digest of the configuration file as it was then.
+    pub config: Option<String>,
 }
 
 impl Snapshot {

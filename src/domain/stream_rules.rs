@@ -158,6 +158,12 @@ impl StreamRules {
         holds.find_map(|(resource, hold)| matches!(resource, Resource::Source(_)).then_some(hold))
     }
 
+    /// What keeps the stream's store from being asked at `now`.
+    pub fn store_held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<&'s Hold> {
+        let mut holds = self.holds(snapshot, now);
+        holds.find_map(|(resource, hold)| matches!(resource, Resource::Store(_)).then_some(hold))
+    }
+
     /// As [`Self::held_by`], for an entry that needs no source.
     pub fn log_held_by<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<&'s Hold> {
         let holds = self.holds(snapshot, now);

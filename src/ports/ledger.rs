@@ -22,7 +22,7 @@ use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{DataKey, Seq};
 use crate::domain::snapshot::{
-    AcknowledgeRequest, Fingerprint, Hold, Resource, Snapshot, StreamState, WindowState,
+    AcknowledgeRequest, Fingerprint, Hold, Resource, Run, Snapshot, StreamState, WindowState,
 };
 use crate::domain::text::ForeignText;
 use crate::domain::window::Window;
@@ -340,6 +340,9 @@ pub trait Ledger: Send + Sync {
 
     /// Remembers the newest time that somebody else confirmed, in place of the one before.
     async fn confirm(&self, confirmed: &Confirmation) -> Result<(), LedgerError>;
+
+    /// Remembers the newest run over this ledger, in place of the one before.
+    async fn note_run(&self, run: &Run) -> Result<(), LedgerError>;
 
     /// Makes windows that are parked, pausing or archived unread, revisits too, due at once; says how many. Ends of the process
     /// in the middle of their attempts are forgotten. Holds stay. Without a stream: all; without a window: all of the stream.

@@ -105,7 +105,7 @@ pub enum Readback {
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
     /// Finds out that the store is there, takes our credentials, lets us put and get, and how it refuses to
-    /// overwrite, with real puts on [`ObjectKey::probe`]. Called once before anything else is stored.
+    /// overwrite, with real puts on [`ObjectKey::probe`]. Called before anything else is stored, until it succeeds.
     ///
     /// # Errors
     /// When the store cannot be used.

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::support::clock::TestClock;
-use crate::support::inside::{Ran, begin, reconcile, verdicts};
+use crate::support::inside::{Ran, begin, only_begin, reconcile, verdicts};
 use crate::support::place::Place;
 use crate::support::world::{World, said};
 
@@ -215,7 +215,7 @@ async fn pauses_that_were_set_while_the_clock_was_ahead_are_over_when_it_is_righ
         session.end().await;
         // The windows' own pauses are of now, and over in time.
         clock.reach(now() + HOUR / 4);
-        let session = begin(&world.config(), &clock).await.unwrap();
+        let session = only_begin(&world.config(), &clock).await.unwrap();
         assert!(verdicts(&session).await.iter().all(|judged| judged.verdict.due().is_some()));
         session.end().await;
     }

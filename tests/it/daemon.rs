@@ -53,7 +53,7 @@ async fn systemd_is_told_ready_status_watchdog_and_stopping() {
     let daemon = Running(command.spawn().unwrap());
     let socket = tokio::task::spawn_blocking(move || {
         let before = messages_until(&socket, "READY=1");
-        assert!(before.iter().any(|message| message.contains("STATUS=proving")), "{before:?}");
+        assert!(before.iter().any(|message| message.contains("STATUS=opening the ledger")), "{before:?}");
         messages_until(&socket, "WATCHDOG=1");
         messages_until(&socket, &format!("{WINDOWS} archived since the start"));
         messages_until(&socket, "WATCHDOG=1");

@@ -6,6 +6,7 @@ use std::process::Output;
 use connvault_sim::{Fault, Rule};
 
 use crate::support::buckets::{InProcess, settings};
+use crate::support::disk::Tmpfs;
 use crate::support::s3s::{ACCESS_KEY, Dialect, SECRET_KEY};
 use crate::support::vault::{Place, Running, Vault, WINDOWS, text};
 
@@ -153,40 +154,6 @@ async fn a_second_one_on_the_same_state_directory_is_kept_out() {
     assert!(vault.connvault(&["status"]).await.status.success());
     drop(held);
     assert_nothing_lost(&vault).await;
-}
-
-/// A file system of its own over the state directory, gone with this.
-pub struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    pub fn mount(at: std::path::PathBuf, size: &str) -> Self {
-        std::fs::create_dir(&at).unwrap();
-        let options = format!("size={size},mode=700");
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(&at)
-            .status();
-        assert!(mounted.unwrap().success(), "cannot mount a tmpfs");
-        Self(at)
-    }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(
-            std::process::Command::new("mount")
-                .args(["-o", &options])
-                .arg(&self.0)
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

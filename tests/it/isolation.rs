@@ -5,7 +5,7 @@ use connvault_sim::{Endpoint, Fault, Key, Records, Rule, Simulator};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::errors::Tmpfs;
+use crate::support::disk::Tmpfs;
 use crate::support::content::{self, list, read};
 use crate::support::vault::{ACCESS_KEY, Audit, Running, SECRET_KEY, Vault, WINDOWS, text};
 

@@ -32,6 +32,8 @@ mod odd_exports;
 mod official_client;
 mod one_answer;
 mod onlookers;
+mod outages;
+mod page;
 mod protocol;
 mod proxies;
 mod rebuild;

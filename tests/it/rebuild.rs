@@ -24,6 +24,8 @@ async fn status(vault: &Vault) -> Value {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let mut status: Value = serde_json::from_slice(&output.stdout).unwrap();
     status.as_object_mut().unwrap().remove("now").unwrap();
+    // Runs stand in no log.
+    status.as_object_mut().unwrap().remove("daemon").unwrap();
     for window in status["windows"].as_array_mut().unwrap().iter_mut().filter(|w| w["verdict"] == "parked") {
         window.as_object_mut().unwrap().remove("next").unwrap();
         window["failure"].as_object_mut().unwrap().remove("at").unwrap();

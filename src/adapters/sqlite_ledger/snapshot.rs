@@ -14,7 +14,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, note, optional_instant, optional_number,
     optional_parsed, optional_seq, parsed, revision, seq, window,
 };
-use super::{acknowledgements, crashes, recorded, sources};
+use super::{acknowledgements, crashes, recorded, run, sources};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
@@ -43,6 +43,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
         confirmed: confirmed(&mut *transaction).await?,
         fingerprints: recorded::fingerprints(&mut *transaction).await?,
         openings: recorded::openings(&mut *transaction).await?,
+        run: run::newest(&mut *transaction).await?,
     };
     transaction.rollback().await.map_err(storage)?;
     Ok(snapshot)

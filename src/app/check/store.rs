@@ -100,7 +100,7 @@ async fn list(port: &dyn ObjectStore, store: &Store, streams: &[&StreamName], ch
         if let Some(Err(error)) = port.list(&prefix, None).next().await {
             let fix = match (store, error.kind()) {
                 (Store::S3(_), FailureKind::Auth) => {
-                    "let these keys list the bucket below the store's prefix (s3:ListBucket): no start goes without it"
+                    "let these keys list the bucket below the store's prefix (s3:ListBucket): no log is read without it"
                 }
                 (_, kind) => fix(store, kind),
             };

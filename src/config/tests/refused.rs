@@ -44,6 +44,12 @@ const DAEMON: &[Refused] = &[
         "= \"localhost:9464\": must be an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", or \"\" for \
          none",
     ),
+    (
+        "daemon",
+        "page_hosts = [\"vault.example\", \"http://vault\"]",
+        "= [\"vault.example\", \"http://vault\"]: must be names of this machine such as \"vault.example.com\", without ports; \
+         \"http://vault\" is none",
+    ),
 ];
 
 #[test]

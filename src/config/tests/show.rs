@@ -28,6 +28,7 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     concurrency = 4
     keep_attempts = "400d"
     listen = "127.0.0.1:9464"
+    page_hosts = []
     schedule = "0 */5 * * * *"
     state_dir = "/var/lib/connvault"
 

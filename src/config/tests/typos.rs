@@ -80,7 +80,7 @@ fn a_key_like_no_other_is_answered_with_the_keys_that_there_are() {
     assert_eq!(
         report,
         [
-            "config.toml:26: daemon.colour: unknown key; known here: state_dir, schedule, concurrency, keep_attempts, listen"
+            "config.toml:26: daemon.colour: unknown key; known here: state_dir, schedule, concurrency, keep_attempts, listen, page_hosts"
         ]
     );
 }

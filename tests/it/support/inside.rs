@@ -32,11 +32,18 @@ use super::clock::TestClock;
 use super::faulty_store::FaultyStore;
 use super::lying_store::LyingStore;
 
-/// Begins a session by the configuration at `config`.
-pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
+/// Begins a session by the configuration at `config`, in which nothing was looked at yet.
+pub async fn only_begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
     let config = Config::load(config, std::iter::empty(), Secrets::all(None)).unwrap();
     let injected = Injected { clock: Arc::new(clock.clone()), ..Injected::default() };
     Session::begin(&config, &injected).await
+}
+
+/// As [`only_begin`], with stores proven and logs read, as far as they can be.
+pub async fn begin(config: &Path, clock: &TestClock) -> Result<Session, StartError> {
+    let session = only_begin(config, clock).await?;
+    Look::new(Arc::clone(&session.services), Selection::All).open().await.unwrap();
+    Ok(session)
 }
 
 /// Makes the ledger anew.
