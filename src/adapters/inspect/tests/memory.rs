@@ -11,6 +11,9 @@ use crate::adapters::inspect::{Delta, Limits, Wholeness, delta, inspect};
 /// A part's name, and what writes it bit by bit.
 type Part<'p> = (&'p str, &'p dyn Fn(&mut dyn Write));
 
+/// Files, and what is too much of in each.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// A workbook of such parts.
 fn workbook(parts: &[Part<'_>]) -> Vec<u8> {
     let mut archive = ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -48,16 +51,12 @@ fn of_sheet(write: &dyn Fn(&mut dyn Write)) -> Vec<u8> {
     sheet(write, ("docProps/app.xml", &|_| {}))
 }
 
-/// Files of which a careless reader holds much more than they are long, by what is too much of in them.
-fn hostile() -> Vec<(&'static str, Vec<u8>)> {
-    let mut files = hostile_parts();
-    files.extend(hostile_sheets());
-    files.extend(hostile_texts());
-    files
-}
+/// Files of which a careless reader holds much more than they are long, by what is too much of in them. Each list is made when the
+/// one before is done with: they are large.
+const HOSTILE: [fn() -> Files; 3] = [hostile_parts, hostile_sheets, hostile_texts];
 
 /// What a workbook says of its parts.
-fn hostile_parts() -> Vec<(&'static str, Vec<u8>)> {
+fn hostile_parts() -> Files {
     let long = "x".repeat(1_000_000);
     let ids = |part: &mut dyn Write| {
         write!(part, "<workbook><sheets>").unwrap();
@@ -141,7 +140,7 @@ fn of_wide_sheets(count: usize) -> Vec<u8> {
 }
 
 /// What stands in a sheet.
-fn hostile_sheets() -> Vec<(&'static str, Vec<u8>)> {
+fn hostile_sheets() -> Files {
     let long = "x".repeat(1_000_000);
     let row = |cell: &str, times: usize| {
         of_sheet(&|part| {
@@ -205,7 +204,7 @@ fn hostile_sheets() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// What stands in a text.
-fn hostile_texts() -> Vec<(&'static str, Vec<u8>)> {
+fn hostile_texts() -> Files {
     let long = "x".repeat(900_000);
     let lines = |line: &str, times: usize| format!("{line}\n").repeat(times).into_bytes();
     // The header of gzip may hold a name.
@@ -284,7 +283,7 @@ fn no_file_makes_inspection_take_more_than_64_mib() {
     // What is measured is a whole process, so each file has one of its own.
     let module = module_path!().trim_start_matches("connvault::");
     let test = format!("{module}::no_file_makes_inspection_take_more_than_64_mib");
-    for (name, bytes) in hostile() {
+    for (name, bytes) in HOSTILE.iter().flat_map(|list| list()) {
         let path = folder.path().join("hostile");
         std::fs::write(&path, &bytes).unwrap();
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
