@@ -9,7 +9,6 @@ use super::connection::{storage, unreadable};
 use super::rows::{get, instant, ms, number, parsed, seq, window};
 use crate::domain::log_entry::{Acknowledged, SealedEntry};
 use crate::domain::name::StreamName;
-use crate::domain::object_key::Seq;
 use crate::domain::snapshot::{AcknowledgeRequest, Acknowledgement};
 use crate::domain::text::Line;
 use crate::domain::window::Window;
@@ -41,29 +40,6 @@ pub(super) async fn put(
     .bind(by.as_str())
     .bind(reason.as_str())
     .bind(ms(sealed.entry().recorded_at))
-    .execute(connection)
-    .await
-    .map_err(storage)?;
-    Ok(())
-}
-
-/// Lets the acknowledgement of a window that is archived unread go on counting when entry `next` archives other bytes of it that
-/// cannot be read either: the gap that a person has taken note of is the same one.
-pub(super) async fn carry_over(
-    connection: &mut SqliteConnection,
-    stream: &StreamName,
-    window: Window,
-    next: Seq,
-) -> Result<(), LedgerError> {
-    sqlx::query(
-        "UPDATE acknowledgements SET entry = ?1 WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4 AND entry =
-             (SELECT seq FROM windows WHERE stream = ?2 AND start_ms = ?3 AND end_ms = ?4
-              AND state = 'archived' AND unread IS NOT NULL)",
-    )
-    .bind(number(next.get(), "a sequence number")?)
-    .bind(stream.as_str())
-    .bind(ms(window.start()))
-    .bind(ms(window.end()))
     .execute(connection)
     .await
     .map_err(storage)?;
@@ -119,12 +95,21 @@ pub(super) async fn asked_for(executor: impl SqliteExecutor<'_>) -> Result<u64, 
     u64::try_from(highest.unwrap_or(0)).map_err(|e| unreadable("a number of requests", e))
 }
 
-/// The newest acknowledgement of each window.
+/// The newest acknowledgement of each window. That of an object which was archived unread goes on counting when later entries
+/// archive other bytes that cannot be read either, and none between them could be read: the gap is the same one.
 pub(super) async fn acknowledged(
     executor: impl SqliteExecutor<'_>,
 ) -> Result<ByWindow<Acknowledgement>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT stream, start_ms, end_ms, entry, seq, by_whom, reason, at_ms FROM acknowledgements",
+        "SELECT a.stream, a.start_ms, a.end_ms, a.seq, a.by_whom, a.reason, a.at_ms,
+             iif(w.state = 'archived' AND w.unread IS NOT NULL AND w.seq > a.entry
+                 AND EXISTS (SELECT 1 FROM objects o WHERE o.stream = a.stream AND o.start_ms = a.start_ms
+                     AND o.role = 'archived' AND o.seq = a.entry)
+                 AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.stream = a.stream AND o.start_ms = a.start_ms
+                     AND o.role = 'archived' AND o.seq >= a.entry AND o.rows IS NOT NULL),
+                 w.seq, a.entry) AS entry
+         FROM acknowledgements a
+         LEFT JOIN windows w ON w.stream = a.stream AND w.start_ms = a.start_ms AND w.end_ms = a.end_ms",
     );
     let rows = rows.fetch_all(executor).await.map_err(storage)?;
     by_window(&rows, |row| {

@@ -66,12 +66,7 @@ async fn take_over(
             put_definition(connection, stream, &opened.definition, sealed.head(), opened_at).await?;
             recorded::put_opening(connection, stream, opened.definition.start, entry.recorded_at).await?;
         }
-        EntryBody::Archived(archived) => {
-            if archived.export.unread.is_some() {
-                acknowledgements::carry_over(connection, stream, archived.window, entry.seq).await?;
-            }
-            put_archived(connection, stream, entry.seq, archived).await?;
-        }
+        EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
         EntryBody::Lost(lost) => put_lost(connection, stream, sealed, lost).await?,
         EntryBody::Parked(parked) => put_parked(connection, stream, entry.seq, parked).await?,
         EntryBody::Acknowledged(acknowledged) => {
