@@ -5,8 +5,8 @@ use connvault_sim::{Endpoint, Fault, Key, Records, Rule, Simulator};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::disk::Tmpfs;
 use crate::support::content::{self, list, read};
+use crate::support::disk::Tmpfs;
 use crate::support::vault::{ACCESS_KEY, Audit, Running, SECRET_KEY, Vault, WINDOWS, text};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);

@@ -46,9 +46,9 @@ impl UnprovenPuts {
             "object {} was put and still does not read back; no other object of its window is put beside it in this run",
             unproven.in_stream(stream)
         );
-        let message =
-            Message::new(cause)
-            .advise("find out what changes objects in this store, or on the way to it, then restart connvault");
+        let message = Message::new(cause).advise(
+            "find out what changes objects in this store, or on the way to it, then restart connvault",
+        );
         Err(Failure::new(FailureKind::Corrupt, Scope::Window, message))
     }
 }
