@@ -152,7 +152,9 @@ impl StreamSummary {
     pub fn of(rules: &StreamRules, judged: &[Judged], snapshot: &Snapshot, now: Timestamp) -> Self {
         let count = |word: &str| judged.iter().filter(|j| j.verdict.word() == word).count() as u64;
         let counted = |wanted: CountVerdict| {
-            let is = |j: &&Judged| matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted);
+            let is = |j: &&Judged| {
+                !j.verdict.is_unread() && matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted)
+            };
             judged.iter().filter(is).count() as u64
         };
         let open = rules.calendar.window_at(now.max(rules.start));

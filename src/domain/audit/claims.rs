@@ -286,7 +286,12 @@ impl Windows<'_> {
         } else {
             self.past_horizon.remove(window);
         }
-        self.counts.insert(*window, (seq, CountVerdict::of(archived.export.counted, object.rows)));
+        if archived.export.unread.is_some() {
+            // Its number of records is unknown, so a count can be compared with nothing.
+            self.counts.remove(window);
+        } else {
+            self.counts.insert(*window, (seq, CountVerdict::of(archived.export.counted, object.rows)));
+        }
         let newest = self.newest.insert(*window, seq);
         let says = archived.supersedes.map(|supersedes| supersedes.seq);
         // An entry that is missing may be what was meant; that it is missing is said already.
