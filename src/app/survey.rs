@@ -153,7 +153,8 @@ impl StreamSummary {
         let count = |word: &str| judged.iter().filter(|j| j.verdict.word() == word).count() as u64;
         let counted = |wanted: CountVerdict| {
             let is = |j: &&Judged| {
-                !j.verdict.is_unread() && matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted)
+                !j.verdict.is_unread()
+                    && matches!(j.verdict, Verdict::Archived { count, .. } if count == wanted)
             };
             judged.iter().filter(is).count() as u64
         };
