@@ -55,6 +55,18 @@ pub enum StateDirError {
         /// Its owner's user id.
         owner: u32,
     },
+    /// Others may use it, and files of others are in it.
+    #[error(
+        "the state directory {} is open to others (mode {mode:04o}) and holds files of others: name a directory of connvault's own \
+         in daemon.state_dir, or, where it is one, run: chmod {:04o} {}",
+        path.display(), mode & CLOSED, path.display()
+    )]
+    Shared {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// It is not there, or not ours.
     #[error("cannot use the state directory {}: {error}; {}", path.display(), remedy(error))]
     Unusable {
@@ -102,7 +114,7 @@ impl StateDir {
             return Err(StateDirError::OfAnotherUser { path: path.to_owned(), owner, group });
         }
         close(path, &metadata)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK));
         let lock = lock.map_err(unusable)?;
         let mut tries = TRIES;
         loop {
@@ -119,7 +131,7 @@ impl StateDir {
 
     /// Whether a process has the directory at `path`. Whoever asks has a share in the lock for an instant.
     pub fn is_held(path: &Path) -> bool {
-        let Ok(lock) = File::open(path.join("lock")) else { return false };
+        let Ok(lock) = File::open(path.join(LOCK)) else { return false };
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
@@ -170,6 +182,10 @@ impl StateDir {
 
 /// Takes from others what they may do in the directory: whoever can write there decides what the daemon believes.
 fn close(path: &Path, metadata: &Metadata) -> Result<(), StateDirError> {
+    let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
+    if !metadata.is_dir() {
+        return Err(unusable(Errno::NOTDIR.into()));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o777 & !CLOSED == 0 {
         return Ok(());
@@ -177,13 +193,24 @@ fn close(path: &Path, metadata: &Metadata) -> Result<(), StateDirError> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(StateDirError::Open { path: path.to_owned(), mode, owner: metadata.uid() });
     }
+    if !is_of_its_own(path, mode).map_err(unusable)? {
+        return Err(StateDirError::Shared { path: path.to_owned(), mode });
+    }
     let closed = format!("{:04o}", mode & CLOSED);
     tracing::warn!(state_dir = %path.display(), mode = %format!("{mode:04o}"), closed, "the state directory was open to others and is closed");
     let permissions = Permissions::from_mode(mode & CLOSED);
-    std::fs::set_permissions(path, permissions)
-        .map_err(|error| StateDirError::Unusable { path: path.to_owned(), error })
+    std::fs::set_permissions(path, permissions).map_err(unusable)
 }
 
+/// Whether nothing but connvault has used the directory: it is empty, or holds the lock of an earlier run. A mistyped path may
+/// name a directory that the machine needs as it is, such as /tmp.
+fn is_of_its_own(path: &Path, mode: u32) -> std::io::Result<bool> {
+    const STICKY: u32 = 0o1000;
+    let is_empty = std::fs::read_dir(path)?.next().is_none();
+    Ok(mode & STICKY == 0 && (is_empty || path.join(LOCK).try_exists()?))
+}
+
+const LOCK: &str = "lock";
 const NEW_LEDGER: &str = "ledger.rebuilt.sqlite3";
 
 /// Renames a database with the files that SQLite keeps beside it, so that it stays one.
@@ -263,6 +290,21 @@ mod tests {
         }
         let error = StateDirError::Open { path: path.clone(), mode: 0o777, owner: 7 }.to_string();
         assert!(error.contains("user 7") && error.contains("chmod 0750 /"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_others_use_as_well_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |mode: u32| {
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let error = StateDir::lock(dir.path()).unwrap_err().to_string();
+            let left = std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(left, mode);
+            assert!(error.contains("name a directory of connvault's own"), "{error}");
+        };
+        refused(0o1777);
+        std::fs::write(dir.path().join("somebody's"), "").unwrap();
+        refused(0o755);
     }
 
     #[test]

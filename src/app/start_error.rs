@@ -46,7 +46,8 @@ impl From<StateDirError> for StartError {
             }
             StateDirError::Unusable { .. }
             | StateDirError::OfAnotherUser { .. }
-            | StateDirError::Open { .. } => Exit::Failed,
+            | StateDirError::Open { .. }
+            | StateDirError::Shared { .. } => Exit::Failed,
         };
         Self { message: error.to_string(), exit }
     }
