@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 
 /// The reserve is a tenth of the disk, and at most this many bytes.
 const LARGEST_RESERVE: u64 = 64 << 20;
@@ -144,7 +145,8 @@ impl NoRoom {
     /// The failure of the window whose file it is: an operator is needed where the file itself is too large for the disk.
     pub fn failure(&self) -> Failure {
         let kind = if self.is_cause { FailureKind::Rejected } else { FailureKind::Transient };
-        Failure::new(kind, Scope::Window, self.to_string())
+        let advice = "free some space there, or give the stream a shorter window";
+        Failure::new(kind, Scope::Window, Message::new(self.to_string()).advise(advice))
     }
 }
 
@@ -155,8 +157,7 @@ impl fmt::Display for NoRoom {
         let [needed, free, reserve] = [self.needed, self.free, self.reserve].map(Bytes);
         write!(
             f,
-            "a file needs more than {needed} of the disk of {}, which has {free} free and keeps {reserve} in reserve: free some space \
-             there, or give the stream a shorter window",
+            "a file needs more than {needed} of the disk of {}, which has {free} free and keeps {reserve} in reserve",
             self.dir.display()
         )
     }

@@ -91,7 +91,13 @@ impl Scratch {
         let (dir, stop) = (Arc::clone(&self.dir), self.stop.clone());
         let outcome = tokio::task::spawn_blocking(move || look(&dir, &|| stop.is_cancelled())).await;
         let outcome = outcome.unwrap_or_else(|ended| {
-            Err(if ended.is_panic() { InspectError::Panicked } else { InspectError::Stopped })
+            if !ended.is_panic() {
+                return Err(InspectError::Stopped);
+            }
+            tracing::error!(
+                "the reader panicked on a file: please report the lines before this one as a bug"
+            );
+            Err(InspectError::Panicked)
         });
         match outcome {
             Err(InspectError::Stopped) => Err(Failure::new(

@@ -5,6 +5,7 @@
 //! ends of the process in a row.
 
 use super::failure::{Failure, FailureKind, Scope};
+use super::message::Message;
 use super::name::StreamName;
 use super::window::Window;
 
@@ -42,10 +43,13 @@ impl Treatment {
 
 /// Why a window is parked after so many attempts in a row that ended with the process.
 pub fn failure(stream: &StreamName, window: Window, crashes: u32) -> Failure {
-    let message = format!(
+    let message = Message::new(format!(
         "window {window} of stream {stream}: {crashes} attempts in a row ended with the process (killed, out of memory, or the \
-         power failed): look at the system's journal for the reason, then run: connvault retry {stream} {window}"
-    );
+         power failed)"
+    ));
+    let message = message.advise(format!(
+        "look at the system's journal for the reason, then run: connvault retry {stream} {window}"
+    ));
     Failure::new(FailureKind::Local, Scope::Window, message)
 }
 

@@ -35,9 +35,7 @@ pub enum InspectError {
     NoRoom(NoRoom),
     /// The reader itself failed on the file: a fault of this program. What a panic says may be text of the file, and so is not
     /// part of the message.
-    #[error(
-        "the file came whole, and this version's reader panicked on it; please report the lines about it in the journal"
-    )]
+    #[error("the file came whole, and this version's reader panicked on it")]
     Panicked,
     /// The spooled file, or scratch space, could not be used on this machine.
     #[error("cannot inspect the spooled export: {0}; look at the disk that holds the state directory")]

@@ -47,7 +47,7 @@ pub(super) async fn park(
          WHERE stream = ? AND start_ms = ? AND end_ms = ? AND state = 'open' AND lease_holder IS NULL",
     )
     .bind(failure.kind.as_str())
-    .bind(failure.message.as_str())
+    .bind(failure.message.stored())
     .bind(ms(now))
     .bind(stream.as_str())
     .bind(ms(window.start()))
