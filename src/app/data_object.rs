@@ -16,6 +16,7 @@ mod unnamed;
 mod unproven;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -82,7 +83,8 @@ pub async fn store(
             tracing::info!(stream = %stream.name(), %window, key = %object.key, "object of an earlier run adopted");
             return Ok(Some(Stored { revision: object.key.revision(), object, orphans: found.orphans }));
         }
-        let revision = free_revision(named, &found.present);
+        let free = free_revision(named, &found.present);
+        let revision = beyond_what_is_taken(free, refused.len());
         let key = DataKey::new(window, revision, export.facts.format);
         services.unproven.may_put(stream.name(), &key)?;
         if let Some(object) = put(services, stream, &key, export).await? {
@@ -131,6 +133,22 @@ fn free_revision(named: &[NamedObject], present: &BTreeSet<DataKey>) -> Revision
         std::iter::successors(Some(newest.map_or(Revision::FIRST, Revision::next)), |r| Some(r.next()));
     // Of one revision more than are taken, one is free.
     after.take(taken.len() + 1).find(|revision| !taken.contains(revision)).unwrap_or(Revision::FIRST)
+}
+
+/// The revision to put after so many were `refused` as taken though no list shows them: at first the free one, then ever
+/// further beyond it, by a number that nobody can foresee. Whoever may only put can fill a thousand numbers, which is all
+/// that a list is read of, and would need millions of objects to be in the way of the last of these.
+fn beyond_what_is_taken(free: Revision, refused: usize) -> Revision {
+    const WIDENING: u32 = 16;
+    let Some(power) = u32::try_from(refused).unwrap_or(u32::MAX).checked_sub(1).filter(|power| *power > 0)
+    else {
+        return free;
+    };
+    let span = WIDENING.saturating_pow(power);
+    // The hasher's keys are random, and its output is less than a span after the remainder.
+    let drawn = RandomState::new().hash_one(refused) % u64::from(span);
+    let further = span.saturating_add(u32::try_from(drawn).unwrap_or(span));
+    Revision::new(free.get().saturating_add(further)).unwrap_or(free)
 }
 
 /// Puts the export under `key` and reads it back; `None` when the key is taken.
@@ -263,6 +281,19 @@ mod tests {
             seq: Seq::FIRST,
             is_export: archived,
             content_digest,
+        }
+    }
+
+    #[test]
+    fn after_refusals_numbers_are_tried_that_nobody_can_have_filled() {
+        let free = Revision::new(5).unwrap();
+        let tried = |refused| beyond_what_is_taken(free, refused).get();
+        assert_eq!([tried(0), tried(1)], [5, 5]);
+        for (refused, least) in
+            [(2, 16), (3, 256), (5, 65_536), (7, 16_777_216), (9, u32::MAX - 5), (99, u32::MAX - 5)]
+        {
+            let further = tried(refused) - 5;
+            assert!(further >= least && further <= least.saturating_mul(2), "{refused}: {further}");
         }
     }
 

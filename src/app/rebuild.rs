@@ -47,10 +47,20 @@ use super::verify::{self, Level, Meter, Target, targets};
 /// Whether a log that does not verify is gone on with all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// It is refused.
+    /// It is refused, and with it all others.
     Verified,
+    /// It is left out, and the others are taken over. So is one whose store does not answer.
+    EachVerified,
     /// What of it can be read is taken over.
     Unverified,
+}
+
+/// A stream whose log was not taken over, by [`Trust::EachVerified`].
+pub(super) struct LeftOut {
+    /// Which.
+    pub(super) stream: StreamName,
+    /// What is wrong with its log, or with the store.
+    pub(super) why: String,
 }
 
 /// What came of one stream.
@@ -88,10 +98,10 @@ pub async fn rebuild(
     meter: &Meter,
 ) -> Result<Vec<Rebuilt>, StartError> {
     let state_dir = StateDir::lock(&config.daemon.state_dir)?;
-    remake(&state_dir, config, injected, trust, meter, None).await
+    remake(&state_dir, config, injected, trust, meter, None).await.map(|(rebuilt, _)| rebuilt)
 }
 
-/// As [`rebuild`], in a state directory that is locked. The old ledger is removed, or stays beside the new one under a name that
+/// As [`rebuild`], in a state directory that is locked; which streams came of it, and which were left out. The old ledger is removed, or stays beside the new one under a name that
 /// ends with `kept_as`.
 ///
 /// # Errors
@@ -103,7 +113,7 @@ pub(super) async fn remake(
     trust: Trust,
     meter: &Meter,
     kept_as: Option<&str>,
-) -> Result<Vec<Rebuilt>, StartError> {
+) -> Result<(Vec<Rebuilt>, Vec<LeftOut>), StartError> {
     // As the daemon does: without a file of allowed signers its own key's signatures count.
     let signing = signing::signing(config, injected.clock.now())?;
     let signers = signing.as_ref().map(|signing| Arc::new(signing.signers().clone()));
@@ -122,7 +132,8 @@ pub(super) async fn remake(
     }
     let config = &config;
     let (mut rebuilt, mut ends) = (Vec::new(), Vec::new());
-    for target in &targets {
+    let mut left_out = Vec::new();
+    for target in targets {
         let asked = verify::Asked {
             level: Level::Log,
             from: None,
@@ -132,27 +143,42 @@ pub(super) async fn remake(
             now: injected.clock.now(),
             signers: signers.clone(),
         };
-        let verified = verified(target, &asked, may_be_unsigned, meter).await;
-        let (findings, head) =
-            verified.map_err(|failure| StartError::from_failure(target.stream.as_str(), &failure))?;
+        let (findings, head) = match verified(&target, &asked, may_be_unsigned, meter).await {
+            Ok(verified) => verified,
+            Err(failure) if trust == Trust::EachVerified => {
+                left_out.push(LeftOut { stream: target.stream, why: failure.message.to_string() });
+                continue;
+            }
+            Err(failure) => return Err(StartError::from_failure(target.stream.as_str(), &failure)),
+        };
+        if let Some(finding) = findings.first().filter(|_| trust == Trust::EachVerified) {
+            left_out.push(LeftOut { stream: target.stream, why: finding.to_string() });
+            continue;
+        }
         rebuilt.push(Rebuilt { stream: target.stream.clone(), findings, known: None });
-        ends.push(head);
+        ends.push((target, head));
     }
     if trust == Trust::Verified && rebuilt.iter().any(|stream| !stream.findings.is_empty()) {
-        return Ok(rebuilt);
+        return Ok((rebuilt, left_out));
     }
     let failed = |failure: &Failure| StartError::from_failure("ledger", failure);
     let beside = state_dir.new_ledger().map_err(|error| failed(&of_disk(&error)))?;
     let ledger = SqliteLedger::open(&beside).await.map_err(|e| failed(&of_ledger(e)))?;
     let rules = compose::rules(config);
-    for ((stream, target), head) in rebuilt.iter_mut().zip(&targets).zip(ends) {
+    for (stream, (target, head)) in rebuilt.iter_mut().zip(&ends) {
         let of_stream = |failure: Failure| StartError::from_failure(target.stream.as_str(), &failure);
         // The configuration is checked: it has the rules and the definition of each of its streams.
         let Some(rules) = rules.iter().find(|rules| rules.name == target.stream) else { continue };
         let Some(definition) = compose::definition_of(config, &target.stream) else { continue };
         let now = injected.clock.now();
         let mut taking = Taking::new(target, &ledger, &definition, (signing.as_ref(), now));
-        taking.restore(trust, head, rules).await.map_err(of_stream)?;
+        match taking.restore(trust, *head, rules).await {
+            // What was taken over by then is true: the daemon reads on from there.
+            Err(failure) if trust == Trust::EachVerified && failure.scope != Scope::Daemon => {
+                left_out.push(LeftOut { stream: target.stream.clone(), why: failure.message.to_string() });
+            }
+            taken => taken.map_err(of_stream)?,
+        }
         let known = known(&ledger, &target.stream, taking.log.head, now).await;
         stream.known = Some(known.map_err(of_stream)?);
     }
@@ -160,7 +186,7 @@ pub(super) async fn remake(
     ledger.record_fingerprints(&fingerprints).await.map_err(|e| failed(&of_ledger(e)))?;
     ledger.close().await;
     state_dir.replace_ledger(kept_as).map_err(|error| failed(&of_disk(&error)))?;
-    Ok(rebuilt)
+    Ok((rebuilt, left_out))
 }
 
 /// What logs say of themselves that their streams are, as far as they can be read.

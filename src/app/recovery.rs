@@ -1,27 +1,29 @@
 //! A ledger that SQLite calls damaged is made anew from the logs in the stores, at a start and by the daemon itself.
 //!
-//! The order: the state directory is locked, so nobody else uses the ledger. Every log is verified before anything is touched; where
-//! one does not verify, or a store does not answer, the damaged ledger stays as it is and the start fails with what to do. Only then the
-//! new ledger takes the place of the damaged one, which is kept beside it.
+//! The order: the state directory is locked, so nobody else uses the ledger. Every log is verified before anything is touched. The
+//! new ledger is whole before it takes the place of the damaged one, which is kept beside it.
+//!
+//! A log that does not verify, or whose store does not answer, is left out: it holds up its own stream and no other. For that
+//! stream the new ledger is an empty one, and the run reads its log as after any lost ledger: what is wrong with the log
+//! puts the stream on hold.
 
 use jiff::Timestamp;
 
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Config;
-use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::ports::ledger::LedgerError;
 
 use super::compose::Injected;
 use super::failure_policy::of_ledger;
-use super::rebuild::{Trust, remake};
+use super::rebuild::{LeftOut, Trust, remake};
 use super::start_error::StartError;
 use super::verify::Meter;
 
 /// The ledger of a locked state directory, made anew where it is damaged.
 ///
 /// # Errors
-/// When it cannot be opened; when it is damaged and a log does not verify or cannot be read.
+/// When it cannot be opened; when it is damaged and a new one cannot be written.
 pub(super) async fn sound_ledger(
     state_dir: &StateDir,
     config: &Config,
@@ -46,16 +48,10 @@ async fn make_anew(
     tracing::error!("the ledger is damaged and is made anew from the logs in the stores: {why}");
     let kept_as = kept_as(injected.clock.now());
     let meter = Meter::default();
-    let remade = remake(state_dir, config, injected, Trust::Verified, &meter, Some(&kept_as)).await?;
-    if let Some((stream, finding)) =
-        remade.iter().find_map(|stream| Some((&stream.stream, stream.findings.first()?)))
-    {
-        let message = format!(
-            "it is damaged, and is not made anew since the log of stream {stream} does not verify ({finding}): see connvault verify, \
-             then run: connvault rebuild (--accept-unverified goes on with the log as it is)"
-        );
-        let failure = Failure::new(FailureKind::Damaged, Scope::Daemon, message);
-        return Err(StartError::from_failure("ledger", &failure));
+    let made = remake(state_dir, config, injected, Trust::EachVerified, &meter, Some(&kept_as)).await?;
+    let (remade, left_out) = made;
+    for LeftOut { stream, why } in left_out {
+        tracing::error!(%stream, "the new ledger knows nothing of this stream yet: {why}; its log is read once more by this run");
     }
     tracing::warn!(
         kept_as,

@@ -75,7 +75,7 @@ impl<'t> Taking<'t> {
         let stream = &self.target.stream;
         let reader = LogReader::new(stream.clone(), Arc::clone(&self.target.store));
         match trust {
-            Trust::Verified => self.verified(&reader).await?,
+            Trust::Verified | Trust::EachVerified => self.verified(&reader).await?,
             Trust::Unverified => self.unverified(&reader, head).await?,
         }
         let fingerprint = &rules.fingerprints.stream;
@@ -219,7 +219,7 @@ async fn take_over(
     trust: Trust,
 ) -> Result<(), Failure> {
     let taken = match trust {
-        Trust::Verified => ledger.apply(stream, batch).await,
+        Trust::Verified | Trust::EachVerified => ledger.apply(stream, batch).await,
         Trust::Unverified => ledger.accept(stream, definition, batch).await,
     };
     batch.clear();
