@@ -46,6 +46,7 @@ pub use self::keys::{ReadKeys, StoreKeys};
 pub use self::survey::{BucketSurvey, Deleting, Property, Untold};
 use crate::adapters::least_rate::{LeastRate, Meter};
 use crate::domain::digest::Md5;
+use crate::domain::failure::Failure;
 use crate::domain::lock::Lock;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::domain::text::{ForeignText, Line};
@@ -325,9 +326,9 @@ impl ObjectStore for S3Store {
         self.open(key).await.map_err(|trouble| self.place.error(&format!("get {key}"), trouble))
     }
 
-    async fn tell_time(&self) {
+    async fn tell_time(&self) -> Option<Failure> {
         // Whatever the store says of that key, its answer is dated.
-        let _answer = self.stands(&ObjectKey::probe()).await;
+        self.stands(&ObjectKey::probe()).await.err().map(|error| error.0)
     }
 
     fn list(

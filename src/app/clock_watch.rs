@@ -15,6 +15,7 @@ use crate::domain::confirmed_time::{
     AGREEMENT, Confirmation, ConfirmedTime, KnownTime, Reading, Sighting, Unconfirmed, Witnesses,
 };
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::snapshot::{FailureNote, Fingerprint, Hold, Resource, Snapshot};
 use crate::ports::clock::{AnswerWatch, Clock};
@@ -99,7 +100,8 @@ pub enum Teller {
 }
 
 impl Teller {
-    async fn tell_time(&self) {
+    /// Asks; says why no answer came, where none did.
+    async fn tell_time(&self) -> Option<Failure> {
         match self {
             Self::Source(source) => source.tell_time().await,
             Self::Store(store) => store.tell_time().await,
@@ -123,6 +125,8 @@ struct State {
     believed: Option<Reading>,
     /// What was said of a wrong clock, so that it is not said again.
     said: Option<String>,
+    /// Why hosts did not answer that were asked for the time last.
+    silent: Vec<Message>,
 }
 
 /// What the clock is like, as a look finds it.
@@ -265,7 +269,17 @@ impl ClockWatch {
     }
 
     fn failure(&self, unconfirmed: &Unconfirmed, stream: Option<&StreamName>) -> Failure {
-        failure(unconfirmed, stream, &self.dates.heard().undated)
+        let failure = failure(unconfirmed, stream, &self.dates.heard().undated);
+        match (unconfirmed, self.state().silent.first()) {
+            // It is no matter of the clock then: this is what an operator can mend.
+            (Unconfirmed::NoWitness, Some(silent)) => {
+                let cause = format!("{}; {}", failure.message.cause(), silent.cause());
+                let advice = silent.whole().strip_prefix(silent.cause().as_str()).unwrap_or_default();
+                let message = Message::new(cause).advise(advice.trim_start_matches("; "));
+                Failure { message, ..failure }
+            }
+            _ => failure,
+        }
     }
 
     /// Asks every host for the time, unless that was done within `pause` and the clock has not been set since.
@@ -278,8 +292,9 @@ impl ClockWatch {
         let tellers = self.tellers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let questions =
             tellers.iter().map(|teller| tokio::time::timeout(LONGEST_QUESTION, teller.tell_time()));
-        // Who does not answer says nothing.
-        let _answers = join_all(questions).await;
+        // A host that is silent for so long is asked for more than its time elsewhere, and is named there.
+        let silent = join_all(questions).await.into_iter().filter_map(|asked| asked.ok().flatten());
+        self.state().silent = silent.map(|failure| failure.message).collect();
         *asked = Some(self.dates.reading());
     }
 
@@ -338,8 +353,9 @@ fn failure(unconfirmed: &Unconfirmed, stream: Option<&StreamName>, undated: &BTr
             };
             let message = format!(
                 "no entry is written{stream} before an answer of a source or a store has confirmed this machine's clock by \
-                 its Date, and none has within the hour{undated}; it is tried again"
+                 its Date, and none has within the hour{undated}"
             );
+            let message = Message::new(message).advise("it is tried again");
             Failure::new(FailureKind::Transient, Scope::Stream, message)
         }
         Unconfirmed::Skewed { host, ahead } => {

@@ -120,7 +120,11 @@ impl Marked {
 /// Every completed window of every stream, in order, with its verdict.
 pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
     let judged = |rules: &StreamRules, window| {
-        let opened_at = snapshot.streams.get(&rules.name).and_then(|stream| stream.opened_at(now));
+        let opened_at = match snapshot.streams.get(&rules.name) {
+            Some(stream) => stream.opened_at(now),
+            // Not opened yet, it is late only for what has kept it from being opened.
+            None => Some(held_since(rules, snapshot).unwrap_or(now)),
+        };
         let verdict = judge(rules, window, snapshot, now);
         let acknowledged = verdict.acknowledgement(&rules.name, window, snapshot).cloned();
         let done = match verdict {
@@ -139,6 +143,11 @@ pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> V
         }
     };
     streams.iter().flat_map(|rules| rules.completed(now).map(move |window| judged(rules, window))).collect()
+}
+
+/// Since when the first of the holds stands that a stream waits for.
+fn held_since(rules: &StreamRules, snapshot: &Snapshot) -> Option<Timestamp> {
+    rules.needs().filter_map(|needed| snapshot.holds.get(&needed)).map(|hold| hold.since).min()
 }
 
 /// The numbers of each stream.

@@ -5,7 +5,7 @@ use indicatif::MultiProgress;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::ledger_view::{failed, lift_holds, look};
+use super::ledger_view::{failed, look, try_at_once};
 use super::{CliError, output, plan, reconcile, retry, signals};
 use crate::app::compose::Injected;
 use crate::app::selection::{self, Selection, Stretch};
@@ -125,7 +125,8 @@ pub(super) async fn run(
     if asked.redo != Redo::None {
         let ledger = &session.services.ledger;
         let rules = session.services.roster.rules();
-        lift_holds(&**ledger, rules.iter().filter(|rules| rules.name == asked.stream)).await?;
+        let concerned = rules.iter().filter(|rules| rules.name == asked.stream);
+        try_at_once(&**ledger, concerned, injected.clock.now()).await?;
         let snapshot = ledger.snapshot().await.map_err(failed)?;
         for window in snapshot.windows.get(&asked.stream).into_iter().flat_map(|windows| windows.keys()) {
             if stretch.includes(&asked.stream, *window) {

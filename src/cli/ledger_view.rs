@@ -4,6 +4,7 @@
 //! No secret is read. Whether what is parked or held up was so under the configuration in force is decided by what the last
 //! run recorded of it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use crate::app::daemon_status::DaemonStatus;
 use crate::app::plan_at::PlanAt;
 use crate::app::status::{HeldUp, Status};
 use crate::config::{Config, WrittenConfig};
-use crate::domain::snapshot::{Resource, Snapshot};
+use crate::domain::snapshot::{Hold, Resource, Snapshot};
 use crate::domain::text::ForeignText;
 use crate::domain::verdict::StreamRules;
 use crate::exit_code::Exit;
@@ -70,8 +71,12 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
         }
     };
     let written = injected.written.as_ref().and_then(WrittenConfig::digest);
-    let daemon =
-        DaemonStatus::of(snapshot.run.as_ref(), StateDir::is_held(&config.daemon.state_dir), written);
+    let is_held = StateDir::is_held(&config.daemon.state_dir);
+    if !is_held {
+        // The next start voids the leases of a process that died.
+        snapshot.void_leases();
+    }
+    let daemon = DaemonStatus::of(snapshot.run.as_ref(), is_held, written);
     if daemon.runs {
         add_what_the_daemon_knows(config, &mut snapshot).await;
     }
@@ -150,15 +155,23 @@ fn no_page(closed: &str, address: SocketAddr, error: &PageError) -> CliError {
     )
 }
 
-/// Ends every hold on what these streams need: an operator says that it is mended.
-pub(super) async fn lift_holds(
+/// Ends the pause of every hold on what these streams need: an operator says that it is mended. Each is listed on until something
+/// has worked there. Says which.
+pub(super) async fn try_at_once(
     ledger: &dyn Ledger,
     rules: impl Iterator<Item = &StreamRules>,
-) -> Result<(), CliError> {
+    now: Timestamp,
+) -> Result<BTreeSet<Resource>, CliError> {
+    let mut holds = ledger.snapshot().await.map_err(failed)?.holds;
+    let mut freed = BTreeSet::new();
     for resource in rules.flat_map(StreamRules::needs) {
-        ledger.lift(&resource, Timestamp::MAX).await.map_err(failed)?;
+        let Some(hold) = holds.remove(&resource) else { continue };
+        // A failure that follows is the first after what was mended.
+        let over = Hold { until: hold.until.min(now), failures: 1, ..hold };
+        ledger.hold(&resource, &over).await.map_err(failed)?;
+        freed.insert(resource);
     }
-    Ok(())
+    Ok(freed)
 }
 
 /// A ledger's error, for the end of a command.

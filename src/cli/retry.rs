@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::ledger_view::{failed, lift_holds, open};
+use super::ledger_view::{failed, open, try_at_once};
 use super::{CliError, output};
 use crate::adapters::state_dir::is_closed_to_us;
 use crate::app::compose::{self, Injected};
@@ -13,7 +13,7 @@ use crate::app::survey::{Judged, survey};
 use crate::config::{Config, nearest};
 use crate::domain::name::StreamName;
 use crate::domain::planner::plan;
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Resource, Snapshot};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 use crate::domain::window::Window;
 use crate::exit_code::Exit;
@@ -39,8 +39,8 @@ pub(super) async fn run(
     if is_closed_to_us(&config.daemon.state_dir) {
         return Err(not_allowed(config));
     }
-    let lifted = match open(config).await? {
-        None => BTreeSet::new(),
+    let (lifted, freed) = match open(config).await? {
+        None => (BTreeSet::new(), BTreeSet::new()),
         Some(ledger) => {
             let known = ledger.snapshot().await.map_err(failed)?;
             let rules = compose::recorded_rules(config, &known);
@@ -48,24 +48,26 @@ pub(super) async fn run(
             ledger.retry(stream.as_ref(), window).await.map_err(failed)?;
             let concerned =
                 rules.iter().filter(|rules| stream.as_ref().is_none_or(|name| rules.name == *name));
-            lift_holds(&ledger, concerned).await?;
+            let freed = try_at_once(&ledger, concerned, injected.clock.now()).await?;
             let now_known = ledger.snapshot().await.map_err(failed)?;
             let after = Freed::of(&rules, &now_known, injected.clock.now());
             ledger.close().await;
-            after.since(&before)
+            (after.since(&before), freed)
         }
     };
     if as_json {
         let windows: Vec<_> =
             lifted.iter().map(|(stream, window)| json!({ "stream": stream, "window": window })).collect();
-        return output::json(&json!({ "windows": windows.len(), "lifted": windows }));
+        let document = json!({ "windows": windows.len(), "lifted": windows, "tried_at_once": freed });
+        return output::json(&document);
     }
-    output::text(&words(&lifted))
+    output::text(&words(&lifted, &freed))
 }
 
-/// What was freed, each window by its name.
-fn words(lifted: &BTreeSet<(StreamName, Window)>) -> String {
+/// What was freed, each by its name.
+fn words(lifted: &BTreeSet<(StreamName, Window)>, freed: &BTreeSet<Resource>) -> String {
     let next = match lifted.len() {
+        0 if !freed.is_empty() => "systemctl reload connvault has the daemon look at once",
         0 => "nothing was parked or pausing there (`connvault gaps` lists what is not archived)",
         _ => "a running daemon takes them up at its next look, or at once: systemctl reload connvault",
     };
@@ -73,6 +75,9 @@ fn words(lifted: &BTreeSet<(StreamName, Window)>) -> String {
     let mut text = format!("{} {are} due again; {next}\n", output::count(lifted.len() as u64, "window"));
     for (stream, window) in lifted.iter().take(SHOWN) {
         text += &format!("  {stream} {window}\n");
+    }
+    for resource in freed {
+        text += &format!("  {resource} is tried again at once; `connvault status` lists it until it works\n");
     }
     if let more @ 1.. = lifted.len().saturating_sub(SHOWN) {
         text += &format!("  … and {more} more (--json lists all)\n");

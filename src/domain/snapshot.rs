@@ -243,6 +243,18 @@ impl Snapshot {
         self.crashes.get(stream).and_then(|windows| windows.get(&window)).copied().unwrap_or_default()
     }
 
+    /// Nobody works on any window: the process that leased them has ended.
+    pub fn void_leases(&mut self) {
+        for state in self.windows.values_mut().flat_map(BTreeMap::values_mut) {
+            match state {
+                WindowState::Open { leased_until, .. } | WindowState::Archived { leased_until, .. } => {
+                    *leased_until = None;
+                }
+                WindowState::Parked { .. } | WindowState::Lost { .. } => {}
+            }
+        }
+    }
+
     /// The hold for a wrong clock, if it is on at `now`.
     pub fn clock_hold(&self, now: Timestamp) -> Option<&Hold> {
         self.holds.get(&Resource::Clock).filter(|hold| hold.is_on(now))

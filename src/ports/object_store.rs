@@ -163,8 +163,11 @@ pub trait ObjectStore: Send + Sync {
     }
 
     /// Sends a cheap request for the sake of its answer's `Date`, which goes to the store's
-    /// [`AnswerWatch`](super::clock::AnswerWatch). A store without a clock of its own (a folder) does nothing.
-    async fn tell_time(&self) {}
+    /// [`AnswerWatch`](super::clock::AnswerWatch). A store without a clock of its own (a folder) does nothing. Says why no
+    /// answer came, where none did.
+    async fn tell_time(&self) -> Option<Failure> {
+        None
+    }
 
     /// Ways of refusing to overwrite that [`Self::prove`] went past because the store failed at them, each with the reason.
     fn passed_over(&self) -> Vec<Line> {

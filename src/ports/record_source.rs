@@ -99,8 +99,11 @@ pub trait RecordSource: Send + Sync {
     }
 
     /// Sends a cheap request for the sake of its answer's `Date`, which goes to the source's
-    /// [`AnswerWatch`](super::clock::AnswerWatch). Nothing is sent in a pause that the source asked for.
-    async fn tell_time(&self) {}
+    /// [`AnswerWatch`](super::clock::AnswerWatch). Nothing is sent in a pause that the source asked for. Says why no answer
+    /// came, where none did.
+    async fn tell_time(&self) -> Option<Failure> {
+        None
+    }
 
     /// What it may still have of records that are older than it is bound to keep.
     ///

@@ -91,6 +91,8 @@ async fn kills(two: &TwoSources, poison: Timestamp, is_over: impl AsyncFn(&TwoSo
             }
         }
         killed(daemon).await;
+        let status = text(&two.vault.connvault(&["status"]).await.stdout);
+        assert!(!status.contains("being worked on"), "nobody does: {status}");
         kills += 1;
         assert!(kills <= 3, "it is tried on and on");
     }

@@ -1,6 +1,7 @@
 //! Lateness: what was due long before a stream was opened is late from its opening on.
 
 use connvault::app::survey::summarize;
+use connvault::domain::snapshot::Snapshot;
 use connvault::ports::clock::Clock;
 use connvault_sim::{Endpoint, Fault, Rule};
 use jiff::SignedDuration;
@@ -28,6 +29,9 @@ async fn late(world: &World, clock: &TestClock) -> u64 {
 async fn a_first_backlog_is_late_from_the_day_the_stream_was_opened() {
     let clock = TestClock::at("2026-11-23T02:00:05Z");
     let world = World::at(Place::directory(), &clock, DAYS).await;
+    let rules = begin(&world.config(), &clock).await.unwrap().services.roster.rules();
+    world.lose_state();
+    assert_eq!(summarize(&rules, &Snapshot::default(), clock.now())[0].late, 0, "it was not opened yet");
     world.sim.faults().add(Rule::new(Fault::status(500)).on(Endpoint::Export));
     assert_eq!(late(&world, &clock).await, 0, "it was opened just now");
     // Some of it is archived: what is left is late no later for that.

@@ -281,3 +281,19 @@ async fn a_full_disk_is_listed_until_there_is_room_again() {
     drop(vault);
     drop(disk);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_away_at_the_first_start_is_named_and_a_retry_hides_no_outage() {
+    let vault = Vault::in_directory().await;
+    let path = vault.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace(vault.sim.endpoint().as_str(), "http://127.0.0.1:1")).unwrap();
+    let output = vault.connvault(&["once"]).await;
+    assert_eq!(output.status.code(), Some(75), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot reach 127.0.0.1:1"), "{}", text(&output.stderr));
+    let held = async || status(&vault).await["holds"].as_array().unwrap().len();
+    assert_ne!(held().await, 0);
+    let retried = vault.connvault(&["retry"]).await;
+    assert!(text(&retried.stdout).contains(" is tried again at once"), "{}", text(&retried.stdout));
+    assert_ne!(held().await, 0, "nothing has worked yet");
+}

@@ -200,8 +200,8 @@ impl RecordSource for Workspace {
         Ok(Remains { may_answer, ..self.v3.remains(request).await? })
     }
 
-    async fn tell_time(&self) {
-        self.client.tell_time().await;
+    async fn tell_time(&self) -> Option<Failure> {
+        self.client.tell_time().await
     }
 }
 

@@ -23,7 +23,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::{Authority, Credentials, CredentialsError};
-use super::errors::{AGAIN, Operation, Refusal, SET_CLOCK, SLOW_DOWN, clock_differs, no_answer, no_keys};
+use super::errors::{
+    AGAIN, Operation, Refusal, SET_CLOCK, SLOW_DOWN, Subject, clock_differs, no_answer, no_keys,
+};
 use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
 use super::settings::{SettingsError, Timeouts, WorkspaceSettings, http_client, usable_host, without_user};
@@ -268,17 +270,23 @@ impl Client {
 
     /// Asks what time it is, without a signature: whatever the answer is, it is dated. So this works with a wrong clock and
     /// with refused credentials, too. The answer itself means nothing.
-    pub(super) async fn tell_time(&self) {
+    pub(super) async fn tell_time(&self) -> Option<Failure> {
         // Whoever asked for a pause is left alone, and a place in the row is taken like any other.
         if self.pacer.turn().await.is_err() {
-            return;
+            return None;
         }
+        let operation = Operation { name: "time of day", permission: "", subject: Subject::Project };
         let mut url = self.endpoint.clone();
         url.set_path("/");
         let sent = self.answers.reading();
         let answer = timeout(self.timeouts.first_byte, self.http.get(url).send()).await;
-        if let Ok(Ok(answer)) = answer {
-            self.answers.answered(&self.host, date(answer.headers()), sent);
+        match answer {
+            Ok(Ok(answer)) => {
+                self.answers.answered(&self.host, date(answer.headers()), sent);
+                None
+            }
+            Ok(Err(error)) => Some(no_answer(&operation, &self.host, &error)),
+            Err(_) => Some(self.silent(&operation)),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{Audit, Finding, Found, FoundEntry, Note, Reading, Signature, Terms};
 use crate::domain::digest::Sha256;
 use crate::domain::log_entry::LogEntry;
 use crate::domain::object_key::Seq;
+use crate::domain::text::Line;
 
 pub(super) fn check(terms: &Terms, found: &Found, audit: &mut Audit) {
     places(found, audit);
@@ -166,9 +167,15 @@ fn culprit(before: &FoundEntry, this: &FoundEntry, next: Option<&FoundEntry>) ->
 fn signatures(terms: &Terms, found: &Found, blamed: &BTreeSet<Seq>, audit: &mut Audit) {
     let mut signed: Option<Seq> = None;
     let (mut unchecked, mut before) = (0, None);
+    let mut keys: Vec<(Seq, Line)> = Vec::new();
     for found_entry in &found.entries {
         let seq = found_entry.place;
         let Some(entry) = found_entry.entry() else { continue };
+        if let Some(key) = entry.writer.key_fingerprint.as_deref().map(Line::from)
+            && keys.last().is_none_or(|(_, last)| *last != key)
+        {
+            keys.push((seq, key));
+        }
         let named = entry.writer.key_fingerprint.is_some();
         match &found_entry.signature {
             // A changed entry has another hash, so its signature is not looked for under the right name.
@@ -195,6 +202,9 @@ fn signatures(terms: &Terms, found: &Found, blamed: &BTreeSet<Seq>, audit: &mut 
     }
     if unchecked > 0 && !terms.signers_known {
         audit.notes.push(Note::SignaturesNotChecked { entries: unchecked });
+    }
+    if keys.len() > 1 && !terms.signers_known {
+        audit.notes.push(Note::SigningKeyChanges { keys });
     }
     if terms.signers_known
         && let Some(last) = before

@@ -17,6 +17,8 @@ use crate::domain::window::Window;
 pub enum Note {
     /// Nobody said whose signatures count.
     SignaturesNotChecked { entries: u64 },
+    /// Entries name more than one key, and nobody said whose signatures count: each key with the first of its entries in a row.
+    SigningKeyChanges { keys: Vec<(Seq, Line)> },
     /// The log was not signed from the first entry on.
     UnsignedBefore { last: Seq },
     /// A crash, or the last entry was taken away.
@@ -118,6 +120,15 @@ impl fmt::Display for Note {
                 f,
                 "whose signatures the {entries} signed entries have was not checked: say who may sign with --allowed-signers"
             ),
+            Self::SigningKeyChanges { keys } => {
+                let keys: Vec<_> =
+                    keys.iter().map(|(seq, key)| format!("from entry {seq} on {key}")).collect();
+                let keys = keys.join(", ");
+                write!(
+                    f,
+                    "the signing key changes: {keys}; say which of them may sign with --allowed-signers"
+                )
+            }
             Self::UnsignedBefore { last } => write!(f, "the log is signed after entry {last}, not before"),
             Self::SignatureWithoutEntry { seq } => write!(
                 f,

@@ -300,3 +300,26 @@ fn signers_that_are_named_must_have_signed_something() {
     terms.signers_known = true;
     begins(&told(&terms, &found(&folder(&log), None)), &["no entry is signed"]);
 }
+
+#[test]
+fn a_key_that_signs_from_some_entry_on_is_named_where_nobody_said_who_may_sign() {
+    let mut log = whole(true);
+    let last = log.pop().unwrap();
+    let mut entry = last.entry().clone();
+    entry.writer.key_fingerprint = Some("SHA256:stranger".to_owned());
+    log.push(SealedEntry::seal(entry));
+    let found = found(&folder(&log), Some(&log));
+    let changes = |terms: &Terms| {
+        let notes = audit(terms, &found).notes;
+        notes
+            .iter()
+            .map(Note::to_string)
+            .filter(|note| note.contains("signing key changes"))
+            .collect::<Vec<_>>()
+    };
+    let mut terms = terms();
+    let [said] = &changes(&terms)[..] else { panic!("not said once") };
+    assert!(said.contains("from entry 1 on SHA256:key, from entry 7 on SHA256:stranger"), "{said}");
+    terms.signers_known = true;
+    assert_eq!(changes(&terms), Vec::<String>::new());
+}
