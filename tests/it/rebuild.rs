@@ -276,7 +276,7 @@ async fn a_damaged_ledger_is_made_anew_by_the_next_start_and_a_log_that_does_not
     let output = vault.connvault(&["once"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     for words in
-        ["the new ledger knows nothing of this stream yet", "held up until an operator looks: stream logins"]
+        ["the new ledger knows nothing of this stream yet", "held up until an operator looks: log entry"]
     {
         assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
     }
