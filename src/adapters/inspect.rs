@@ -33,7 +33,7 @@
 //! - `header.rs`, `columns.rs`: which row is the header, and which rows are titles;
 //! - `body.rs`: which rows are footers, and whether the last line came whole;
 //! - `delimiter.rs`, `charset.rs`, `splitter.rs`, `spacing.rs`, `delimited.rs`: text;
-//! - `message.rs`: what came in place of a table;
+//! - `message.rs`, `words.rs`: what came in place of a table;
 //! - `archive.rs`, `parts.rs`, `relations.rs`, `workbook.rs`, `sheets.rs`, `sheet.rs`: spreadsheets.
 
 mod archive;
@@ -64,6 +64,7 @@ mod splitter;
 #[cfg(test)]
 mod tests;
 mod utf16;
+mod words;
 mod workbook;
 mod xml;
 
@@ -121,6 +122,8 @@ pub enum HeaderFound {
     Words {
         /// At most 8.
         rows: u64,
+        /// Whether they say that there are no records, or are titles.
+        say_none: bool,
     },
 }
 
@@ -212,7 +215,9 @@ fn inspect_within(
         digester.finish(&meter)?;
     let notes = meter.take_notes().finish();
     let header = match (known_header, columns.is_empty()) {
-        (_, true) => meter.words().map_or(HeaderFound::None, |rows| HeaderFound::Words { rows }),
+        (_, true) => {
+            meter.words().map_or(HeaderFound::None, |(rows, say_none)| HeaderFound::Words { rows, say_none })
+        }
         (true, _) if rows > 0 || meter.last_line_ended() => HeaderFound::Known,
         (true, _) => HeaderFound::Cut,
         (false, _) => HeaderFound::Unknown,

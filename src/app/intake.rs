@@ -229,7 +229,7 @@ pub(super) fn doubt(found: &Inspection, bytes: u64, counted: Option<Counted>) ->
     let unknown = match (found.rows, found.header) {
         (_, HeaderFound::Known) => return None,
         (0, HeaderFound::None | HeaderFound::Cut) => 0,
-        (0, HeaderFound::Words { rows }) => rows,
+        (0, HeaderFound::Words { rows, .. }) => rows,
         (0, HeaderFound::Unknown) => 1,
         // With a comma in each of its lines a message reads like a table.
         (_, HeaderFound::Unknown) if is_text && bytes <= LONGEST_MESSAGE && counted.is_none() => {
@@ -239,8 +239,15 @@ pub(super) fn doubt(found: &Inspection, bytes: u64, counted: Option<Counted>) ->
         _ => return None,
     };
     let is_message = matches!(found.header, HeaderFound::Words { .. });
+    let is_unclear = matches!(found.header, HeaderFound::Words { say_none: false, .. });
     let lack = if is_message { "holds no table" } else { "has no rows" };
     let (why, fits) = match counted {
+        Some(Counted { before: 0, after: 0 }) if is_unclear => {
+            let why = format!(
+                "the export of {bytes} bytes holds no table, and its words do not say that there are no records, which the provider counts"
+            );
+            (why, true)
+        }
         Some(Counted { before: 0, after: 0 }) => return None,
         Some(Counted { before, after }) => {
             let why = format!(
@@ -269,6 +276,29 @@ pub(super) fn is_out_of_bounds(times: RecordTimes, bounds: Bounds) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest::ContentDigest;
+
+    #[test]
+    fn words_that_do_not_say_so_are_no_export_without_records_even_where_the_counts_are_0() {
+        let found = |say_none| Inspection {
+            format: Format::Csv,
+            rows: 0,
+            content_digest: ContentDigest::EMPTY,
+            times: None,
+            open_records: None,
+            notes: Vec::new(),
+            columns: Vec::new(),
+            header: HeaderFound::Words { rows: 1, say_none },
+        };
+        let doubted = |say_none, before, after| {
+            let doubt = doubt(&found(say_none), 20, Some(Counted { before, after }));
+            doubt.map(|(wholeness, _)| wholeness)
+        };
+        assert_eq!(doubted(true, 0, 0), None);
+        assert_eq!(doubted(false, 0, 0), Some(Wholeness::Unread));
+        assert_eq!(doubted(true, 1, 1), Some(Wholeness::Unread), "the row may be the record");
+        assert_eq!(doubted(false, 3, 3), Some(Wholeness::NotAnExport));
+    }
 
     #[test]
     fn a_time_is_outside_of_its_bounds_only_where_no_zone_puts_it_inside() {

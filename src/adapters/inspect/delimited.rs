@@ -13,14 +13,15 @@ use std::io::Read;
 use csv::ByteRecord;
 
 use super::body::{Body, is_blank_line};
-use super::error::{InspectError, NotAnExport};
-use super::header::{Beginning, Layout};
-use super::message::{LONGEST_MESSAGE, MOST_WORDS, says_failure};
+use super::error::{InspectError, NotAnExport, may_be_message};
+use super::header::{Beginning, Choice, Layout};
+use super::message::{LONGEST_MESSAGE, MOST_WORDS};
 use super::meter::Meter;
 use super::rows::{Head, Nobody, RowVisitor, is_empty};
 use super::sniff::TextKind;
 use super::spacing::Spacing;
 use super::splitter::{Dialect, Next, Splitter};
+use super::words::{is_prose, say_failure, say_none};
 
 /// Begins to read the text anew, after its byte order mark.
 pub(super) type Open<'o> = dyn Fn() -> Result<Box<dyn Read + 'o>, InspectError> + 'o;
@@ -157,7 +158,13 @@ impl Pass<'_> {
                 break;
             }
         }
-        let Some(choice) = beginning.choose() else { return self.no_table(text, end, &beginning) };
+        let is_table = |choice: &Choice| choice.known > 0 || !is_sentence(beginning.rows());
+        let Some(choice) = beginning.choose().filter(is_table) else {
+            return self.no_table(text, end, &beginning);
+        };
+        if choice.known == 0 && end == Next::End && text.position() <= LONGEST_MESSAGE {
+            refuse_failures(beginning.rows(), choice).map_err(Ended::Rows)?;
+        }
         let head = Head {
             names: &beginning.rows()[choice.index],
             charsets: self.kind.charsets,
@@ -216,15 +223,32 @@ impl Pass<'_> {
             return Ok(Ok(Fit::Regular));
         }
         let is_short = end == Next::End && text.position() <= LONGEST_MESSAGE && rows.len() <= MOST_WORDS;
-        if is_short && says_failure(rows.iter().flatten()) {
+        if is_short && say_failure(rows) {
             return Err(Ended::Rows(InspectError::NotAnExport(NotAnExport::Message)));
         }
         if is_short {
-            self.meter.set_words(rows.len() as u64);
+            self.meter.set_words(rows.len() as u64, say_none(rows));
             return Ok(Ok(Fit::Regular));
         }
         Err(Ended::Rows(InspectError::unread("no row at its beginning has two columns")))
     }
+}
+
+/// Whether a text is one line that reads like a sentence with a delimiter in it.
+fn is_sentence(rows: &[ByteRecord]) -> bool {
+    matches!(rows, [row] if is_prose(row))
+}
+
+/// Refuses the rows of a short text under unknown names if they speak of a failure: it is a message with a delimiter in
+/// it. Where several rows have two cells, they may be records as well.
+fn refuse_failures(rows: &[ByteRecord], choice: Choice) -> Result<(), InspectError> {
+    if rows.len() > MOST_WORDS || !say_failure(rows) {
+        return Ok(());
+    }
+    if rows[choice.index + 1..].iter().any(|row| row.len() >= 2) {
+        return Err(may_be_message());
+    }
+    Err(InspectError::NotAnExport(NotAnExport::Message))
 }
 
 /// Why a reading ended early.

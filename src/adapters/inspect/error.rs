@@ -104,6 +104,11 @@ impl InspectError {
     }
 }
 
+/// The error for a few rows under unknown names that speak of a failure.
+pub(super) fn may_be_message() -> InspectError {
+    InspectError::unread("it may be a message of a failure: its words say so, and it names no known column")
+}
+
 /// What came instead of an export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnExport {
@@ -114,7 +119,7 @@ pub enum NotAnExport {
     #[error("{0}")]
     Json(JsonAnswer),
     /// A few lines of text without a table in them, which say that something failed.
-    #[error("it is a short text about a failure, and no row of it has two columns")]
+    #[error("it is a short text about a failure, and no table")]
     Message,
 }
 

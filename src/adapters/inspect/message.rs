@@ -1,11 +1,7 @@
-//! What came in place of an export: markup, an answer in JSON, or a few words.
-//!
-//! A few words say nothing of records, unless they say that something failed. Whether they stand for an export without
-//! records is decided by the provider's own count.
+//! What came in place of an export: markup, an answer in JSON, or a few words (`words.rs`).
 
 use serde_json::Value;
 
-use super::charset::Charset;
 use super::error::{InspectError, JsonAnswer, NotAnExport};
 use super::notes::clean;
 use super::sniff::PREFIX;
@@ -18,36 +14,6 @@ pub(super) const MOST_WORDS: usize = 8;
 
 /// A text of more bytes than this is no message.
 pub(super) const LONGEST_MESSAGE: u64 = 4096;
-
-/// Of messages about a failure: in lower case.
-const FAILURES: [&str; 17] = [
-    "error",
-    "unavailable",
-    "timeout",
-    "timed out",
-    "time-out",
-    "denied",
-    "forbidden",
-    "unauthorized",
-    "exception",
-    "bad gateway",
-    "too many requests",
-    "try again",
-    "错误",
-    "异常",
-    "超时",
-    "拒绝",
-    "繁忙",
-];
-
-/// Whether one of these cells says that something failed.
-pub(super) fn says_failure<'c>(mut cells: impl Iterator<Item = &'c [u8]>) -> bool {
-    cells.any(|cell| {
-        let charset = Charset::ALL.into_iter().find(|charset| charset.read(cell).is_some());
-        let text = charset.unwrap_or(Charset::Utf8).read_lossy(cell).to_lowercase();
-        FAILURES.iter().any(|words| text.contains(words))
-    })
-}
 
 /// Whether a text that begins like markup or JSON holds nothing.
 ///

@@ -19,7 +19,7 @@ pub(super) struct Meter<'a> {
     cause: RefCell<Option<InspectError>>,
     notes: RefCell<Notes>,
     last_line_ended: Cell<bool>,
-    words: Cell<Option<u64>>,
+    words: Cell<Option<(u64, bool)>>,
 }
 
 impl<'a> Meter<'a> {
@@ -44,17 +44,17 @@ impl<'a> Meter<'a> {
         self.last_line_ended.get()
     }
 
-    /// Notes that the file has no table, but so many rows of words.
-    pub(super) fn set_words(&self, rows: u64) {
-        self.words.set(Some(rows));
+    /// Notes that the file has no table, but so many rows of words, and whether they say that there are no records.
+    pub(super) fn set_words(&self, rows: u64, say_none: bool) {
+        self.words.set(Some((rows, say_none)));
         self.note(match rows {
             1 => "it has no table; its only row was left out".to_owned(),
             rows => format!("it has no table; its {rows} rows were left out"),
         });
     }
 
-    /// The rows of words of a file that has no table.
-    pub(super) fn words(&self) -> Option<u64> {
+    /// The rows of words of a file that has no table, and whether they say that there are no records.
+    pub(super) fn words(&self) -> Option<(u64, bool)> {
         self.words.get()
     }
 

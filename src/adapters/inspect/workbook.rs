@@ -13,16 +13,17 @@ use csv::ByteRecord;
 
 use super::Limits;
 use super::body::Body;
-use super::error::{InspectError, Wholeness};
+use super::error::{InspectError, Wholeness, may_be_message};
 use super::header::{Beginning, Layout};
-use super::message::{MOST_WORDS, says_failure};
+use super::message::{LONGEST_MESSAGE, MOST_WORDS};
 use super::meter::Meter;
 use super::parts::Parts;
 use super::relations::{MAX_LISTED, Relations, folder, main_part, relations, resolve};
-use super::rows::{Charset, Head, RowVisitor};
+use super::rows::{Charset, Head, RowVisitor, size};
 use super::shared_strings::SharedStrings;
 use super::sheet::Sheet;
 use super::sheets::{Order, Role, Table, reorder};
+use super::words::{is_prose, say_failure, say_none};
 use super::xml::{Node, Xml};
 
 /// Longer than the name or the id of any sheet, in bytes.
@@ -128,28 +129,33 @@ fn find_table<R: Read + Seek>(
     strings: &mut SharedStrings,
     meter: &Meter<'_>,
 ) -> Result<Option<Table>, InspectError> {
-    let (mut best, mut rows, mut failed) = (None, 0, false);
+    let (mut best, mut first, mut are_all) = (None, Vec::new(), true);
     for sheet in sheets {
         let beginning = beginning(parts, sheet, strings)?;
-        rows += beginning.rows().len();
-        failed |= says_failure(beginning.rows().iter().flatten());
+        let room = (MOST_WORDS + 1) - first.len();
+        are_all &= beginning.rows().len() <= room;
+        first.extend(beginning.rows().iter().take(room).cloned());
         if let Some(choice) = beginning.choose()
             && best.as_ref().is_none_or(|(known, _)| choice.known > *known)
         {
             best = Some((choice.known, Table::of(&beginning, choice)));
         }
     }
+    let are_few = are_all && first.len() <= MOST_WORDS;
+    let is_short = are_few && first.iter().map(size).sum::<usize>() as u64 <= LONGEST_MESSAGE;
     match best {
-        Some((_, table)) => Ok(Some(table)),
-        None if rows > MOST_WORDS || failed => {
-            Err(InspectError::unread("no row at the beginning of its sheets has two columns"))
-        }
-        None if rows > 0 => {
-            meter.set_words(rows as u64);
-            Ok(None)
-        }
-        None => Ok(None),
+        Some((known, table)) if known > 0 => return Ok(Some(table)),
+        _ if is_short && say_failure(&first) => return Err(may_be_message()),
+        Some((_, table)) if first.len() > 1 || !first.iter().all(is_prose) => return Ok(Some(table)),
+        _ => {}
     }
+    if !are_few {
+        return Err(InspectError::unread("no row at the beginning of its sheets has two columns"));
+    }
+    if !first.is_empty() {
+        meter.set_words(first.len() as u64, say_none(&first));
+    }
+    Ok(None)
 }
 
 /// Hands on the rows of one sheet below the first `above`.
