@@ -8,6 +8,9 @@ use super::rows::Charset;
 /// How many bytes are looked at.
 pub(super) const PREFIX: usize = 64 << 10;
 
+/// Where one byte of so many is a NUL, or more are, a text is not read by single bytes.
+const MOST_NULS: usize = 8;
+
 /// What the first bytes can be the beginning of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sniffed {
@@ -73,6 +76,11 @@ pub(super) fn sniff(prefix: &[u8]) -> Result<Sniffed, InspectError> {
     if text.contains(&0) && known.is_none() {
         return Err(InspectError::unread("there is a NUL in it; it is neither a spreadsheet nor text"));
     }
+    if known.is_some() && is_wide(text) {
+        return Err(InspectError::unread(
+            "many of its bytes are NUL: its characters take two or four bytes each",
+        ));
+    }
     let takes_nul = known.is_some();
     if let Some((delimiter, line)) = delimiter_line(text) {
         return Ok(Sniffed::Text(TextKind { delimiter, skip: mark + blanks + line, charsets, takes_nul }));
@@ -93,6 +101,14 @@ fn byte_order_marks(prefix: &[u8]) -> usize {
     3 * prefix.chunks(3).take_while(|bytes| *bytes == b"\xef\xbb\xbf").count()
 }
 
+/// Whether so many bytes before the last that is no NUL are NUL that the text is in wide characters. NULs after it are
+/// padding.
+fn is_wide(text: &[u8]) -> bool {
+    let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let nuls = text[..end].iter().filter(|byte| **byte == 0).count();
+    nuls * MOST_NULS > end
+}
+
 /// Whether bytes with a NUL among them are UTF-16 without a byte order mark, and then whether the higher half of a unit comes
 /// first: read so, they name known columns, or are ASCII for the most part.
 fn unmarked_utf16(prefix: &[u8]) -> Option<bool> {
@@ -105,9 +121,10 @@ fn unmarked_utf16(prefix: &[u8]) -> Option<bool> {
         let text: String =
             char::decode_utf16(units()).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
         let ascii = text.bytes().filter(|byte| (1..0x80).contains(byte)).count();
-        let is_text = !text.contains('\0')
-            && text.chars().any(|c| matches!(c, ',' | ';' | '\t' | '|' | '\n' | '<' | '{'));
-        is_text && (known_delimiter(text.as_bytes()).is_some() || ascii * 4 > prefix.len())
+        let is_text = text.chars().any(|c| matches!(c, ',' | ';' | '\t' | '|' | '\n' | '<' | '{'));
+        // Where every other unit is a NUL, the text is in UTF-32.
+        let named = || !is_wide(text.as_bytes()) && known_delimiter(text.as_bytes()).is_some();
+        is_text && (named() || (!text.contains('\0') && ascii * 4 > prefix.len()))
     })
 }
 

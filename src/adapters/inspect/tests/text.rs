@@ -249,6 +249,27 @@ fn a_nul_under_a_known_header_is_a_character_like_any_other() {
 }
 
 #[test]
+fn utf16_without_a_mark_bears_nul_units_and_no_wide_text_is_read_by_single_bytes() {
+    let table = "User,Desktop,Started\n上海,d1,2026-11-22 08:00:00\n上\u{4e0a}\u{0a0d},d2,x\nwang,d\u{0}3,y\n";
+    let whole = look(table.as_bytes()).unwrap();
+    assert_eq!(whole.rows, 3);
+    for text in [table.to_owned(), format!("{table}{}", "\0".repeat(500))] {
+        for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(unit).collect();
+            let found = look(&bytes).unwrap();
+            assert_eq!((found.rows, found.content_digest), (3, whole.content_digest));
+        }
+    }
+    for mark in ["", "\u{feff}"] {
+        let text = format!("{mark}{table}");
+        for unit in [u32::to_le_bytes, u32::to_be_bytes] {
+            let bytes: Vec<u8> = text.chars().flat_map(|c| unit(u32::from(c))).collect();
+            assert_unread(&bytes, "");
+        }
+    }
+}
+
+#[test]
 fn a_row_with_more_cells_than_a_known_header_is_a_record_and_noted() {
     let found = look(b"User,Desktop\nli,d1\nwang,d2,x,\n").unwrap();
     let mut digest = ContentDigest::EMPTY;
