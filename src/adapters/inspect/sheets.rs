@@ -7,7 +7,8 @@
 //! - if it has no header of its own and its rows fit: one has a start time in the column for it; where the table has
 //!   no such column or no times in it, one has as many filled cells as a record, and none is wider than the header.
 //!
-//! A sheet that has another header with a start time holds records in another form: then the workbook cannot be read.
+//! A sheet that has another header with a start time holds records in another form: then the workbook cannot be read. Nor
+//! can it where a sheet does not fit that has a row about as full as a record: with two thirds of the cells or more.
 //! Every other sheet (notes, lists for drop-downs, sums) is left out and named in a note.
 
 use csv::ByteRecord;
@@ -16,7 +17,8 @@ use super::columns::{Columns, Meaning, Sense};
 use super::error::InspectError;
 use super::header::{Beginning, Choice};
 use super::record_times::is_time;
-use super::rows::filled;
+use super::rows::{filled, is_empty};
+use super::sheet::Sheet;
 
 /// More names than the header of any export has: a wider one is compared as it is written.
 const MOST_NAMES: usize = 128;
@@ -33,6 +35,8 @@ pub(super) struct Table {
     usual: usize,
     /// The column of the start time, where the first records have times in it.
     start: Option<usize>,
+    /// Columns in which the first records have other texts than times.
+    without_times: Vec<usize>,
 }
 
 /// What a sheet is to the table.
@@ -49,7 +53,9 @@ pub(super) enum Role {
         /// Where the columns of this sheet stand in the table, where that is elsewhere.
         order: Option<Order>,
     },
-    /// It is not of the table.
+    /// It has another header, and is not of the table.
+    OtherTable,
+    /// Its rows are not of the table, as far as each of them is [narrow](Table::is_narrow).
     Other,
 }
 
@@ -60,9 +66,17 @@ impl Table {
         let columns = Columns::find_in_any(&names);
         let records = &beginning.rows()[choice.index + 1..];
         let times = |&place: &usize| records.iter().any(|row| row.get(place).is_some_and(is_time));
+        let texts = |place: &usize| {
+            let mut cells = records.iter().filter_map(|row| row.get(*place)).filter(|cell| !cell.is_empty());
+            cells.next().is_some() && !times(place)
+        };
+        let start = columns.place(Meaning::Start).filter(times);
+        // A footer is no record.
+        let is_record = |row: &&ByteRecord| start.is_none_or(|start| row.get(start).is_some_and(is_time));
         Self {
-            usual: records.iter().map(filled).min().unwrap_or_else(|| filled(&names)),
-            start: columns.place(Meaning::Start).filter(times),
+            usual: records.iter().filter(is_record).map(filled).min().unwrap_or_else(|| filled(&names)),
+            without_times: (0..names.len()).filter(texts).collect(),
+            start,
             senses: names.iter().map(Sense::of).collect(),
             names,
             columns,
@@ -85,19 +99,48 @@ impl Table {
         if let Some(choice) = foreign {
             let has_start = Columns::find_in_any(&sheet.rows()[choice.index]).place(Meaning::Start).is_some();
             let contradicts = has_start || self.columns.place(Meaning::Start).is_none();
-            return if contradicts { Err(contradiction()) } else { Ok(Role::Other) };
+            return if contradicts { Err(contradiction()) } else { Ok(Role::OtherTable) };
         }
         if let Some(start) = self.start {
-            let fits = sheet.rows().iter().any(|row| row.get(start).is_some_and(is_time));
-            return Ok(if fits { self.all() } else { Role::Other });
+            let fits = |row: &ByteRecord| row.get(start).is_some_and(is_time) && !self.is_shifted(row);
+            return match sheet.rows() {
+                rows if rows.iter().any(fits) => Ok(self.all()),
+                rows if rows.iter().all(|row| self.is_narrow(row)) => Ok(Role::Other),
+                _ => Err(contradiction()),
+            };
         }
         let wide = sheet.rows().iter().map(ByteRecord::len).max().unwrap_or(0);
         let full = sheet.rows().iter().map(filled).max().unwrap_or(0);
         match (full >= self.usual, wide > self.names.len()) {
             (true, false) => Ok(self.all()),
-            (true, true) => Err(contradiction()),
-            (false, _) => Ok(Role::Other),
+            (false, _) if sheet.rows().iter().all(|row| self.is_narrow(row)) => Ok(Role::Other),
+            _ => Err(contradiction()),
         }
+    }
+
+    /// Whether a row is far less full than a record: it has fewer than two thirds of the cells, and no start time.
+    fn is_narrow(&self, row: &ByteRecord) -> bool {
+        let is_started = self.start.is_some_and(|start| row.get(start).is_some_and(is_time));
+        !is_started && filled(row) * 3 < self.usual * 2
+    }
+
+    /// Makes sure that a sheet which is left out has no row that is about as full as a record.
+    ///
+    /// # Errors
+    /// When it has one.
+    pub(super) fn leave_out(&self, mut sheet: Sheet<'_, '_>) -> Result<(), InspectError> {
+        let mut row = ByteRecord::new();
+        while sheet.next_row(&mut row)? {
+            if !is_empty(&row) && !self.is_narrow(&row) {
+                return Err(contradiction());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a row has a time where no record has one.
+    fn is_shifted(&self, row: &ByteRecord) -> bool {
+        self.without_times.iter().any(|&place| row.get(place).is_some_and(is_time))
     }
 
     fn all(&self) -> Role {

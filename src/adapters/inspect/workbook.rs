@@ -68,7 +68,11 @@ fn table<R: Read + Seek>(
         // No sheet is read before all are known to fit together. What each of them is to the table is found out again when
         // it is read: thousands of sheets would fill the memory with their columns.
         for sheet in &sheets {
-            if table.role(&beginning(parts, sheet, &mut strings)?)? == Role::Other {
+            let role = table.role(&beginning(parts, sheet, &mut strings)?)?;
+            if role == Role::Other {
+                parts.peek(&sheet.part, |part| table.leave_out(Sheet::new(part, &mut strings)))?;
+            }
+            if matches!(role, Role::Other | Role::OtherTable) {
                 meter.note(format!("sheet {:?} is not of the table and was left out", sheet.name));
             }
         }

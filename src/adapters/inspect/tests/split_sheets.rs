@@ -48,3 +48,36 @@ fn a_header_that_says_something_else_is_another_table() {
         }
     }
 }
+
+#[test]
+fn rows_about_as_full_as_a_record_are_never_left_out_with_a_sheet() {
+    let table =
+        "User,Desktop,Terminal IP,Started,Ended\nli,d1,10.0.0.1,2026-11-22 08:00:00,2026-11-22 09:00:00\n";
+    let without_start = "wang,d2,10.0.0.2,,2026-11-22 09:00:00\n";
+    let with_start = "zhao,d3,10.0.0.3,2026-11-22 08:00:00,2026-11-22 09:00:00\n";
+    for second in [
+        without_start.repeat(4),
+        format!("{}{}", without_start.repeat(33), with_start.repeat(2)),
+        // Narrow rows, and records where nobody looks for them.
+        format!("{}{}", "a,b\n".repeat(33), with_start.repeat(2)),
+        // Other orders of the columns.
+        "d2,10.0.0.2,2026-11-22 08:00:00,2026-11-22 09:00:00,wang\n".repeat(2),
+        "2026-11-22 08:00:00,wang,d2,10.0.0.2,2026-11-22 09:00:00\n".to_owned(),
+        // Shifted by one, either way.
+        ",wang,d2,10.0.0.2,2026-11-22 08:00:00,2026-11-22 09:00:00\n".to_owned(),
+        "d2,10.0.0.2,2026-11-22 08:00:00,2026-11-22 09:00:00\n".to_owned(),
+    ] {
+        assert_unread(&of_sheets(&[table, &second]), "different headers");
+    }
+    assert_unread(&of_sheets(&["User,Desktop,Note\nli,d1,a\n", "wang,d2\n"]), "different headers");
+    // A record whose start time nobody wrote down, between others, is one.
+    let mixed = format!("{with_start}{without_start}");
+    assert_eq!(look(&of_sheets(&[table, &mixed])).unwrap().rows, 3);
+    // Lists and sums are narrower, and a footer below the records says nothing of how full they are.
+    let footed = format!("{table}Total,1\n");
+    for beside in ["Windows\nLinux\n", "Logins,1\nUsers,1\n"] {
+        let found =
+            look(&of_sheets(&[&footed, beside])).unwrap_or_else(|error| panic!("{beside:?}: {error}"));
+        assert_eq!((found.rows, found.notes.len()), (1, 2), "{beside:?}: {:?}", found.notes);
+    }
+}
