@@ -4,9 +4,12 @@
 //! A footer (`Total: 3`) is only a row below all records that has one filled cell, or two of which the first says that
 //! it is a total, that has no start time although all records have one, and that reads like no other cell.
 //!
-//! Text that was cut in its last line is recognised by a last row that has fewer cells than any other and no line end.
+//! Text that was cut in its last line is recognised by a last row without line end that has fewer cells than the header, and
+//! not as many as any other row.
 //! Text that was cut exactly at a line end, or in its very last cell, cannot be seen here: the length of the answer and
 //! the provider's count are the witnesses for those.
+
+use std::collections::BTreeSet;
 
 use csv::ByteRecord;
 
@@ -56,10 +59,10 @@ pub(super) struct Body<'v> {
     all_started: bool,
     /// The fewest filled cells of a record.
     fewest_filled: usize,
-    /// The fewest cells of a record, and the fewest of those before the last.
-    fewest_cells: [usize; 2],
+    /// How many cells the records before the last have.
+    widths: BTreeSet<usize>,
     /// The last record's cells, and whether the last of them is filled.
-    last: (usize, bool),
+    last: Option<(usize, bool)>,
     /// Whether all rows have as many cells as the header.
     regular: bool,
     /// Whether the header names known columns.
@@ -89,8 +92,8 @@ impl<'v> Body<'v> {
             records: 0,
             all_started: true,
             fewest_filled: usize::MAX,
-            fewest_cells: [usize::MAX; 2],
-            last: (0, false),
+            widths: BTreeSet::new(),
+            last: None,
             regular: true,
             known: columns.are_a_header(),
             wide: 0,
@@ -128,7 +131,7 @@ impl<'v> Body<'v> {
         if !last_line_ended && self.held.last().is_some_and(|row| !says_total(row)) {
             self.release()?;
         }
-        if !last_line_ended && self.held.is_empty() && self.records > 0 && self.last_is_short() {
+        if !last_line_ended && self.held.is_empty() && self.last_is_short() {
             return Err(InspectError::cut_off("its last line has fewer cells than the others, and no end"));
         }
         match std::mem::take(&mut self.held).len() {
@@ -172,11 +175,12 @@ impl<'v> Body<'v> {
     }
 
     /// Whether the last record has fewer cells than the header for no good reason. A writer that leaves out empty
-    /// cells at the end of a row does so in other rows too, and never ends a row in an empty cell.
+    /// cells at the end of a row does so in other rows too, and never ends a row in an empty cell. Only a row of exactly
+    /// as many cells speaks for it.
     fn last_is_short(&self) -> bool {
-        let (cells, ends_filled) = self.last;
-        let usual = self.fewest_cells[1] != usize::MAX && cells >= self.fewest_cells[1] && ends_filled;
-        cells < self.width && !usual
+        self.last.is_some_and(|(cells, ends_filled)| {
+            cells < self.width && !(ends_filled && self.widths.contains(&cells))
+        })
     }
 
     fn may_be_footer(&self, row: &ByteRecord) -> bool {
@@ -211,9 +215,10 @@ impl<'v> Body<'v> {
         self.all_started &=
             self.start.is_some_and(|start| row.get(start).is_some_and(|cell| !cell.is_empty()));
         self.fewest_filled = self.fewest_filled.min(filled(row));
-        self.fewest_cells[1] = self.fewest_cells[0];
-        self.fewest_cells[0] = self.fewest_cells[0].min(row.len());
-        self.last = (row.len(), row.iter().next_back().is_some_and(|cell| !cell.is_empty()));
+        let ends_filled = row.iter().next_back().is_some_and(|cell| !cell.is_empty());
+        if let Some((cells, _)) = self.last.replace((row.len(), ends_filled)) {
+            self.widths.insert(cells);
+        }
         self.visitor.row(row)
     }
 }

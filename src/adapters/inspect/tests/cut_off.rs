@@ -53,6 +53,11 @@ fn a_short_last_line_without_an_end_is_whole_only_where_other_lines_are_as_short
     assert_eq!(cut("User,Desktop,Note\nli,d1\nwang"), Some(Wholeness::CutOff));
     assert_eq!(cut("User,Desktop,Note\nli,d1"), Some(Wholeness::CutOff));
     assert_eq!(cut("User,Desktop,Note\nli,d1\n"), None);
+    // Shorter rows than the last one say nothing of a row that is as long as it.
+    let wide = "User,Desktop,Note,Started,A,B,C,D,E,F,G\nli,d1,x\nwang,d2,x,,1,2,3,4,5,6,7\n";
+    assert_eq!(cut(&format!("{wide}zhao,d3,x,,1,2,3,4,5")), Some(Wholeness::CutOff));
+    assert_eq!(cut(&format!("{wide}zhao,d3,x,,1,2,3,4,5\n")), None);
+    assert_eq!(cut(&format!("{wide}zhao,d3,x")), None);
     // A last word of a total is no record that was cut; any other word may be.
     let table = "User,Desktop,Note,Started\nli,d1,x,2026-11-22 08:00:00\n";
     assert_eq!(cut(&format!("{table}Total: 1")), None);
