@@ -2,9 +2,12 @@
 //! meanwhile make a range.
 //!
 //! What the key may not ask, or what comes back without a number, is recorded as uncounted, with the reason, and never taken
-//! for a match. A refusal on one side of the export alone is no such thing: the attempt fails, and is made again. A count that only fails for now fails the attempt, as an export would: better pulled again than archived
-//! without a count. On a window's last day with the provider that turns round: an export that nobody counted, or whose count
-//! is another one, is archived and says so, for the next try may come too late for any.
+//! for a match. A refusal on one side of the export alone is no such thing: the attempt fails, and is made again. Nor is a key
+//! that is refused itself (401), before the export or after it: the source is on hold until a person looks. A count that only
+//! fails for now fails the attempt, as an export would: better pulled again than archived without a count.
+//!
+//! On a window's last day with the provider that turns round: an export that nobody counted, or whose count is another one,
+//! is archived and says so, for the next try may come too late for any.
 
 use jiff::Timestamp;
 
@@ -118,7 +121,8 @@ pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms
     }
     match stream.source.count(request).await.map_err(of_source) {
         Ok(count) => Ok(Ok(count)),
-        // Whether it is the key or this one permission shows at the export, which needs the key as well.
+        // No permission lacks here: the key is wrong, and may be right at the next try.
+        Err(failure) if terms.required && failure.refuses_credentials() => Err(refused(stream, failure)),
         Err(failure) if failure.kind.needs_operator() || !terms.required => Ok(Err(Uncounted::of(failure))),
         // Asking again brings the same answer.
         Err(failure) if failure.kind == FailureKind::Corrupt => Ok(Err(Uncounted::of(failure))),
@@ -126,8 +130,19 @@ pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms
     }
 }
 
+/// The failure of a source that refuses the key for the count. Where that is the count's affair alone, the operator can do
+/// without counts.
+fn refused(stream: &Stream, failure: Failure) -> Failure {
+    let next = format!(
+        "where it refuses this key for the count alone, set streams.{}.on_count_mismatch = \"ignore\"",
+        stream.name()
+    );
+    let message = failure.message.advise(next);
+    Failure { message, ..failure }
+}
+
 /// Fails where the provider counts on one side of the export and refuses on the other. A key that may not count is refused
-/// both times; here something has changed meanwhile, such as the key, and the next pull will be counted, or refused both times.
+/// both times; here something has changed meanwhile, such as its rights, and the next pull will be counted, or refused both times.
 pub(super) fn agree(terms: Terms, before: &Count, after: &Count) -> Result<(), Failure> {
     let refusal = match (before, after) {
         (Ok(_), Err(uncounted)) | (Err(uncounted), Ok(_)) if terms.required => uncounted.refusal.as_ref(),

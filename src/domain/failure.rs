@@ -88,11 +88,20 @@ pub struct Failure {
     pub request_ids: Vec<ForeignText>,
     /// How long the other side asked us to stay away.
     pub retry_after: Option<Duration>,
+    /// Whether the credentials themselves were accepted, and lack only the right to ask for this.
+    #[serde(default)]
+    pub lacks_permission: bool,
 }
 
 impl Failure {
+    /// Whether the credentials themselves were refused: any other request with them would be as well.
+    pub fn refuses_credentials(&self) -> bool {
+        self.kind == FailureKind::Auth && !self.lacks_permission
+    }
+
     /// A failure without request ids or an asked-for pause.
     pub fn new(kind: FailureKind, scope: Scope, message: impl Into<Message>) -> Self {
-        Self { kind, scope, message: message.into(), request_ids: Vec::new(), retry_after: None }
+        let message = message.into();
+        Self { kind, scope, message, request_ids: Vec::new(), retry_after: None, lacks_permission: false }
     }
 }

@@ -79,7 +79,8 @@ pub trait RecordSource: Send + Sync {
     /// How many records the provider itself counts between the same bounds, with the same filters.
     ///
     /// # Errors
-    /// As [`Self::export`]; where the key may not ask, [`FailureKind::Auth`].
+    /// As [`Self::export`]; where the key is good and may not ask, [`FailureKind::Auth`] that says so
+    /// ([`Failure::lacks_permission`]).
     async fn count(&self, request: &ExportRequest) -> Result<u64, SourceError>;
 
     /// What was made at the provider's for this export is of no use: the next one is to be made anew.

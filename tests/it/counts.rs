@@ -132,6 +132,39 @@ async fn a_key_that_is_refused_after_an_export_only_is_a_wrong_key_and_no_export
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_key_is_refused_for_the_count_the_source_is_on_hold_and_nothing_is_archived_uncounted() {
+    let vault = Vault::in_directory().await;
+    vault.sim.faults().add(Rule::new(Fault::status(401)).on(Endpoint::Query));
+    let output = vault.connvault(&["once"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("held up until an operator looks"), "{said}");
+    assert_eq!(vault.audit().await.windows.len(), 0, "{said}");
+    let status = vault.connvault(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let hold = status["holds"][0].to_string();
+    for word in ["source", "hq", "auth", "401", "streams.logins.on_count_mismatch = "] {
+        assert!(hold.contains(word), "{word}: {hold}");
+    }
+    vault.sim.faults().clear();
+    vault.once().await;
+    let exports = exports(&vault.audit().await);
+    assert_eq!(exports.len(), WINDOWS);
+    assert!(exports.iter().all(|(_, export)| export.counted.is_some()), "{exports:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_counts_do_not_matter_a_key_that_is_refused_for_them_alone_holds_nothing_up() {
+    let vault = Vault::in_directory().await;
+    vault.configure("on_count_mismatch = \"ignore\"");
+    vault.sim.faults().add(Rule::new(Fault::status(401)).on(Endpoint::Query));
+    vault.once().await;
+    let exports = exports(&vault.audit().await);
+    assert_eq!(exports.len(), WINDOWS);
+    assert!(exports.iter().all(|(_, export)| export.uncounted.is_some()), "{exports:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_count_that_is_refused_before_an_export_only_is_asked_for_again() {
     let vault = Vault::in_directory().await;
     let first = (vault.start - jiff::SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%MZ").to_string();

@@ -66,12 +66,14 @@ struct Verdict {
     means: Option<String>,
     /// What to do next.
     advice: Option<String>,
+    /// The key was let in, and may not ask for this.
+    lacks_permission: bool,
 }
 
 impl Verdict {
     fn new(kind: FailureKind, scope: Scope, means: &str, advice: &str) -> Self {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Self { kind, scope, means: given(means), advice: given(advice) }
+        Self { kind, scope, means: given(means), advice: given(advice), lacks_permission: false }
     }
 }
 
@@ -79,7 +81,7 @@ impl Refusal<'_> {
     /// The failure that it is, without request ids.
     pub(super) fn failure(&self) -> Failure {
         let said = Said::read(self.body, self.authority);
-        let Verdict { kind, scope, means, advice } = self.verdict(&said);
+        let Verdict { kind, scope, means, advice, lacks_permission } = self.verdict(&said);
         let Self { operation, host, status, .. } = self;
         let means = means.map(|means| format!(": {means}")).unwrap_or_default();
         let cause =
@@ -88,7 +90,7 @@ impl Refusal<'_> {
             Some(advice) => cause.advise(advice),
             None => cause,
         };
-        Failure { retry_after: self.retry_after, ..Failure::new(kind, scope, message) }
+        Failure { retry_after: self.retry_after, lacks_permission, ..Failure::new(kind, scope, message) }
     }
 
     fn verdict(&self, said: &Said) -> Verdict {
@@ -164,7 +166,7 @@ impl Refusal<'_> {
                     false => "",
                 };
                 let means = format!("the permission {} is missing{decodable}", self.operation.permission);
-                is(&means, "grant it to the user of the access key")
+                Verdict { lacks_permission: true, ..is(&means, "grant it to the user of the access key") }
             }
             _ => is(
                 "the access key was refused",
