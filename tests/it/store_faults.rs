@@ -239,13 +239,15 @@ async fn a_refusal_without_a_reason_names_the_region_that_the_store_does() {
 
 #[tokio::test]
 async fn a_bucket_whose_host_name_is_not_known_is_named_with_path_style() {
-    let endpoint = Some(Url::parse("https://no-such-store.invalid").unwrap());
-    let settings = settings("http://127.0.0.1:1", "audit", "access", "secret");
-    let store = S3Store::new(S3Settings { endpoint, path_style: false, ..settings }).unwrap();
-    let error = store.head(&key("s/x")).await.unwrap_err();
-    assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
-    for word in ["audit.no-such-store.invalid", "path_style = true"] {
-        assert!(error.to_string().contains(word), "{error}");
+    for endpoint in ["https://no-such-store.invalid", "http://no-such-store.invalid"] {
+        let endpoint = Some(Url::parse(endpoint).unwrap());
+        let settings = settings("http://127.0.0.1:1", "audit", "access", "secret");
+        let store = S3Store::new(S3Settings { endpoint, path_style: false, ..settings }).unwrap();
+        let error = store.head(&key("s/x")).await.unwrap_err();
+        assert_eq!((error.kind(), error.0.scope), (FailureKind::Transient, Scope::Store), "{error}");
+        for word in ["audit.no-such-store.invalid", "path_style = true"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
     }
 }
 

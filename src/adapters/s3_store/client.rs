@@ -81,12 +81,10 @@ pub(super) fn patience(timeouts: &Timeouts, bytes: u64) -> Duration {
 /// One TLS stack with one set of trusted certificates. The proxy variables are obeyed as the source's client obeys them; this
 /// machine itself is asked directly.
 fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient, StoreError> {
-    let builder = aws_smithy_http_client::Builder::new();
-    // Cleartext goes to this machine only.
-    if settings.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http") {
-        return Ok(builder.build_http());
-    }
+    // Cleartext goes to this machine only. The same connector speaks it, so that its host names are looked up, and told, alike.
+    let is_cleartext = settings.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http");
     let trusted = match &settings.ca_pem {
+        _ if is_cleartext => TrustStore::empty(),
         Some(pem) => {
             check_certificates(pem).map_err(|why| {
                 let message = format!("the CA file for {place} cannot be used: {why}");
@@ -99,9 +97,9 @@ fn http_client(settings: &S3Settings, place: &Place) -> Result<SharedHttpClient,
     let context = TlsContext::builder().with_trust_store(trusted).build().map_err(|error| {
         StoreError::of_store(FailureKind::Local, format!("TLS cannot be set up for {place}: {error}"))
     })?;
-    let is_here = settings.endpoint.as_ref().is_some_and(is_loopback);
+    let is_here = is_cleartext || settings.endpoint.as_ref().is_some_and(is_loopback);
     let proxy = if is_here { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
-    Ok(builder.build_with_connector_fn(move |settings, components| {
+    Ok(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(proxy.clone());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
