@@ -266,5 +266,5 @@ async fn a_ledger_that_cannot_be_read_is_no_empty_one() {
     )
     .unwrap();
     unread("connvault rebuild").await;
-    assert!(text(&vault.connvault(&["check"]).await.stdout).contains("1 check failed"));
+    assert!(text(&vault.connvault(&["check", "--user", "root"]).await.stdout).contains("1 check failed"));
 }

@@ -21,15 +21,22 @@ struct Named<'c> {
 pub(super) fn check(file: &Path, config: &Config, user: Option<&str>) -> Vec<Check> {
     let mut checks = Checks::of("configuration");
     let name = user.unwrap_or(DAEMON);
-    let who = match (user::ids(name), user) {
-        (Some(ids), _) => Who { user: Some(ids.user), groups: ids.groups },
-        // A user that systemd makes up is there while the service runs, and owns nothing.
-        (None, Some(_)) => Who { user: None, groups: Vec::new() },
-        (None, None) => {
-            let why = "there is no user connvault now; name the daemon's user with --user";
-            checks.skip_rest(&[READABLE], why);
+    let who = match user::ids(name) {
+        Some(ids) => Who { user: Some(ids.user), groups: ids.groups },
+        // Nobody but root can start the unit: this user runs connvault as it is, and has read these files by now.
+        None if user.is_none() && !user::is_root() => {
+            checks.ok(
+                READABLE,
+                "by this user; there is no user connvault now (another one is named with --user)",
+            );
             return checks.list;
         }
+        // A user that systemd makes up is there while the service runs, and owns nothing.
+        None => Who { user: None, groups: Vec::new() },
+    };
+    let otherwise = match user {
+        Some(_) => String::new(),
+        None => "; where the daemon runs as another user, name that user with --user".to_owned(),
     };
     let mut files = vec![Named { path: file, is_secret: false }];
     files.extend(named(config));
@@ -43,7 +50,8 @@ pub(super) fn check(file: &Path, config: &Config, user: Option<&str>) -> Vec<Che
             ),
             false => format!("let that user in: {}", closed.remedy()),
         };
-        checks.failed(READABLE, format!("user {name} cannot read {}: {closed}", path.display()), &fix);
+        let detail = format!("user {name} cannot read {}: {closed}", path.display());
+        checks.failed(READABLE, detail, &(fix + &otherwise));
     }
     if checks.list.is_empty() {
         checks.ok(READABLE, format!("by user {name}, with every file that it names"));
