@@ -55,6 +55,14 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     space(path).map(|space| space.free)
 }
 
+/// Whether the disk of `path` is mounted read-only, for any user.
+///
+/// # Errors
+/// What the system says.
+pub fn is_read_only(path: &Path) -> io::Result<bool> {
+    Ok(rustix::fs::statvfs(path)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// The room for one file of bytes from elsewhere.
 #[derive(Debug)]
 pub struct Room {

@@ -78,6 +78,31 @@ async fn where_all_is_well_each_permission_is_shown_and_nothing_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_mounted_read_only_fails_before_the_first_start() {
+    let vault = Vault::in_directory().await;
+    let state = vault.state_dir();
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+    // In a mount namespace of its own, in which the state directory is another disk.
+    let script = "mount -t tmpfs -o ro,size=2g,mode=700 none \"$1\" || exit 99; shift; exec \"$@\"";
+    let check = vault.command(&["check", "--json", "--user", "root"]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&state).arg(check.get_program());
+    command.args(check.get_args());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    if output.stdout.is_empty() {
+        eprintln!("skipped: only root can mount a disk ({})", text(&output.stderr).trim());
+        return;
+    }
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = document["checks"].as_array().unwrap();
+    assert_eq!((output.status.code(), failures(checks)), (Some(1), vec!["state_dir"]), "{checks:#?}");
+    let said = row(checks, "state_dir");
+    assert!(said["detail"].as_str().unwrap().ends_with("mounted read-only"), "{said}");
+    assert!(said["fix"].as_str().unwrap().contains("mount it writable"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_says_what_it_is_and_keeps_no_more_than_the_probe() {
     let server = InProcess::start(Dialect::Aws).await;
     let settings = server.settings();

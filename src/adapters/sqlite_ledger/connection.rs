@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::SqliteLedger;
+use crate::adapters::disk;
 use crate::ports::ledger::LedgerError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -255,7 +256,7 @@ fn explain(path: &Path, error: sqlx::Error) -> LedgerError {
 /// Whether the folder of `path` lies on a file system that is mounted read-only.
 fn is_read_only(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
-    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    disk::is_read_only(folder).unwrap_or_default()
 }
 
 fn explain_migration(path: &Path, error: MigrateError) -> LedgerError {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Check, Checks};
-use crate::adapters::disk::free_bytes;
+use crate::adapters::disk::{free_bytes, is_read_only};
 use crate::app::compose::Injected;
 use crate::app::signing;
 use crate::config::{Config, SecretFile, Store};
@@ -101,7 +101,13 @@ fn disks(config: &Config) -> Vec<Check> {
 fn disk(path: &Path, what: &'static str, checks: &mut Checks) {
     // Before the first start the directory itself may be missing.
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    free(path, what, free_bytes(there), checks);
+    match is_read_only(there) {
+        Ok(true) => {
+            let detail = format!("{}: its disk is mounted read-only", path.display());
+            checks.failed(what, detail, "mount it writable, or name a directory on another disk");
+        }
+        _ => free(path, what, free_bytes(there), checks),
+    }
 }
 
 fn free(path: &Path, what: &'static str, free: io::Result<u64>, checks: &mut Checks) {
