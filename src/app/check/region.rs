@@ -18,10 +18,14 @@ pub(super) fn check(region: &str, endpoint: Option<&Url>, checks: &mut Checks) {
     }
 }
 
+/// The clouds that name their regions in their hosts' names. Other hosts may be called like a region, and mean nothing by it.
+const CLOUDS: [&str; 4] = ["myhuaweicloud.com", "myhuaweicloud.eu", "amazonaws.com", "amazonaws.com.cn"];
+
 /// The endpoint's host, and the region in its name, where that is another one.
 fn elsewhere<'u>(region: &str, endpoint: &'u Url) -> Option<(&'u str, &'u str)> {
-    let host = endpoint.host_str()?;
-    let mut named = host.split('.').filter(|label| is_region(label)).peekable();
+    let host = endpoint.host_str()?.trim_end_matches('.');
+    let own = CLOUDS.iter().find_map(|cloud| host.strip_suffix(cloud)?.strip_suffix('.'))?;
+    let mut named = own.split('.').filter(|label| is_region(label)).peekable();
     let other = *named.peek()?;
     (!named.any(|label| label == region)).then_some((host, other))
 }
@@ -50,6 +54,13 @@ mod tests {
             ("sim", "http://127.0.0.1:9000", None),
             ("us-east-1", "https://minio-2.corp.example", None),
             ("us-east-1", "https://iam.myhuaweicloud.com", None),
+            ("us-east-1", "https://my-minio-1.localhost.invalid", None),
+            ("us-east-1", "https://db-node-1.example", None),
+            ("us-east-1", "https://nl-storage-1:9000", None),
+            ("us-east-1", "https://s3.eu-west-1.amazonaws.com.example", None),
+            ("us-east-1", "https://ap-southeast-3.notmyhuaweicloud.com", None),
+            ("cn-north-1", "https://s3.cn-northwest-1.amazonaws.com.cn", Some("cn-northwest-1")),
+            ("eu-west-101", "https://obs.eu-west-102.myhuaweicloud.eu.", Some("eu-west-102")),
         ] {
             let endpoint = endpoint.parse().unwrap();
             assert_eq!(elsewhere(region, &endpoint).map(|(_, other)| other), other, "{region} {endpoint}");
