@@ -250,7 +250,8 @@ fn a_nul_under_a_known_header_is_a_character_like_any_other() {
 
 #[test]
 fn utf16_without_a_mark_bears_nul_units_and_no_wide_text_is_read_by_single_bytes() {
-    let table = "User,Desktop,Started\n上海,d1,2026-11-22 08:00:00\n上\u{4e0a}\u{0a0d},d2,x\nwang,d\u{0}3,y\n";
+    let table =
+        "User,Desktop,Started\n上海,d1,2026-11-22 08:00:00\n上\u{4e0a}\u{0a0d},d2,x\nwang,d\u{0}3,y\n";
     let whole = look(table.as_bytes()).unwrap();
     assert_eq!(whole.rows, 3);
     for text in [table.to_owned(), format!("{table}{}", "\0".repeat(500))] {
