@@ -197,12 +197,29 @@ impl StreamSummary {
 mod tests {
     use super::*;
     use crate::domain::content::Content;
+    use crate::domain::digest::Sha256;
+    use crate::domain::export::Filters;
+    use crate::domain::log_entry::Definition;
     use crate::domain::object_key::Seq;
     use crate::domain::planner::tests::{at, pulled, rules, with};
-    use crate::domain::snapshot::WindowState;
+    use crate::domain::snapshot::{StreamState, WindowState};
 
     fn seq(number: u64) -> Seq {
         Seq::new(number).unwrap()
+    }
+
+    /// A stream that was opened before anybody can remember.
+    fn opened(start: Timestamp) -> StreamState {
+        let definition = Definition {
+            region: "sim".into(),
+            project_id: "0".into(),
+            window: "1d".into(),
+            timezone: "UTC".into(),
+            start,
+            filters: Filters::default(),
+        };
+        let head = Head { seq: seq(9), hash: Sha256::ZERO };
+        StreamState { definition, head, signed: false, recorded_at: None, opened_at: None }
     }
 
     /// Whether a window in `state` is a gap, and late, before and after a person has acknowledged entry 7.
@@ -212,6 +229,7 @@ mod tests {
         let window = rules.completed(now).next().unwrap();
         let mut snapshot = Snapshot::default();
         with(&mut snapshot, &rules, window, state);
+        snapshot.streams.insert(rules.name.clone(), opened(rules.start));
         let look = |snapshot: &Snapshot| {
             let judged = survey(std::slice::from_ref(&rules), snapshot, now).remove(0);
             (judged.is_gap(now), judged.late)
