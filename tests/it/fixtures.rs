@@ -76,7 +76,6 @@ const CONTENT: Fixture = Fixture {
         "archived_unread",
         "read_later",
         "counts_differ",
-        "not_counted",
         "windows_lost",
         "acknowledged",
         "acknowledged",
