@@ -106,8 +106,10 @@ async fn a_window_that_ends_the_process_is_parked_at_the_third_time_and_all_othe
         let stall = Rule::new(Fault::StallAfter { bytes: 100 }).on(Endpoint::Export);
         two.vault.sim.faults().add(stall.for_start_time(asked_at(poison)));
         let is_parked = async |two: &TwoSources| {
-            text(&two.vault.connvault(&["gaps"]).await.stdout).contains(" parked ")
-                && two.archived_so_far("visits").await == WINDOWS
+            // The log is written before the ledger is told: both must say so.
+            let gaps = text(&two.vault.connvault(&["gaps", "--json"]).await.stdout);
+            let is_left_alone = gaps.matches("\"verdict\"").count() == 1 && gaps.contains("\"parked\"");
+            is_left_alone && two.archived_so_far("visits").await == WINDOWS
         };
         assert_eq!(kills(&two, poison, is_parked).await, 3);
         assert_eq!((two.archived("logins").await, two.archived("visits").await), (WINDOWS - 1, WINDOWS));
