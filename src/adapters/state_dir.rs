@@ -35,7 +35,7 @@ pub enum StateDirError {
         path.display()
     )]
     OfAnotherUser {
-        /// Which.
+        /// The state directory, as the configuration names it.
         path: PathBuf,
         /// Its owner's user id.
         owner: u32,
@@ -48,9 +48,9 @@ pub enum StateDirError {
         path.display(), mode & CLOSED, path.display()
     )]
     Open {
-        /// Which.
+        /// The state directory, as the configuration names it.
         path: PathBuf,
-        /// Its permissions.
+        /// The permission bits of the directory, such as 0o755.
         mode: u32,
         /// Its owner's user id.
         owner: u32,
@@ -62,15 +62,15 @@ pub enum StateDirError {
         path.display(), mode & CLOSED, path.display()
     )]
     Shared {
-        /// Which.
+        /// The state directory, as the configuration names it.
         path: PathBuf,
-        /// Its permissions.
+        /// The permission bits of the directory, such as 0o755.
         mode: u32,
     },
     /// It is not there, or not ours.
     #[error("cannot use the state directory {}: {error}; {}", path.display(), remedy(error))]
     Unusable {
-        /// Which.
+        /// The state directory, as the configuration names it.
         path: PathBuf,
         /// What the system says.
         error: std::io::Error,

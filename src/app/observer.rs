@@ -47,7 +47,7 @@ pub enum Event {
     },
     /// A store was asked how it refuses to overwrite.
     Proven {
-        /// Which.
+        /// The store that was asked to prove itself.
         store: StoreName,
         /// Why it may not be put to yet, if it may not.
         failure: Option<Failure>,

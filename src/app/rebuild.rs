@@ -57,7 +57,7 @@ pub enum Trust {
 
 /// A stream whose log was not taken over, by [`Trust::EachVerified`].
 pub(super) struct LeftOut {
-    /// Which.
+    /// The stream that the new ledger knows nothing of.
     pub(super) stream: StreamName,
     /// What is wrong with its log, or with the store.
     pub(super) why: String,

@@ -78,16 +78,20 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Filters as the configuration writes them: without those that ask for all.
-fn table(filters: &Filters) -> String {
+/// Each filter: its key in the configuration, and its value.
+pub fn filter_values(filters: &Filters) -> [(&'static str, &str); 4] {
     let Filters { user_name, computer_name, terminal_type, language } = filters;
-    let keys = [
-        ("user_name", user_name.as_str()),
+    [
+        ("user_name", user_name),
         ("computer_name", computer_name),
         ("terminal_type", terminal_type),
         ("language", language.as_str()),
-    ];
-    let given = keys.into_iter().filter(|(_, value)| !value.is_empty());
+    ]
+}
+
+/// Filters as the configuration writes them: without those that ask for all.
+fn table(filters: &Filters) -> String {
+    let given = filter_values(filters).into_iter().filter(|(_, value)| !value.is_empty());
     let pairs: Vec<_> = given.map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
     format!("{{ {} }}", pairs.join(", "))
 }

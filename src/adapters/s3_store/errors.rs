@@ -39,7 +39,7 @@ pub(super) enum Trouble {
     NoAnswer(Line),
     /// A host is not known by its name: the store's, or a proxy's.
     Unresolved {
-        /// Its name.
+        /// The host name that was looked up.
         host: ForeignText,
         /// What the resolver said.
         why: Line,

@@ -10,7 +10,7 @@ use crate::domain::log_entry::{Definition, EntryBody, Head, LogEntry, SealedEntr
 /// What is known of a log up to one of its entries.
 #[derive(Debug, Clone, Default)]
 pub struct LogSoFar {
-    /// That entry.
+    /// Number and hash of the last entry that is part of it; `None` before the first.
     pub head: Option<Head>,
     /// When it was written, where that is known.
     pub recorded_at: Option<Timestamp>,

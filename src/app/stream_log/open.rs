@@ -4,6 +4,7 @@ use super::{Appended, ROUNDS, StreamLog};
 use crate::app::failure_policy::of_ledger;
 use crate::app::log_walk::check_head;
 use crate::domain::calendar::{Calendar, zones};
+use crate::domain::definition::filter_values;
 use crate::domain::export::Filters;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, EntryBody, StreamOpened};
@@ -92,17 +93,8 @@ fn spelled(definition: &Definition, other: &Definition, field: &str) -> String {
 
 /// The filters of one that are not those of the other.
 fn filters_spelled(filters: &Filters, other: &Filters) -> String {
-    let values = |filters: &Filters| {
-        let Filters { user_name, computer_name, terminal_type, language } = filters.clone();
-        let language = language.as_str().to_owned();
-        [
-            ("user_name", user_name),
-            ("computer_name", computer_name),
-            ("terminal_type", terminal_type),
-            ("language", language),
-        ]
-    };
-    let differing = values(filters).into_iter().zip(values(other)).filter(|(one, two)| one != two);
+    let pairs = filter_values(filters).into_iter().zip(filter_values(other));
+    let differing = pairs.filter(|(one, two)| one != two);
     let spelled = differing.map(|((name, value), _)| format!("filters.{name} = {value:?}"));
     spelled.collect::<Vec<_>>().join(", ")
 }
