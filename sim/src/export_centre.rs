@@ -131,9 +131,6 @@ fn item(entry: &Entry) -> Value {
         "create_time": instant::millis(task.created),
         "is_download": task.downloaded,
     });
-    if entry.named_late && task.status == TaskStatus::Creating {
-        item["file_name"] = json!("");
-    }
     if let Some(finished) = entry.finished {
         item["end_time"] = json!(instant::millis(finished));
     }

@@ -96,8 +96,6 @@ pub(crate) struct Entry {
     pub(crate) file: Option<Bytes>,
     /// The parameters that it was asked for with.
     pub(crate) pairs: Vec<(String, String)>,
-    /// Whether the list says what its file is called while it is being made.
-    pub(crate) named_late: bool,
 }
 
 /// A task that is to be created.
@@ -119,8 +117,6 @@ struct State {
     /// How many of somebody else's were put there.
     foreign: u64,
     strict: bool,
-    /// Files are called something once they are made.
-    named_late: bool,
     /// Tasks that are never deleted.
     kept: Vec<String>,
 }
@@ -170,7 +166,6 @@ impl Tasks {
             finished,
             file,
             pairs: Vec::new(),
-            named_late: false,
         });
         id
     }
@@ -192,17 +187,7 @@ impl Tasks {
         };
         let fate = state.fates.pop_front().unwrap_or(Fate::Success);
         let Order { polls: polls_left, lag: lag_left, file, pairs, .. } = order;
-        let named_late = state.named_late;
-        state.entries.push(Entry {
-            task,
-            fate,
-            lag_left,
-            polls_left,
-            finished: None,
-            file,
-            pairs,
-            named_late,
-        });
+        state.entries.push(Entry { task, fate, lag_left, polls_left, finished: None, file, pairs });
         id
     }
 
@@ -252,11 +237,6 @@ impl Tasks {
     /// From now on, a deletion that names a task which is not there, or is being made, deletes nothing and is refused.
     pub fn delete_strictly(&self) {
         self.state().strict = true;
-    }
-
-    /// From now on, the list does not say what the file of a new task is called before it is made.
-    pub fn name_late(&self) {
-        self.state().named_late = true;
     }
 
     /// In so many more lists, what stands now is not there.

@@ -158,7 +158,6 @@ fn project(source: &Source, injected: &Injected, answers: Arc<dyn AnswerWatch>) 
             stall: source.stall_timeout,
             least_rate: LeastRate::per_second(source.least_rate.bytes()),
         },
-        list_lag: source.list_lag,
         max_body: source.max_body.bytes(),
         ca_pem: source.ca_file.as_deref().map(read_certificates).transpose()?,
     };

@@ -1,9 +1,9 @@
 //! Which export tasks at the provider's are to be cleared away: found at each look, from the ledger alone.
 //!
 //! A task is wanted while its window is not settled, or while somebody works on the window. Any other is finished: so it is
-//! after a commit, after a crash at whatever step, and after a revisit. A wish without an id whose window nobody works on is
-//! of a request that was cut off: its task is lost, if there is one. What was decided stands in the ledger before anything is
-//! started, so that no pull goes on with a task that is about to be deleted.
+//! after a commit, after a crash at whatever step, and after a revisit. An intent without an id whose window nobody works on is
+//! of a request that was cut off: it is told and forgotten. What was decided stands in the ledger before anything is started, so
+//! that no pull goes on with a task that is about to be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,16 +46,13 @@ pub async fn untidy(
         }
         let settled = is_settled(&task, rules, snapshot);
         task.state = match task.state {
-            TaskState::Asked if !busy(&task) => {
-                memory.lost(task.number, now).await.map_err(of_ledger)?;
-                TaskState::Lost { at: now }
-            }
+            TaskState::Asked if !busy(&task) => TaskState::Asked,
             TaskState::Created(id) if settled && !busy(&task) => {
                 memory.finished(task.number).await.map_err(of_ledger)?;
                 TaskState::Finished(id)
             }
             TaskState::Asked | TaskState::Created(_) => continue,
-            owed @ (TaskState::Lost { .. } | TaskState::Finished(_)) => owed,
+            owed @ TaskState::Finished(_) => owed,
         };
         untidy.entry(task.pull.source.clone()).or_default().push(task);
     }

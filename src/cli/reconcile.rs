@@ -165,7 +165,7 @@ async fn outcome(
     let held_up =
         clock.into_iter().chain(held_up.filter(|_| clock.is_none())).map(|hold| hold.failure.clone());
     let tasks = session.services.memory.tasks().await.map_err(super::ledger_view::failed)?;
-    let is_left = |task: &&ExportTask| matches!(task.state, TaskState::Finished(_) | TaskState::Lost { .. });
+    let is_left = |task: &&ExportTask| matches!(task.state, TaskState::Finished(_));
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),

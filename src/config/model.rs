@@ -91,8 +91,6 @@ pub struct Source {
     pub past_horizon: PastHorizon,
     /// How long an export task may take.
     pub task_timeout: Duration,
-    /// How long an export task may be missing from the list after it was created.
-    pub list_lag: Duration,
     /// Certificates that are trusted besides the system's, in PEM; absolute.
     pub ca_file: Option<PathBuf>,
     /// From the first packet to the end of the TLS handshake.

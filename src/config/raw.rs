@@ -59,7 +59,6 @@ section! {
         horizon: Setting<String>,
         past_horizon: Setting<String>,
         task_timeout: Setting<String>,
-        list_lag: Setting<String>,
         ca_file: Setting<String>,
         connect_timeout: Setting<String>,
         first_byte_timeout: Setting<String>,

@@ -67,7 +67,6 @@ pub(super) fn show_source(source: &Source) -> Value {
         "horizon": format_duration(source.horizon),
         "past_horizon": source.past_horizon.as_str(),
         "task_timeout": format_timeout(source.task_timeout),
-        "list_lag": format_timeout(source.list_lag),
         "ca_file": source.ca_file,
         "connect_timeout": format_timeout(source.connect_timeout),
         "first_byte_timeout": format_timeout(source.first_byte_timeout),

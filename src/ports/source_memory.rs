@@ -1,14 +1,13 @@
-//! What a source must not forget between two runs: the export tasks that it has asked for, what their files are called,
-//! and that its v2 export is gone.
+//! What a source must not forget between two runs: the export tasks that it has asked for, and that its v2 export is gone.
 //!
-//! A wish for a task is kept before the task is asked for, and its id before anything else is done with it. So a task that
-//! stands in the provider's export centre is known here, or a wish without an id shows that there may be one.
+//! The intent to create a task is kept before the request, and the task's id before anything else is done with it. So each
+//! task in the provider's export centre is known here, or an intent without an id shows that there may be one.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::ledger::LedgerError;
-use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, Wanted};
+use crate::domain::export_task::{ExportTask, Pull, TaskId, TaskNumber, Wanted};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 
@@ -24,9 +23,6 @@ pub trait SourceMemory: Send + Sync {
     /// It was created, and this is its id.
     async fn created(&self, task: TaskNumber, id: &TaskId) -> Result<(), LedgerError>;
 
-    /// Its id was never learnt, and nobody waits for it any more.
-    async fn lost(&self, task: TaskNumber, now: Timestamp) -> Result<(), LedgerError>;
-
     /// Its file is wanted no more.
     async fn finished(&self, task: TaskNumber) -> Result<(), LedgerError>;
 
@@ -38,12 +34,6 @@ pub trait SourceMemory: Send + Sync {
 
     /// Every task that is remembered, oldest first.
     async fn tasks(&self) -> Result<Vec<ExportTask>, LedgerError>;
-
-    /// A task of ours has a file that is called so.
-    async fn called(&self, source: &SourceName, name: &NameShape) -> Result<(), LedgerError>;
-
-    /// What files of our tasks are called.
-    async fn names(&self, source: &SourceName) -> Result<Vec<NameShape>, LedgerError>;
 
     /// The v2 export of the source is gone for good; says whether that is news.
     async fn withdrawn(&self, source: &SourceName, withdrawal: &Withdrawal) -> Result<bool, LedgerError>;

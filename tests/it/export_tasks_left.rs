@@ -8,7 +8,6 @@ use connvault::app::reconcile::Until;
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
 use connvault_sim::{Endpoint, Fault, RetryAfter, Rule};
-use jiff::SignedDuration;
 
 use crate::export_tasks::{by_tasks, everything_is_archived_and_nothing_left, one_at_once};
 use crate::support::clock::TestClock;
@@ -88,16 +87,6 @@ async fn while_a_source_does_not_answer_tasks_are_not_tried_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_orphan_whose_file_is_not_called_anything_yet_is_waited_for() {
-    let vault = by_tasks("").await;
-    one_at_once(&vault);
-    vault.sim.tasks().name_late();
-    vault.once_killed_at(Step::TaskCreated, 2).await;
-    vault.once().await;
-    everything_is_archived_and_nothing_left(&vault, "once").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_that_is_asked_for_where_tasks_are_deleted_outlasts_a_restart() {
     let vault = with_tasks_left().await;
     let before = deletions(&vault);
@@ -136,23 +125,4 @@ async fn whoever_is_told_to_stop_begins_to_clear_nothing_away() {
     assert!(!events.is_empty());
     assert_eq!(deletions(&vault), before);
     session.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_requests_are_cut_off_without_a_gap_between_them_orphans_are_deleted() {
-    let vault = by_tasks("first_byte_timeout = \"1s\"\n").await;
-    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
-    std::fs::write(vault.path("config.toml"), config.replace("\"1d\"", "\"1h\"")).unwrap();
-    // One window, so that it is known what files of ours are called.
-    let (start, end) = (vault.start.to_string(), (vault.start + SignedDuration::from_hours(1)).to_string());
-    let one = vault.connvault(&["backfill", "logins", "--from", &start, "--to", &end]).await;
-    assert!(one.status.success(), "{}", text(&one.stderr));
-    let before = deletions(&vault);
-    // Each task is made, and its maker has gone before the answer comes: for more windows than can be tried in minutes.
-    let late = Fault::DelayFirstByte(Duration::from_secs(2));
-    vault.sim.faults().add(Rule::new(late).on(Endpoint::CreateTask));
-    let _daemon = vault.daemon();
-    let listed = |request: &connvault_sim::LoggedRequest| request.parameter("sort_field").is_some();
-    vault.until(|| vault.sim.requests().iter().any(listed)).await;
-    vault.until(|| deletions(&vault) > before).await;
 }

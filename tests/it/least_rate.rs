@@ -65,7 +65,6 @@ async fn an_export_and_a_count_that_drip_are_ended() {
         project_id: sim.project_id().to_owned(),
         requests_per_second: 1000.0,
         timeouts: Timeouts { connect: long, first_byte: long, stall: long, least_rate: strict() },
-        list_lag: long,
         max_body: 1 << 30,
         ca_pem: None,
     };

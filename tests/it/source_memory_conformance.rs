@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use connvault::domain::digest::Sha256;
 use connvault::domain::export::Bounds;
-use connvault::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState, Wanted};
+use connvault::domain::export_task::{Pull, TaskId, TaskNumber, TaskState, Wanted};
 use connvault::domain::snapshot::Withdrawal;
 use connvault::domain::window::Window;
 use connvault::ports::ledger::Ledger;
@@ -58,8 +58,6 @@ conformance! { Sqlite:
     of_several_tasks_for_a_pull_the_last_one_stands,
     a_pull_that_differs_in_anything_has_no_task,
     what_is_discarded_is_all_that_stands_for_the_pull_and_nothing_else,
-    only_a_task_that_is_being_asked_for_can_be_lost,
-    names_are_kept_once_and_by_source,
     a_withdrawal_is_news_once_and_keeps_its_first_words,
     a_withdrawal_that_was_none_is_forgotten_and_can_be_news_again,
     everything_is_kept_when_it_is_closed,
@@ -152,35 +150,6 @@ async fn what_is_discarded_is_all_that_stands_for_the_pull_and_nothing_else<A: A
     assert_eq!(states(&*memory).await, expected);
 }
 
-async fn only_a_task_that_is_being_asked_for_can_be_lost<A: Adapter>() {
-    let adapter = A::open().await;
-    let memory = adapter.memory();
-    let later = now() + SignedDuration::from_secs(7);
-    let asked = memory.ask(&pull(1), now()).await.unwrap();
-    let known = created(&*memory, &pull(2), "t1").await;
-    for number in [asked, known] {
-        memory.lost(number, later).await.unwrap();
-    }
-    assert_eq!(states(&*memory).await, [TaskState::Lost { at: later }, TaskState::Created(id("t1"))]);
-    let expected =
-        ExportTask { number: asked, pull: pull(1), asked_at: now(), state: TaskState::Lost { at: later } };
-    assert_eq!(memory.tasks().await.unwrap()[0], expected);
-}
-
-async fn names_are_kept_once_and_by_source<A: Adapter>() {
-    let adapter = A::open().await;
-    let memory = adapter.memory();
-    let (hq, branch) = ("hq".parse().unwrap(), "branch".parse().unwrap());
-    let name = NameShape::of("records_20261123_1.xlsx");
-    for shape in [&name, &name, &NameShape::of("桌面_7.csv")] {
-        memory.called(&hq, shape).await.unwrap();
-    }
-    let mut names = memory.names(&hq).await.unwrap();
-    names.sort();
-    assert_eq!(names, [name, NameShape::of("桌面_1.csv")]);
-    assert_eq!(memory.names(&branch).await.unwrap(), []);
-}
-
 async fn a_withdrawal_is_news_once_and_keeps_its_first_words<A: Adapter>() {
     let adapter = A::open().await;
     let memory = adapter.memory();
@@ -213,14 +182,12 @@ async fn everything_is_kept_when_it_is_closed<A: Adapter>() {
     let memory = adapter.memory();
     let hq = "hq".parse().unwrap();
     created(&*memory, &pull(1), "t1").await;
-    memory.called(&hq, &NameShape::of("a1")).await.unwrap();
     memory.withdrawn(&hq, &Withdrawal { at: now(), reason: "404".into() }).await.unwrap();
     let before = memory.tasks().await.unwrap();
     drop(memory);
     let adapter = adapter.reopen().await;
     let memory = adapter.memory();
     assert_eq!(memory.tasks().await.unwrap(), before);
-    assert_eq!(memory.names(&hq).await.unwrap(), [NameShape::of("a2")]);
     assert!(memory.withdrawal(&hq).await.unwrap().is_some());
 }
 

@@ -256,7 +256,7 @@ pub(crate) fn asked(start: Timestamp) -> String {
 async fn by_task(fault: Fault) -> (World, TestClock) {
     let clock = tonight();
     let mut world = World::at(Place::directory(), &clock, 1).await;
-    world.settings.source = "api = \"v3\"\nlist_lag = \"1s\"\n".to_owned();
+    world.settings.source = "api = \"v3\"\n".to_owned();
     world.sim.faults().add(Rule::new(fault).on(Endpoint::Download));
     (world, clock)
 }

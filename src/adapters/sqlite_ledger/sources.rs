@@ -1,4 +1,4 @@
-//! What sources must not forget: their export tasks, what files of these are called, and that the v2 export is gone.
+//! What sources must not forget: their export tasks, and that the v2 export is gone.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::SqliteLedger;
 use super::connection::{storage, unreadable};
 use super::rows::{get, instant, ms, parsed, window};
 use crate::domain::export::Bounds;
-use crate::domain::export_task::{ExportTask, NameShape, Pull, TaskId, TaskNumber, TaskState, Wanted};
+use crate::domain::export_task::{ExportTask, Pull, TaskId, TaskNumber, TaskState, Wanted};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
 use crate::ports::ledger::LedgerError;
@@ -74,13 +74,6 @@ impl SourceMemory for SqliteLedger {
         self.write(query.bind(id.as_str().to_owned()).bind(task.0)).await.map(|_| ())
     }
 
-    async fn lost(&self, task: TaskNumber, now: Timestamp) -> Result<(), LedgerError> {
-        let query = sqlx::query(
-            "UPDATE export_tasks SET state = 'lost', lost_at_ms = ? WHERE task = ? AND state = 'asked'",
-        );
-        self.write(query.bind(ms(now)).bind(task.0)).await.map(|_| ())
-    }
-
     async fn finished(&self, task: TaskNumber) -> Result<(), LedgerError> {
         let query =
             sqlx::query("UPDATE export_tasks SET state = 'finished' WHERE task = ? AND state = 'created'");
@@ -99,23 +92,11 @@ impl SourceMemory for SqliteLedger {
 
     async fn tasks(&self) -> Result<Vec<ExportTask>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT task, source, stream, start_ms, end_ms, from_ms, to_ms, definition, asked_at_ms, lost_at_ms, state, task_id
+            "SELECT task, source, stream, start_ms, end_ms, from_ms, to_ms, definition, asked_at_ms, state, task_id
              FROM export_tasks ORDER BY task",
         );
         let rows = rows.fetch_all(&self.readers).await.map_err(storage)?;
         rows.iter().map(task).collect()
-    }
-
-    async fn called(&self, source: &SourceName, name: &NameShape) -> Result<(), LedgerError> {
-        let query = sqlx::query("INSERT OR IGNORE INTO export_names (source, shape) VALUES (?, ?)");
-        self.write(query.bind(source.as_str().to_owned()).bind(name.as_str().to_owned())).await.map(|_| ())
-    }
-
-    async fn names(&self, source: &SourceName) -> Result<Vec<NameShape>, LedgerError> {
-        let rows = sqlx::query("SELECT shape FROM export_names WHERE source = ?").bind(source.as_str());
-        let rows = rows.fetch_all(&self.readers).await.map_err(storage)?;
-        // The shape of a shape is itself.
-        rows.iter().map(|row| get::<&str, _>(row, "shape").map(NameShape::of)).collect()
     }
 
     async fn withdrawn(&self, source: &SourceName, withdrawal: &Withdrawal) -> Result<bool, LedgerError> {
@@ -153,7 +134,6 @@ pub(super) async fn withdrawals(
 fn task(row: &SqliteRow) -> Result<ExportTask, LedgerError> {
     let state = match get(row, "state")? {
         "asked" => TaskState::Asked,
-        "lost" => TaskState::Lost { at: instant(row, "lost_at_ms")? },
         "created" => TaskState::Created(parsed(row, "task_id")?),
         "finished" => TaskState::Finished(parsed(row, "task_id")?),
         other => return Err(unreadable("an export task's state", other)),

@@ -74,7 +74,6 @@ pub(super) struct Client {
     project_id: String,
     project_header: HeaderValue,
     timeouts: Timeouts,
-    list_lag: Duration,
     max_body: u64,
     pacer: Pacer,
     skew: Skew,
@@ -138,7 +137,6 @@ impl Client {
             project_id: project_id.clone(),
             project_header,
             timeouts: *timeouts,
-            list_lag: settings.list_lag,
             max_body: settings.max_body,
             pacer,
             skew: Skew::default(),
@@ -158,11 +156,6 @@ impl Client {
 
     pub(super) fn max_body(&self) -> u64 {
         self.max_body
-    }
-
-    /// A task that was created just now may not be in the list yet: so long, at the most.
-    pub(super) fn list_lag(&self) -> Duration {
-        self.list_lag
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {

@@ -15,7 +15,7 @@ use super::errors::{Operation, Subject};
 use super::query;
 use super::signer::encode;
 use super::trail::Trail;
-use crate::domain::export_task::{NameShape, Standing, TaskId};
+use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::{ForeignText, Line};
 use crate::ports::record_source::ExportRequest;
@@ -41,10 +41,8 @@ pub(super) const DELETE: Operation = Operation {
     subject: Subject::Leftovers,
 };
 
-/// The most that one page of the list holds, and the most that are deleted at once: a call takes 200.
-pub(super) const PAGE: usize = 100;
-/// A centre with more tasks than this is not read to its end.
-const LONGEST_LIST: usize = 50 * PAGE;
+/// Tasks that one call deletes, at most. The provider takes 200.
+pub(super) const MOST_DELETED: usize = 100;
 
 /// How a task is getting on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +53,6 @@ pub(super) enum Progress {
     Unknown(ForeignText),
     /// The file is there.
     Ready {
-        /// What it is called.
-        name: NameShape,
         /// Since when, by the provider's clock, where it says so.
         since: Option<Timestamp>,
     },
@@ -82,15 +78,11 @@ struct List {
 struct Item {
     task_id: String,
     #[serde(default)]
-    file_name: Option<String>,
-    #[serde(default)]
     status: Option<String>,
     #[serde(default)]
     fail_reason: Option<String>,
     #[serde(default)]
     error_code: Option<String>,
-    #[serde(default)]
-    create_time: Option<String>,
     #[serde(default)]
     end_time: Option<String>,
 }
@@ -137,33 +129,9 @@ impl ExportCentre {
         self.0.ask(&Ask::get(&DOWNLOAD, &path, &[]), trail).await
     }
 
-    /// Tasks that nobody has downloaded and that were created at `from` or later. One that does not say when is none of them.
-    pub(super) async fn created_since(
-        &self,
-        from: Timestamp,
-        trail: &mut Trail,
-    ) -> Result<Vec<Standing>, Failure> {
-        let mut found = Vec::new();
-        for offset in (0..LONGEST_LIST).step_by(PAGE) {
-            let (offset, limit) = (offset.to_string(), PAGE.to_string());
-            let pairs = [
-                ("is_download", "false"),
-                ("sort_field", "create_time"),
-                ("sort_type", "DESC"),
-                ("offset", &offset),
-                ("limit", &limit),
-            ];
-            let items = self.list(&pairs, trail).await?;
-            let is_last = items.len() < PAGE;
-            let (young, old): (Vec<_>, Vec<_>) =
-                items.into_iter().filter_map(Item::standing).partition(|task| task.created_at >= from);
-            add(&mut found, young);
-            // Sorted by time: a page with an older one is the last that matters.
-            if is_last || !old.is_empty() {
-                break;
-            }
-        }
-        Ok(found)
+    /// Asks for the first task of the list: a cheap request that shows whether the list may be read.
+    pub(super) async fn first(&self, trail: &mut Trail) -> Result<(), Failure> {
+        self.list(&[("is_download", "false"), ("offset", "0"), ("limit", "1")], trail).await.map(|_| ())
     }
 
     /// Deletes tasks; those that are not there are no error.
@@ -190,10 +158,7 @@ impl ExportCentre {
 impl Item {
     fn progress(self) -> Progress {
         match self.status.as_deref() {
-            Some("SUCCESS") => Progress::Ready {
-                name: NameShape::of(&self.file_name.unwrap_or_default()),
-                since: self.end_time.as_deref().and_then(instant),
-            },
+            Some("SUCCESS") => Progress::Ready { since: self.end_time.as_deref().and_then(instant) },
             Some("FAIL") => {
                 let reason = self.fail_reason.map(ForeignText::new).filter(|text| !text.is_empty());
                 let code = self.error_code.map(ForeignText::new).filter(|text| !text.is_empty());
@@ -204,24 +169,6 @@ impl Item {
             Some("EXPIRED") => Progress::Failed("its file was kept no longer".into()),
             Some("CREATING") | None => Progress::Making,
             Some(other) => Progress::Unknown(ForeignText::new(other)),
-        }
-    }
-
-    fn standing(self) -> Option<Standing> {
-        Some(Standing {
-            id: self.task_id.parse().ok()?,
-            name: self.file_name.filter(|name| !name.is_empty()).map(|name| NameShape::of(&name)),
-            created_at: instant(&self.create_time?)?,
-        })
-    }
-}
-
-/// Adds a page's tasks to those of the pages before. One that is created meanwhile moves the others on, so that the last of a page
-/// come again as the first of the next.
-fn add(found: &mut Vec<Standing>, page: Vec<Standing>) {
-    for task in page {
-        if !found.iter().any(|before| before.id == task.id) {
-            found.push(task);
         }
     }
 }
@@ -252,18 +199,6 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_two_pages_show_is_one() {
-        let page = |ids: &[&str]| {
-            let item = |id| item(&format!(r#"{{"task_id":"{id}","create_time":"2026-11-23T12:00:00Z"}}"#));
-            ids.iter().map(|id| item(id).standing().unwrap()).collect()
-        };
-        let mut found = Vec::new();
-        add(&mut found, page(&["a", "b"]));
-        add(&mut found, page(&["b", "c"]));
-        assert_eq!(found, page(&["a", "b", "c"]));
-    }
-
-    #[test]
     fn what_a_task_says_of_itself_is_told_in_one_line() {
         let failed =
             item(r#"{"task_id":"a","status":"FAIL","fail_reason":"no\nspace","error_code":"WKS.1"}"#);
@@ -272,10 +207,5 @@ mod tests {
         assert_eq!(item(r#"{"task_id":"a","status":"CREATING"}"#).progress(), Progress::Making);
         let unknown = item(r#"{"task_id":"a","status":"QUE\u001bUED"}"#).progress();
         assert_eq!(unknown, Progress::Unknown(ForeignText::new("QUE UED")));
-        assert!(
-            item(r#"{"task_id":"../x","file_name":"a","create_time":"2026-11-23T12:00:00Z"}"#)
-                .standing()
-                .is_none()
-        );
     }
 }

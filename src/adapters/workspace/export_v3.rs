@@ -1,17 +1,16 @@
 //! The v3 export: a task is asked for, waited for, downloaded, and deleted once its window is committed.
 //!
 //! Creating a task is not idempotent, so the order matters:
-//! 1. The wish is remembered. A crash from here on leaves a wish without an id.
-//! 2. The task is created, and its id remembered before anything else: whoever comes after goes on with it.
-//! 3. It is waited for and downloaded. If it came to nothing it is finished, and another one is asked for.
-//! 4. What is finished or lost is cleared away beside the windows (see `task_tidying`).
+//! 1. The intent is remembered. A crash from here on leaves an intent without an id.
+//! 2. The task is created, and its id remembered before anything else: a later run goes on with the same task.
+//! 3. The task is waited for and downloaded. A task that came to nothing is finished, and another one is asked for.
+//! 4. Finished tasks are deleted beside the windows (see `task_tidying`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
@@ -20,7 +19,7 @@ use super::count;
 use super::export_centre::{ExportCentre, Progress};
 use super::trail::{Reached, Trail};
 use crate::domain::export::ExportApi;
-use crate::domain::export_task::{ExportTask, Pull, Wanted};
+use crate::domain::export_task::{ExportTask, Pull, TaskState, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
@@ -37,7 +36,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
-const MISSING: &str = "it is not in the list (any more)";
+const MISSING: &str = "it is not in the list any more";
 
 /// What a source asked through the v3 API needs besides its project.
 #[derive(Clone)]
@@ -57,8 +56,6 @@ pub struct WorkspaceV3 {
     pub(super) client: Arc<Client>,
     pub(super) centre: ExportCentre,
     pub(super) parts: V3Parts,
-    /// Shared by those who create; whoever looks for orphans has it alone.
-    pub(super) creating: RwLock<()>,
 }
 
 /// Why a task's file is not to be had.
@@ -75,7 +72,7 @@ impl WorkspaceV3 {
     /// The records of `project`. Nothing is sent yet.
     pub fn of(project: &Project, parts: V3Parts) -> Self {
         let client = project.client();
-        Self { centre: ExportCentre(Arc::clone(&client)), client, parts, creating: RwLock::default() }
+        Self { centre: ExportCentre(Arc::clone(&client)), client, parts }
     }
 
     /// Hands the file of a task to `sink`. Returns the time at which the task was asked for and, where it is known, the time
@@ -165,7 +162,6 @@ impl WorkspaceV3 {
 
     /// A new task. Whoever is let in only at the second try has made none at the first.
     async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
-        let _nobody_looks_for_orphans = self.creating.read().await;
         let pass = self.client.pass().await?;
         let created = self.create_with(&pass, request, trail).await;
         match self.client.pass_after(&pass, trail).await? {
@@ -181,9 +177,9 @@ impl WorkspaceV3 {
         trail: &mut Trail,
     ) -> Result<Wanted, Failure> {
         let Self { parts: V3Parts { memory, checkpoint, .. }, .. } = self;
-        // Nothing is waited for between this moment and the request: an orphan is known by it.
         let asked_at = self.client.now();
-        let number = memory.ask(&self.pull_of(request), asked_at).await.map_err(not_remembered)?;
+        let pull = self.pull_of(request);
+        let number = memory.ask(&pull, asked_at).await.map_err(not_remembered)?;
         checkpoint.reached(Step::TaskAsked);
         match self.centre.create(pass, request, trail).await {
             Ok(id) => {
@@ -193,12 +189,13 @@ impl WorkspaceV3 {
                 Ok(Wanted { number, id, asked_at })
             }
             Err(failure) => {
-                let noted = if trail.last == Reached::Nobody || trail.last.is_refusal() {
-                    memory.gone(number).await
+                let made_none = trail.last == Reached::Nobody || trail.last.is_refusal();
+                let task = ExportTask { number, pull, asked_at, state: TaskState::Asked };
+                if made_none {
+                    self.forget(&task).await?
                 } else {
-                    memory.lost(number, self.client.now()).await
-                };
-                noted.map_err(not_remembered)?;
+                    self.forget_unknown(&task).await?
+                }
                 Err(failure)
             }
         }
@@ -209,7 +206,7 @@ impl WorkspaceV3 {
         let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
         let began = Instant::now();
         let age = || age.saturating_add(began.elapsed());
-        let (mut pause, mut listed, lag) = (FIRST_LOOK, false, self.client.list_lag());
+        let (mut pause, mut listed) = (FIRST_LOOK, false);
         let timeout = self.parts.task_timeout;
         loop {
             // Of many looks at a task, none is worth a line in the log; one that fails is.
@@ -220,20 +217,18 @@ impl WorkspaceV3 {
             });
             let mut unknown = None;
             match progress? {
-                Some(Progress::Ready { name, since }) => {
-                    let called = self.parts.memory.called(&self.parts.source, &name).await;
-                    called.map_err(|error| Unready::Unknown(not_remembered(error)))?;
+                Some(Progress::Ready { since }) => {
                     let ahead = self.client.clock_ahead().unwrap_or_default();
                     return Ok(since.and_then(|theirs| theirs.checked_sub(ahead).ok()));
                 }
                 Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
                 Some(Progress::Making) => listed = true,
                 Some(Progress::Unknown(status)) => (listed, unknown) = (true, Some(status)),
-                None if listed || age() > lag => return Err(Unready::Late(MISSING.into())),
+                None if listed => return Err(Unready::Late(MISSING.into())),
+                // A list may show a new task late.
                 None => {}
             }
-            // One that was never listed is not given up sooner than it can be missed: what is given up can be found.
-            if age().saturating_add(pause) > if listed { timeout } else { timeout.max(lag + pause) } {
+            if age().saturating_add(pause) > timeout {
                 let status = unknown.map(|status| format!(", and has the unknown status \"{status}\""));
                 let status = status.unwrap_or_default();
                 return Err(Unready::Late(

@@ -109,8 +109,7 @@ impl SourceProbe {
     /// # Errors
     /// When the list is not given.
     pub async fn list_tasks(&self) -> Result<(), ProbeError> {
-        let now = self.client.now();
-        self.tried(&LIST, async |trail| self.centre.created_since(now, trail).await.map(|_| ())).await
+        self.tried(&LIST, async |trail| self.centre.first(trail).await).await
     }
 
     /// Creates a task.
@@ -161,9 +160,7 @@ impl SourceProbe {
                     let why = format!("the task has a status that this version does not know: \"{status}\"");
                     return ended(Cause::Unfinished, why.into());
                 }
-                None if listed || began.elapsed() > self.client.list_lag() => {
-                    return ended(Cause::Task, "the task is not in the list".into());
-                }
+                None if listed => return ended(Cause::Task, "the task is not in the list any more".into()),
                 progress => listed |= progress.is_some(),
             }
             if began.elapsed() > patience {

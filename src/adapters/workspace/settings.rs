@@ -31,8 +31,6 @@ pub struct Timeouts {
 /// How a Workspace project is reached.
 #[derive(Debug, Clone)]
 pub struct WorkspaceSettings {
-    /// How long a task that was created just now may be missing from the list of tasks: nobody documents it.
-    pub list_lag: Duration,
     /// `https://workspace.{region}.myhuaweicloud.com`, or a private cloud's. Cleartext only to loopback.
     pub endpoint: Url,
     /// The project, as the provider's console shows it: letters, digits, `-` and `_`.

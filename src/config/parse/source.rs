@@ -45,7 +45,6 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
     let task_range = (SignedDuration::from_secs(1), SignedDuration::from_hours(6));
     let task_timeout = duration(raw.task_timeout, task_range, "must be from 1s to 6h", report);
     let task_timeout = task_timeout.or(SignedDuration::from_mins(30));
-    let list_lag = timeout(raw.list_lag, 30, report);
     let requests_per_second = raw.requests_per_second.map(rate, report).or(DEFAULT_RATE);
     let range = (SignedDuration::from_secs(1), LONGEST_DURATION);
     let horizon = duration(raw.horizon, range, "must be more than 0s", report).or(PROVIDER_KEEPS);
@@ -67,7 +66,6 @@ fn workspace(raw: RawWorkspace, secrets: Secrets, report: &mut Report) -> Option
         horizon: horizon?,
         past_horizon: past_horizon?,
         task_timeout: task_timeout?.unsigned_abs(),
-        list_lag: list_lag?,
         ca_file: ca_file?,
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,

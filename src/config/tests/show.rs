@@ -41,7 +41,6 @@ fn defaults_are_filled_in_and_secrets_are_paths() {
     iam_endpoint = "https://iam.ap-southeast-3.myhuaweicloud.com"
     kind = "huaweicloud-workspace"
     least_rate = "4KiB"
-    list_lag = "30s"
     max_body = "5GiB"
     past_horizon = "try"
     project_id = "0123"

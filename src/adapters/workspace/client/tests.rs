@@ -32,7 +32,6 @@ fn client() -> (Client, Arc<Token>) {
         project_id: "0123".into(),
         requests_per_second: 0.001,
         timeouts: Timeouts { connect: long, first_byte: long, stall: long, least_rate: LeastRate::default() },
-        list_lag: long,
         max_body: 1000,
         ca_pem: None,
     };

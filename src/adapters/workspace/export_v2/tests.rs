@@ -65,7 +65,6 @@ fn settings(endpoint: &str) -> WorkspaceSettings {
         project_id: "0123456789abcdef".into(),
         requests_per_second: 1000.0,
         timeouts: Timeouts { connect: long, first_byte: long, stall: long, least_rate: LeastRate::default() },
-        list_lag: long,
         max_body: 1000,
         ca_pem: None,
     }

@@ -26,7 +26,6 @@ const REFUSED: &[Refused] = &[
         "= \"loose\": must be \"lose\" or \"try\"; did you mean \"lose\"?",
     ),
     ("sources.hq", "task_timeout = \"0s\"", "= \"0s\": must be from 1s to 6h"),
-    ("sources.hq", "list_lag = \"0s\"", "= \"0s\": must be from 1s to 1h"),
     (
         "sources.hq",
         "endpoint = \"http://workspace.example.com\"",
