@@ -14,9 +14,9 @@ use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until}
 
 use super::clock_watch::Standing;
 use super::compose::Streams;
-use super::export_tasks::{Untidy, untidy};
 use super::failure_policy::{hold_log, of_ledger};
 use super::first_losses;
+use super::open_work::WindowStates;
 use super::proving::prove_all;
 use super::selection::Selection;
 use super::services::Services;
@@ -60,8 +60,8 @@ pub struct Planned {
     pub holds: BTreeMap<Resource, Hold>,
     /// Streams and stores whose logs can be read again, and this machine, where that ended their holds.
     pub lifted: Vec<Resource>,
-    /// What is to be cleared away, at sources that are held up as well.
-    pub untidy: Untidy,
+    /// The states of all windows; `None` where nothing may be done.
+    pub states: Option<Arc<WindowStates>>,
 }
 
 impl Look {
@@ -152,9 +152,9 @@ impl Look {
         if plan.actions.is_empty() && busy.is_empty() && !is_proving {
             lifted.extend(self.lift_machine(&snapshot, now).await?);
         }
-        let untidy = untidy(&*services.memory, &all, &snapshot, busy, now).await?;
         let unknown = self.unknown(&all, &snapshot, now);
-        Ok(Planned { plan, unknown, unproven, holds: snapshot.holds, lifted, untidy })
+        let states = Some(Arc::new(snapshot.windows));
+        Ok(Planned { plan, unknown, unproven, holds: snapshot.holds, lifted, states })
     }
 
     /// What is to be done where nothing can be before a store is proven.
@@ -193,7 +193,7 @@ impl Look {
             unproven: BTreeMap::new(),
             holds: snapshot.holds,
             lifted: Vec::new(),
-            untidy: Untidy::default(),
+            states: None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::planner::{Action, InWork, Places, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
-use crate::ports::record_source::Left;
+use crate::ports::record_source::Upkeep;
 
 use super::archive_window::work;
 use super::observer::{Ending, Event, Observer};
@@ -33,21 +33,21 @@ use super::projects::Looked;
 use super::proving::Proof;
 use super::report::Report;
 use super::services::Services;
-use super::tidying::Tidying;
+use super::upkeep::Upkeeps;
 
 /// Without any wake-up, it looks again after this: clocks jump, and timers of sleeping machines stand still.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 mod end;
 
-use end::LONGEST_TIDYING;
+use end::LONGEST_UPKEEP;
 
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// When it is told to stop.
     Stopped,
-    /// When nothing is due any more, or what is due has failed too often to wait for. Export tasks that cannot be deleted yet are
-    /// left to the next run.
+    /// When nothing is due any more, or what is due has failed too often to wait for. Upkeep that cannot be done yet is left to
+    /// the next run.
     NothingDue,
 }
 
@@ -90,7 +90,7 @@ enum Done {
     /// Nothing, where the run was told to stop meanwhile.
     Planned(Option<Result<Planned, Failure>>),
     Worked(StreamName, Window, Ending, Vec<Resource>),
-    Tidied(SourceName, Result<Left, Failure>),
+    Upkept(SourceName, Result<Upkeep, Failure>),
     LookedUp(SourceName, Result<Looked, Failure>),
     Proven(StoreName, Result<Proof, Failure>),
 }
@@ -109,7 +109,7 @@ struct Run<'r> {
     /// Sources of the streams that the run is about.
     sources: usize,
     planning: Option<Id>,
-    tidying: Tidying,
+    upkeeps: Upkeeps,
     looking_up: BTreeMap<SourceName, Id>,
     proving: BTreeMap<StoreName, Id>,
     queue: VecDeque<Action>,
@@ -124,8 +124,8 @@ struct Run<'r> {
     /// Whether something failed as a damaged ledger does.
     doubts_ledger: bool,
     waits: u32,
-    /// Since when export tasks are being cleared away and nothing else is in flight.
-    only_tidying: Option<Instant>,
+    /// Since when upkeep is running and nothing else is in flight.
+    only_upkeep: Option<Instant>,
     /// Whether to wait was decided since the last look.
     waiting: bool,
     tally: Tally,
@@ -141,7 +141,7 @@ impl Reconciler {
             working: HashMap::new(),
             sources: 0,
             planning: None,
-            tidying: Tidying::default(),
+            upkeeps: Upkeeps::default(),
             looking_up: BTreeMap::new(),
             proving: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -153,14 +153,14 @@ impl Reconciler {
             local_failures: 0,
             doubts_ledger: false,
             waits: 0,
-            only_tidying: None,
+            only_upkeep: None,
             waiting: false,
             tally: Tally::default(),
             report: Report::default(),
         };
         let mut alive = tokio::time::interval(self.alive_every);
         while !self.stop.is_cancelled() {
-            if until == Until::NothingDue && run.has_tidied_long_enough() && !run.worth_waiting() {
+            if until == Until::NothingDue && run.has_kept_up_long_enough() && !run.worth_waiting() {
                 break;
             }
             run.start_what_can_be();
@@ -238,7 +238,9 @@ impl Run<'_> {
         self.reconciler.observer.on(&Event::Started { stream: name.clone(), window });
         let look = Arc::clone(&self.reconciler.look);
         let worked = name.clone();
+        let entered = look.services.in_work.enter(&name, window);
         let handle = self.tasks.spawn(async move {
+            let _entered = entered;
             let ending = work(&look.services, &stream, window, task).await;
             let lifted = match ending {
                 Ending::Archived { .. } | Ending::Unchanged => look.lift_holds(&worked, |_| true).await,
@@ -271,9 +273,9 @@ impl Run<'_> {
                 self.working.remove(&id);
                 self.worked(stream, window, ending, lifted);
             }
-            Ok((_, Done::Tidied(source, outcome))) => {
-                self.stale |= self.tidying.ended(&source, &outcome, Instant::now());
-                self.report.tidied(&source, outcome);
+            Ok((_, Done::Upkept(source, outcome))) => {
+                self.stale |= self.upkeeps.ended(&source, &outcome, Instant::now());
+                self.report.upkept(&source, outcome);
             }
             Ok((_, Done::LookedUp(source, outcome))) => {
                 self.looking_up.remove(&source);
@@ -295,7 +297,7 @@ impl Run<'_> {
                 if self.planning == Some(broken.id()) {
                     self.planning = None;
                 }
-                self.tidying.broke_off(broken.id());
+                self.upkeeps.broke_off(broken.id());
                 self.looking_up.retain(|_, by| *by != broken.id());
                 self.proving.retain(|_, by| *by != broken.id());
                 let at = self.working.remove(&broken.id());
@@ -324,19 +326,11 @@ impl Run<'_> {
         sources.for_each(|(source, _)| self.look_up(source));
         let stores = planned.unproven.into_iter().filter(|(_, at)| *at <= now);
         stores.for_each(|(store, _)| self.prove(store));
-        self.tidying.found(&planned.untidy);
         let rules = self.reconciler.look.services.roster.rules();
         let concerned = rules.iter().filter(|rules| self.reconciler.look.selection.concerns(&rules.name));
         self.sources = concerned.map(|rules| &rules.source).collect::<BTreeSet<_>>().len();
-        for (source, tasks) in planned.untidy {
-            let hold = planned.holds.get(&Resource::Source(source.clone()));
-            let rules = rules.iter().find(|rules| rules.source == source);
-            // Other keys or settings end it, for windows as well.
-            let hold = hold.filter(|hold| rules.is_none_or(|is| is.fingerprints.source == hold.fingerprint));
-            let held = hold.filter(|hold| hold.is_on(now));
-            let held = held.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
-            self.tidying.held_up(&source, held.and_then(|held| Instant::now().checked_add(held)));
-            self.tidy(source, tasks);
+        if let Some(states) = planned.states {
+            self.keep_up(&rules, &states, &planned.holds, now);
         }
         // Where a pause was over, it is being tried by now: there is nothing to look for.
         self.look_at = Instant::now() + self.wait();
@@ -411,12 +405,12 @@ impl Run<'_> {
         });
         let held = self.not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
         let held = held.filter(|left| !left.is_zero());
-        let tidying = self.tidying.wait(Instant::now()).unwrap_or(LOOK_AGAIN);
+        let upkeep = self.upkeeps.wait(Instant::now()).unwrap_or(LOOK_AGAIN);
         // What is due is being looked at while a look goes on.
-        let due = if self.planning.is_some() { LOOK_AGAIN } else { planned.min(tidying) };
+        let due = if self.planning.is_some() { LOOK_AGAIN } else { planned.min(upkeep) };
         // A run that ends by itself leaves to the next one what takes longer.
         let due =
-            self.only_tidying.map_or(due, |since| due.min(LONGEST_TIDYING.saturating_sub(since.elapsed())));
+            self.only_upkeep.map_or(due, |since| due.min(LONGEST_UPKEEP.saturating_sub(since.elapsed())));
         // A moment more, so that the instant is past when the timer ends.
         held.unwrap_or(due).min(LOOK_AGAIN) + Duration::from_millis(5)
     }

@@ -12,7 +12,7 @@ use crate::domain::message::Message;
 use crate::domain::name::{SourceName, StreamName};
 use crate::domain::snapshot::{Hold, Resource};
 use crate::domain::window::Window;
-use crate::ports::record_source::Left;
+use crate::ports::record_source::Upkeep;
 
 use super::observer::Ending;
 
@@ -25,12 +25,10 @@ pub struct Report {
     machine: bool,
     /// Streams of which it was said that nobody counts.
     uncounted: BTreeSet<StreamName>,
-    /// Sources at which export tasks could not be cleared away, and why.
-    untidy: BTreeMap<SourceName, Message>,
-    /// Sources that refused the deletion of single tasks, and why.
-    kept: BTreeMap<SourceName, Message>,
-    /// Sources that are not configured any more, and at which export tasks are left.
-    untidiable: BTreeSet<SourceName>,
+    /// Sources whose upkeep failed, and why.
+    no_upkeep: BTreeMap<SourceName, Message>,
+    /// Sources that refused single pieces of their upkeep, and why.
+    refused: BTreeMap<SourceName, Message>,
 }
 
 /// What was said last of a resource: which words, and at which failure of which row.
@@ -146,33 +144,22 @@ impl Report {
         }
     }
 
-    /// Export tasks were cleared away at a source, or could not be: that is said when it is news. Of a single task it is none that
-    /// others are cleared away.
-    pub fn tidied(&mut self, source: &SourceName, outcome: Result<Left, Failure>) {
+    /// The upkeep of a source was done, or could not be: that is said when it is news. A refusal that concerns one piece of the
+    /// upkeep is no failure of the source.
+    pub fn upkept(&mut self, source: &SourceName, outcome: Result<Upkeep, Failure>) {
         let (said, failure) = match outcome {
-            Ok(left) => {
-                if self.untidy.remove(source).is_some() {
-                    tracing::info!(%source, "export tasks are cleared away again");
+            Ok(upkeep) => {
+                if upkeep.answered && self.no_upkeep.remove(source).is_some() {
+                    tracing::info!(%source, "upkeep of the source works again");
                 }
-                (&mut self.kept, left.refused)
+                (&mut self.refused, upkeep.refused)
             }
-            Err(failure) => (&mut self.untidy, Some(failure)),
+            Err(failure) => (&mut self.no_upkeep, Some(failure)),
         };
         let Some(Failure { kind, message, request_ids, .. }) = failure else { return };
         if said.insert(source.clone(), message.clone()).as_ref() != Some(&message) {
             let kind = kind.as_str();
-            tracing::warn!(%source, kind, ?request_ids, "export tasks are left in the export centre for now: {message}");
-        }
-    }
-
-    /// Export tasks are left at a source that is not configured (any more): that is said once.
-    pub fn untidiable(&mut self, source: &SourceName) {
-        if self.untidiable.insert(source.clone()) {
-            tracing::warn!(
-                %source,
-                "export tasks of a source that is not configured any more are left in its export centre: delete them there, or \
-                 let them expire"
-            );
+            tracing::warn!(%source, kind, ?request_ids, "upkeep of the source is left for later: {message}");
         }
     }
 

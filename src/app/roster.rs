@@ -67,6 +67,11 @@ impl Roster {
         self.known().sources.get(name).cloned()
     }
 
+    /// The sources that can be asked.
+    pub fn sources(&self) -> Sources {
+        self.known().sources.clone()
+    }
+
     /// The rules of every stream, whether or not it can be worked on.
     pub fn rules(&self) -> Vec<StreamRules> {
         self.known().rules.values().cloned().collect()

@@ -12,12 +12,12 @@ use crate::domain::verdict::StreamRules;
 use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
-use crate::ports::source_memory::SourceMemory;
 
 use super::clock_watch::ClockWatch;
 use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_on, of_ledger};
 use super::machine::Machine;
+use super::open_work::InWork;
 use super::proving::Proofs;
 use super::roster::Roster;
 use super::run_record::RunRecord;
@@ -27,14 +27,14 @@ use super::scratch::Scratch;
 pub struct Services {
     /// What this machine knows.
     pub ledger: Arc<dyn Ledger>,
-    /// What sources remember.
-    pub memory: Arc<dyn SourceMemory>,
     /// Every stream, and its source.
     pub roster: Roster,
     /// Which stores may be put to.
     pub proofs: Proofs,
     /// What keeps this machine from working.
     pub machine: Machine,
+    /// The windows in work.
+    pub in_work: InWork,
     /// What the ledger is told of this run.
     pub run: RunRecord,
     /// Where exports lie meanwhile.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
+use crate::adapters::workspace::upkeep;
 use crate::config::{Config, WrittenConfig};
 use crate::domain::crashes::{self, Treatment};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
@@ -25,6 +26,7 @@ use super::compose::{self, Injected, Parts, Streams};
 use super::data_object::UnprovenPuts;
 use super::failure_policy::of_ledger;
 use super::machine::Machine;
+use super::open_work::InWork;
 use super::projects;
 use super::proving::Proofs;
 use super::recovery::sound_ledger;
@@ -70,11 +72,14 @@ impl Session {
             watch.may_ask(Teller::Store(Arc::clone(&store.store)));
         }
         let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
+        let configured = config.sources.keys().cloned().collect();
+        let strangers = upkeep::tell_strangers(&*memory, &configured, now).await;
+        strangers.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
         let parts = Parts {
             stores,
             signing,
             ledger: Arc::clone(&ledger),
-            memory: Arc::clone(&memory),
+            memory,
             injected: injected.clone(),
             watch: Arc::clone(&watch),
         };
@@ -89,10 +94,10 @@ impl Session {
                 .map_err(|failure| StartError::from_failure("scratch folder", &failure))?
                 .looking_with(Arc::clone(&injected.inspector)),
             ledger,
-            memory,
             roster,
             proofs,
             machine: Machine::default(),
+            in_work: InWork::default(),
             run,
             clock: Arc::clone(&injected.clock),
             watch: Arc::clone(&watch),

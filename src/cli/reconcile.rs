@@ -10,6 +10,7 @@ use super::{CliError, output, signals};
 use crate::app::compose::Injected;
 use crate::app::daemon::{Controls, damaged_ledger};
 use crate::app::observer::{NoObserver, Observer};
+use crate::app::open_work::OpenWork;
 use crate::app::planning::Look;
 use crate::app::reconcile::{Reconciler, Tally, Until};
 use crate::app::selection::Selection;
@@ -17,9 +18,9 @@ use crate::app::session::Session;
 use crate::app::start_error::StartError;
 use crate::app::survey::{Judged, survey};
 use crate::config::Config;
-use crate::domain::export_task::{ExportTask, TaskState};
 use crate::domain::failure::FailureKind;
 use crate::domain::snapshot::{FailureNote, Hold};
+use crate::domain::text::Line;
 use crate::domain::verdict::{StreamRules, Verdict};
 use crate::exit_code::Exit;
 
@@ -81,8 +82,8 @@ struct Outcome {
     gaps: Vec<Judged>,
     /// What is held up, whether or not a window needs it now.
     held_up: Vec<FailureNote>,
-    /// Export tasks of no use that stand at a provider's: the next run deletes them.
-    tasks_left: u64,
+    /// What the sources have to tell.
+    notices: Vec<Line>,
 }
 
 /// Reconciles what `selection` chooses until nothing of it is due.
@@ -162,10 +163,14 @@ async fn outcome(
     let held_up = held_up.filter_map(held_by);
     // A wrong clock holds everything up, and what else is wrong is said by that clock.
     let clock = snapshot.clock_hold(now);
-    let held_up =
-        clock.into_iter().chain(held_up.filter(|_| clock.is_none())).map(|hold| hold.failure.clone());
-    let tasks = session.services.memory.tasks().await.map_err(super::ledger_view::failed)?;
-    let is_left = |task: &&ExportTask| matches!(task.state, TaskState::Finished(_));
+    let held_up = clock.into_iter().chain(held_up.filter(|_| clock.is_none()));
+    let held_up = held_up.map(|hold| hold.failure.clone()).collect();
+    let states = Arc::new(snapshot.windows);
+    let mut notices = Vec::new();
+    for (name, source) in session.services.roster.sources() {
+        let told = source.notices(&OpenWork::of(&name, &rules, &states, &session.services.in_work)).await;
+        notices.extend(told.map_err(|error| CliError::from(StartError::from_failure("source", &error.0)))?);
+    }
     Ok(Outcome {
         archived: tally.archived,
         already_archived: archived.saturating_sub(tally.archived),
@@ -175,8 +180,8 @@ async fn outcome(
         failed_tries: tally.failed,
         stopped,
         gaps: windows,
-        held_up: held_up.collect(),
-        tasks_left: tasks.iter().filter(is_left).count() as u64,
+        held_up,
+        notices,
     })
 }
 
@@ -191,10 +196,8 @@ fn summary(outcome: &Outcome) -> String {
     if *lost > 0 {
         text += &format!(", {lost} attested as lost");
     }
-    if outcome.tasks_left > 0 {
-        let tasks = output::count(outcome.tasks_left, "export task");
-        text +=
-            &format!(", {tasks} left in the export centre: the next run deletes what can be deleted then");
+    for notice in &outcome.notices {
+        text += &format!(", {notice}");
     }
     if outcome.stopped {
         text += ", then stopped: run it again to go on";

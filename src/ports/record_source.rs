@@ -1,6 +1,5 @@
 //! Where connection records come from.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,10 +8,9 @@ use jiff::Timestamp;
 
 use crate::domain::digest::Sha256;
 use crate::domain::export::{Bounds, ExportApi, Filters};
-use crate::domain::export_task::{ExportTask, TaskNumber};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::StreamName;
-use crate::domain::text::ForeignText;
+use crate::domain::text::{ForeignText, Line};
 use crate::domain::window::Window;
 
 /// What one export is asked for.
@@ -91,12 +89,21 @@ pub trait RecordSource: Send + Sync {
         Ok(())
     }
 
-    /// Clears away at the provider's what `tasks` say is wanted no more, or was lost; says what of it is left for later.
+    /// Does what the provider needs done between exports, for instance deletes what exports have left there. `demand` says which
+    /// exports the work still needs. Runs beside the windows, once at a time for each source.
     ///
     /// # Errors
-    /// As [`Self::export`], for what concerns the source; what is left is to be cleared away later.
-    async fn tidy(&self, _tasks: &[ExportTask]) -> Result<Left, SourceError> {
-        Ok(Left::default())
+    /// As [`Self::export`], for failures that concern the whole source; the rest is done later.
+    async fn upkeep(&self, _demand: &dyn Demand) -> Result<Upkeep, SourceError> {
+        Ok(Upkeep::default())
+    }
+
+    /// What an operator should know at the end of a run, each in one phrase; for instance what the upkeep could not do yet.
+    ///
+    /// # Errors
+    /// When this machine cannot say.
+    async fn notices(&self, _demand: &dyn Demand) -> Result<Vec<Line>, SourceError> {
+        Ok(Vec::new())
     }
 
     /// Sends a cheap request for the sake of its answer's `Date`, which goes to the source's
@@ -131,12 +138,31 @@ impl Remains {
     }
 }
 
-/// What is left of the tasks that were to be cleared away.
+/// Says of an export that was asked for earlier whether the work still needs it.
+pub trait Demand: Send + Sync {
+    /// Whether an export for the window is needed now.
+    fn of(&self, stream: &StreamName, window: Window) -> Need;
+}
+
+/// Whether the work still needs an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The window is in work: the export may be in use at this moment.
+    InWork,
+    /// The window is not archived yet: the export will be used.
+    Open,
+    /// The window is archived, lost or of no stream of this source: the export is of no more use.
+    Settled,
+}
+
+/// What came of a source's upkeep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    /// How long it is until more can be done about a task, where that is known.
-    pub later: BTreeMap<TaskNumber, Duration>,
-    /// What was said last against one of them, and concerns no other.
+pub struct Upkeep {
+    /// Whether the source was asked for anything, and has answered.
+    pub answered: bool,
+    /// How long it is until more can be done; `None` where nothing is left to be done.
+    pub next: Option<Duration>,
+    /// What was said last against one piece of the upkeep, and concerns no other.
     pub refused: Option<Failure>,
 }
 

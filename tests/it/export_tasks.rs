@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use connvault::adapters::sqlite_ledger::SqliteLedger;
 use connvault::adapters::system_clock::SystemClock;
-use connvault::app::export_tasks::untidy;
+use connvault::adapters::workspace::upkeep::tell_strangers;
 use connvault::domain::export::ExportApi;
 use connvault::domain::log_entry::{EntryBody, ExportFacts};
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
-use connvault::ports::ledger::Ledger;
 use connvault::ports::source_memory::SourceMemory;
 use connvault_sim::{Builder, Endpoint, Fate, Fault, Rule};
 use futures_util::{StreamExt, stream};
@@ -269,9 +268,8 @@ async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgot
     let ledger = SqliteLedger::open(&vault.state_dir().join("ledger.sqlite3")).await.unwrap();
     let owed = async |days: i64| {
         let now = SystemClock.now() + SignedDuration::from_hours(24 * days);
-        let snapshot = ledger.snapshot().await.unwrap();
-        let untidy = untidy(&ledger, &[], &snapshot, &BTreeSet::new(), now).await.unwrap();
-        untidy.values().map(Vec::len).sum::<usize>()
+        let configured = BTreeSet::from(["main".parse().unwrap()]);
+        tell_strangers(&ledger, &configured, now).await.unwrap().values().sum::<usize>()
     };
     assert_eq!((owed(89).await, owed(91).await), (left, 0));
     assert_eq!(ledger.tasks().await.unwrap(), []);

@@ -1,4 +1,4 @@
-//! Export tasks that cannot be cleared away at once: each is left for as long as it takes, and keeps no other.
+//! Export tasks that cannot be deleted at once: each is left for as long as it takes, and delays no other.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_run_ends_though_a_task_cannot_be_deleted_yet_and_a_later_one_deletes_
     // All, and each of them by itself.
     assert_eq!(deletions(&vault) - before, 1 + WINDOWS);
     assert_eq!(vault.sim.tasks().all().len(), 1, "it is not waited for: {log}");
-    assert_eq!(log.matches("left in the export centre for now").count(), 1, "{log}");
+    assert_eq!(log.matches("upkeep of the source is left for later").count(), 1, "{log}");
     assert!(said.contains("1 export task left in the export centre: the next run deletes"), "{said}");
     let output = vault.once().await;
     assert_eq!(vault.sim.tasks().all(), [], "{}", text(&output.stderr));

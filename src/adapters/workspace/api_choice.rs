@@ -1,7 +1,7 @@
 //! The export API that the configuration chooses: v2, v3, or `auto`, which is v2 until the provider has withdrawn it, then v3
 //! for good.
 //!
-//! Whichever it is, tasks that stand in the export centre are cleared away: another choice may have made them.
+//! Finished export tasks are deleted whatever the choice is: an earlier choice may have made them.
 //!
 //! A gateway says "there is no such API" for a withdrawn one and for a wrong address alike, and a wrong project looks much
 //! the same. So the query of records is asked, which is not withdrawn: only where it answers is the export alone gone. A key
@@ -20,14 +20,14 @@ use super::count;
 use super::export_v2::WorkspaceV2;
 use super::export_v3::{V3Parts, WorkspaceV3};
 use crate::domain::export::{ApiChoice, ExportApi};
-use crate::domain::export_task::ExportTask;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::Withdrawal;
+use crate::domain::text::Line;
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
-    ByteSink, ExportReceipt, ExportRequest, Left, RecordSource, Remains, SourceError,
+    ByteSink, Demand, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError, Upkeep,
 };
 use crate::ports::source_memory::SourceMemory;
 
@@ -191,8 +191,12 @@ impl RecordSource for Workspace {
         self.v3.discard(request).await
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Left, SourceError> {
-        self.v3.tidy(tasks).await
+    async fn upkeep(&self, demand: &dyn Demand) -> Result<Upkeep, SourceError> {
+        self.v3.upkeep(demand).await
+    }
+
+    async fn notices(&self, demand: &dyn Demand) -> Result<Vec<Line>, SourceError> {
+        self.v3.notices(demand).await
     }
 
     async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {

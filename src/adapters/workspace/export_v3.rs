@@ -4,13 +4,15 @@
 //! 1. The intent is remembered. A crash from here on leaves an intent without an id.
 //! 2. The task is created, and its id remembered before anything else: a later run goes on with the same task.
 //! 3. The task is waited for and downloaded. A task that came to nothing is finished, and another one is asked for.
-//! 4. Finished tasks are deleted beside the windows (see `task_tidying`).
+//! 4. Finished tasks are deleted beside the windows (see `upkeep`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::body::receive;
@@ -19,7 +21,7 @@ use super::count;
 use super::export_centre::{ExportCentre, Progress};
 use super::trail::{Reached, Trail};
 use crate::domain::export::ExportApi;
-use crate::domain::export_task::{ExportTask, Pull, TaskState, Wanted};
+use crate::domain::export_task::{ExportTask, Pull, TaskNumber, TaskState, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
@@ -27,7 +29,7 @@ use crate::domain::text::{ForeignText, Line};
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
 use crate::ports::record_source::{
-    ByteSink, ExportReceipt, ExportRequest, Left, RecordSource, Remains, SourceError,
+    ByteSink, Demand, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError, Upkeep,
 };
 use crate::ports::source_memory::SourceMemory;
 
@@ -56,6 +58,8 @@ pub struct WorkspaceV3 {
     pub(super) client: Arc<Client>,
     pub(super) centre: ExportCentre,
     pub(super) parts: V3Parts,
+    /// Tasks that could not be deleted, each with the time before which it is not tried again.
+    pub(super) later: Mutex<BTreeMap<TaskNumber, Instant>>,
 }
 
 /// Why a task's file is not to be had.
@@ -72,7 +76,7 @@ impl WorkspaceV3 {
     /// The records of `project`. Nothing is sent yet.
     pub fn of(project: &Project, parts: V3Parts) -> Self {
         let client = project.client();
-        Self { centre: ExportCentre(Arc::clone(&client)), client, parts }
+        Self { centre: ExportCentre(Arc::clone(&client)), client, parts, later: Mutex::default() }
     }
 
     /// Hands the file of a task to `sink`. Returns the time at which the task was asked for and, where it is known, the time
@@ -311,7 +315,11 @@ impl RecordSource for WorkspaceV3 {
         Ok(Remains { asked_at: standing.map(|task| task.asked_at), may_answer: false })
     }
 
-    async fn tidy(&self, tasks: &[ExportTask]) -> Result<Left, SourceError> {
-        self.clear_away(tasks).await
+    async fn upkeep(&self, demand: &dyn Demand) -> Result<Upkeep, SourceError> {
+        self.keep_up(demand).await
+    }
+
+    async fn notices(&self, demand: &dyn Demand) -> Result<Vec<Line>, SourceError> {
+        Ok(self.tasks_left(demand).await?.into_iter().collect())
     }
 }

@@ -21,8 +21,8 @@ mod scripted_server;
 mod settings;
 mod signer;
 mod skew;
-mod task_tidying;
 mod trail;
+pub mod upkeep;
 
 pub use client::Project;
 pub use settings::{SettingsError, Timeouts, WorkspaceSettings};

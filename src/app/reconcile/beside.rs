@@ -1,49 +1,67 @@
-//! What goes on beside the windows, which wait for none of it: export tasks are cleared away, projects looked up, stores proven.
+//! What goes on beside the windows, which wait for none of it: the upkeep of sources, the search for projects, the proofs of stores.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{Done, Run};
 use crate::app::failure_policy::{of_ledger, of_source};
 use crate::app::observer::Event;
+use crate::app::open_work::{OpenWork, WindowStates};
 use crate::app::projects::{self, Looked};
 use crate::app::proving::{self, Proof};
 use crate::app::services::Services;
-use crate::domain::export_task::ExportTask;
 use crate::domain::failure::Failure;
 use crate::domain::name::{SourceName, StoreName};
-use crate::domain::snapshot::Resource;
-use crate::ports::record_source::Left;
-
-use std::sync::Arc;
-
-use tokio::time::Instant;
+use crate::domain::snapshot::{Hold, Resource};
+use crate::domain::verdict::StreamRules;
+use crate::ports::record_source::{RecordSource, Upkeep};
 
 impl Run<'_> {
-    /// Clears away export tasks, beside the windows: none of them waits for it.
-    pub(super) fn tidy(&mut self, source: SourceName, tasks: Vec<ExportTask>) {
-        let services = Arc::clone(&self.reconciler.look.services);
-        let Some(at) = services.roster.source(&source) else {
-            if services.roster.settings(&source).is_none() {
-                self.report.untidiable(&source);
-            }
-            return;
-        };
+    /// Begins the upkeep of every source where that is due, by what a look found.
+    pub(super) fn keep_up(
+        &mut self,
+        rules: &[StreamRules],
+        states: &Arc<WindowStates>,
+        holds: &BTreeMap<Resource, Hold>,
+        now: Timestamp,
+    ) {
         if self.reconciler.stop.is_cancelled() {
             return;
         }
-        let tasks = self.tidying.due(&source, tasks, Instant::now());
-        if tasks.is_empty() {
-            return;
+        let sources = self.reconciler.look.services.roster.sources();
+        for (source, asked) in sources {
+            let hold = holds.get(&Resource::Source(source.clone()));
+            let is_of = |rules: &&StreamRules| rules.source == source;
+            // Other keys or settings end it, for windows as well.
+            let stands = |hold: &&Hold| {
+                rules.iter().find(is_of).is_none_or(|is| is.fingerprints.source == hold.fingerprint)
+            };
+            let hold = hold.filter(stands).filter(|hold| hold.is_on(now));
+            let held = hold.and_then(|hold| Duration::try_from(hold.until.duration_since(now)).ok());
+            let held_until = held.and_then(|held| Instant::now().checked_add(held));
+            if self.upkeeps.is_due(&source, held_until, Instant::now()) {
+                let open = OpenWork::of(&source, rules, states, &self.reconciler.look.services.in_work);
+                self.begin_upkeep(source, asked, open);
+            }
         }
-        let (of, numbers) = (source.clone(), tasks.iter().map(|task| task.number).collect());
-        let idle = !self.is_at_work(&source);
+    }
+
+    fn begin_upkeep(&mut self, source: SourceName, asked: Arc<dyn RecordSource>, open: OpenWork) {
+        let services = Arc::clone(&self.reconciler.look.services);
+        let (of, idle) = (source.clone(), !self.is_at_work(&source));
         let handle = self.tasks.spawn(async move {
-            let outcome = at.tidy(&tasks).await.map_err(of_source);
+            let outcome = asked.upkeep(&open).await.map_err(of_source);
             let outcome = match hold_or_lift(&services, &of, &outcome, idle).await {
                 Ok(()) => outcome,
                 Err(worse) => Err(worse),
             };
-            Done::Tidied(of, outcome)
+            Done::Upkept(of, outcome)
         });
-        self.tidying.begun(source, numbers, handle.id());
+        self.upkeeps.begun(source, handle.id());
     }
 
     /// Whether windows of a source are to be worked on, or are being: what comes of them shows more than anything else does.
@@ -104,18 +122,18 @@ impl Run<'_> {
     }
 }
 
-/// What clearing away shows of its source: a pause that it asks for holds it up, and where the source is idle besides, an
-/// answer ends what held it up.
+/// What upkeep shows of its source: a pause that the source asks for is a hold, and where no window shows more, an answer ends
+/// its hold.
 async fn hold_or_lift(
     services: &Services,
     source: &SourceName,
-    outcome: &Result<Left, Failure>,
+    outcome: &Result<Upkeep, Failure>,
     idle: bool,
 ) -> Result<(), Failure> {
     let resource = Resource::Source(source.clone());
     match outcome {
         Err(failure) if failure.retry_after.is_some() => services.hold_up(&resource, failure).await,
-        Ok(_) if idle => {
+        Ok(upkeep) if idle && upkeep.answered => {
             let now = services.clock.now();
             services.ledger.lift(&resource, now).await.map(|_| ()).map_err(of_ledger)
         }

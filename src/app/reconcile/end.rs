@@ -19,8 +19,8 @@ const NOTICE: Duration = Duration::from_secs(2);
 const PATIENCE: u32 = 4;
 /// … and never for a longer one than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How long a run that is to end by itself goes on for nothing but the deletion of export tasks.
-pub(super) const LONGEST_TIDYING: Duration = Duration::from_secs(5);
+/// How long a run that is to end by itself goes on for nothing but upkeep.
+pub(super) const LONGEST_UPKEEP: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
@@ -38,14 +38,14 @@ impl Run<'_> {
         self.waiting
     }
 
-    /// Whether nothing but the deletion of export tasks has been in flight for a while.
-    pub(super) fn has_tidied_long_enough(&mut self) -> bool {
-        let only_tidying = !self.tasks.is_empty() && self.tasks.len() == self.tidying.going_on();
-        if !only_tidying {
-            self.only_tidying = None;
+    /// Whether nothing but upkeep has been in flight for a while.
+    pub(super) fn has_kept_up_long_enough(&mut self) -> bool {
+        let only_upkeep = !self.tasks.is_empty() && self.tasks.len() == self.upkeeps.running();
+        if !only_upkeep {
+            self.only_upkeep = None;
             return false;
         }
-        self.only_tidying.get_or_insert_with(Instant::now).elapsed() >= LONGEST_TIDYING
+        self.only_upkeep.get_or_insert_with(Instant::now).elapsed() >= LONGEST_UPKEEP
     }
 
     /// Whether the ledger is damaged, where something has failed as if it were: then nothing can be done before the next start.
@@ -62,7 +62,7 @@ impl Run<'_> {
     pub(super) async fn wind_up(&mut self) {
         self.queue.clear();
         if !self.reconciler.stop.is_cancelled() {
-            // It ended by itself. In flight is at most the deletion of export tasks, which the next run goes on with, or work that no
+            // It ended by itself. In flight is at most upkeep, which the next run goes on with, or work that no
             // ledger takes note of any more.
             return self.tasks.shutdown().await;
         }
