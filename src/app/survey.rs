@@ -7,6 +7,7 @@ use crate::domain::content::Marks;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::Head;
 use crate::domain::name::StreamName;
+use crate::domain::pause::has_been;
 use crate::domain::snapshot::{Acknowledgement, Snapshot};
 use crate::domain::verdict::{StreamRules, Verdict, judge, revisit_at};
 use crate::domain::window::Window;
@@ -120,11 +121,11 @@ impl Marked {
 /// Every completed window of every stream, in order, with its verdict.
 pub fn survey(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Vec<Judged> {
     let judged = |rules: &StreamRules, window| {
-        let opened_at = match snapshot.streams.get(&rules.name) {
-            Some(stream) => stream.opened_at(now),
-            // Not opened yet, it is late only for what has kept it from being opened.
-            None => Some(held_since(rules, snapshot).unwrap_or(now)),
-        };
+        // A window that no log has promised yet is late only for what has kept the log from being opened.
+        let opened_at =
+            rules.opened_at(window, snapshot).or_else(|| held_since(rules, snapshot)).unwrap_or(now);
+        // A later instant is of a clock that was ahead.
+        let opened_at = Some(opened_at).filter(|opened_at| has_been(*opened_at, now));
         let verdict = judge(rules, window, snapshot, now);
         let acknowledged = verdict.acknowledgement(&rules.name, window, snapshot).cloned();
         let done = match verdict {
@@ -197,29 +198,12 @@ impl StreamSummary {
 mod tests {
     use super::*;
     use crate::domain::content::Content;
-    use crate::domain::digest::Sha256;
-    use crate::domain::export::Filters;
-    use crate::domain::log_entry::Definition;
     use crate::domain::object_key::Seq;
     use crate::domain::planner::tests::{at, pulled, rules, with};
-    use crate::domain::snapshot::{StreamState, WindowState};
+    use crate::domain::snapshot::WindowState;
 
     fn seq(number: u64) -> Seq {
         Seq::new(number).unwrap()
-    }
-
-    /// A stream that was opened before anybody can remember.
-    fn opened(start: Timestamp) -> StreamState {
-        let definition = Definition {
-            region: "sim".into(),
-            project_id: "0".into(),
-            window: "1d".into(),
-            timezone: "UTC".into(),
-            start,
-            filters: Filters::default(),
-        };
-        let head = Head { seq: seq(9), hash: Sha256::ZERO };
-        StreamState { definition, head, signed: false, recorded_at: None, opened_at: None }
     }
 
     /// Whether a window in `state` is a gap, and late, before and after a person has acknowledged entry 7.
@@ -229,7 +213,8 @@ mod tests {
         let window = rules.completed(now).next().unwrap();
         let mut snapshot = Snapshot::default();
         with(&mut snapshot, &rules, window, state);
-        snapshot.streams.insert(rules.name.clone(), opened(rules.start));
+        // It was opened before anybody can remember.
+        snapshot.openings.insert(rules.name.clone(), [(rules.start, Timestamp::UNIX_EPOCH)].into());
         let look = |snapshot: &Snapshot| {
             let judged = survey(std::slice::from_ref(&rules), snapshot, now).remove(0);
             (judged.is_gap(now), judged.late)

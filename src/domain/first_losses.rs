@@ -45,7 +45,7 @@ impl StreamRules {
     }
 
     /// When the stream's log first promised `window`; `None` where it has not yet.
-    fn opened_at(&self, window: Window, snapshot: &Snapshot) -> Option<Timestamp> {
+    pub fn opened_at(&self, window: Window, snapshot: &Snapshot) -> Option<Timestamp> {
         let promises = snapshot.openings.get(&self.name)?;
         promises.range(..=window.start()).map(|(_, opened)| *opened).min()
     }

@@ -178,15 +178,6 @@ pub struct StreamState {
     pub signed: bool,
     /// The `recorded_at` of that entry; `None` where it was taken over by an earlier version of the program.
     pub recorded_at: Option<Timestamp>,
-    /// The `recorded_at` of its first entry; `None` where that was taken over by an earlier version of the program.
-    pub opened_at: Option<Timestamp>,
-}
-
-impl StreamState {
-    /// When the stream was opened, as far as that is believed at `now`: a later instant is of a clock that was ahead.
-    pub fn opened_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.opened_at.filter(|opened_at| pause::has_been(*opened_at, now))
-    }
 }
 
 /// All that the planner needs, read in one transaction.

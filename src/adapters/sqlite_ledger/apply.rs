@@ -9,7 +9,7 @@ use super::acknowledgements;
 use super::connection::storage;
 use super::recorded;
 use super::rows::{ms, number, to_json};
-use super::snapshot::{self, Opened};
+use super::snapshot;
 use crate::domain::count::CountVerdict;
 use crate::domain::log_entry::{
     Archived, Definition, EntryBody, Head, Inspected, Lost, Parked, SealedEntry, after,
@@ -46,7 +46,7 @@ pub(super) async fn accept(
     sealed: &SealedEntry,
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
-        put_definition(connection, stream, definition, sealed.head(), None).await?;
+        put_definition(connection, stream, definition, sealed.head()).await?;
         // Of a log that is damaged at its beginning it is not known when it was begun.
         recorded::put_opening(connection, stream, definition.start, Timestamp::UNIX_EPOCH).await?;
     }
@@ -61,9 +61,7 @@ async fn take_over(
     let entry = sealed.entry();
     match &entry.body {
         EntryBody::Stream(opened) => {
-            let known = snapshot::stream(&mut *connection, stream).await?.and_then(|state| state.opened_at);
-            let opened_at = if entry.seq == Seq::FIRST { Some(entry.recorded_at) } else { known };
-            put_definition(connection, stream, &opened.definition, sealed.head(), opened_at).await?;
+            put_definition(connection, stream, &opened.definition, sealed.head()).await?;
             recorded::put_opening(connection, stream, opened.definition.start, entry.recorded_at).await?;
         }
         EntryBody::Archived(archived) => put_archived(connection, stream, entry.seq, archived).await?,
@@ -108,7 +106,7 @@ pub(super) async fn pass_over(
     head: Head,
 ) -> Result<(), LedgerError> {
     if snapshot::stream(&mut *connection, stream).await?.is_none() {
-        put_definition(connection, stream, definition, head, None).await?;
+        put_definition(connection, stream, definition, head).await?;
         recorded::put_opening(connection, stream, definition.start, Timestamp::UNIX_EPOCH).await?;
     }
     put_head(connection, stream, head).await
@@ -134,15 +132,13 @@ async fn put_definition(
     stream: &StreamName,
     definition: &Definition,
     head: Head,
-    opened_at: Option<Timestamp>,
 ) -> Result<(), LedgerError> {
-    let opened = Opened { definition: definition.clone(), opened_at };
     sqlx::query(
         "INSERT INTO streams (stream, definition, head_seq, head_hash) VALUES (?, ?, ?, ?)
          ON CONFLICT (stream) DO UPDATE SET definition = excluded.definition",
     )
     .bind(stream.as_str())
-    .bind(to_json(&opened)?)
+    .bind(to_json(definition)?)
     .bind(number(head.seq.get(), "a sequence number")?)
     .bind(head.hash.to_string())
     .execute(connection)

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::IntoDeserializer;
-use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteExecutor, SqlitePool};
 
@@ -19,7 +18,7 @@ use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
 use crate::domain::digest::ContentDigest;
-use crate::domain::log_entry::{Definition, Head};
+use crate::domain::log_entry::Head;
 use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::Seq;
@@ -58,23 +57,11 @@ async fn streams(
     rows.iter().map(|row| Ok((parsed(row, "stream")?, stream_state(row)?))).collect()
 }
 
-/// What a stream's `stream` entries say, as one column holds it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Opened {
-    /// The newest of them.
-    #[serde(flatten)]
-    pub(super) definition: Definition,
-    /// When the first of them was written; not there where an earlier version of the program took it over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) opened_at: Option<Timestamp>,
-}
-
 fn stream_state(row: &SqliteRow) -> Result<StreamState, LedgerError> {
     let head = Head { seq: seq(row, "head_seq")?, hash: parsed(row, "head_hash")? };
     let recorded_at = optional_instant(row, "recorded_at_ms")?;
     let signed = get(row, "signed")?;
-    let Opened { definition, opened_at } = json(row, "definition")?;
-    Ok(StreamState { definition, head, signed, recorded_at, opened_at })
+    Ok(StreamState { definition: json(row, "definition")?, head, signed, recorded_at })
 }
 
 /// The newest time that somebody else confirmed.
