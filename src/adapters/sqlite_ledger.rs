@@ -11,11 +11,11 @@ mod connection;
 mod crashes;
 mod holds;
 mod leases;
+mod notebook;
 mod recorded;
 mod rows;
 mod run;
 mod snapshot;
-mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,6 +14,7 @@ use crate::adapters::workspace::credentials::{AccessKeys, Credentials as SourceC
 use crate::adapters::workspace::export_v3::V3Parts;
 use crate::adapters::workspace::iam::{Iam, TokenLogin, TokenScope, User};
 use crate::adapters::workspace::logins::IdentityMemory;
+use crate::adapters::workspace::notice;
 use crate::adapters::workspace::probe::SourceProbe;
 use crate::adapters::workspace::{Project, Timeouts, WorkspaceSettings};
 use crate::config::{
@@ -30,15 +31,15 @@ use crate::domain::verdict::{Fingerprints, StreamRules};
 use crate::ports::checkpoint::{Checkpoint, NoCheckpoint};
 use crate::ports::clock::{AnswerWatch, Clock, NoAnswerWatch};
 use crate::ports::ledger::Ledger;
+use crate::ports::notebook::Notebook;
 use crate::ports::object_store::{ObjectStore, Readback};
 use crate::ports::record_source::RecordSource;
-use crate::ports::source_memory::SourceMemory;
+use crate::ports::source_status::SourceStatuses;
 
 use super::clock_watch::{ClockWatch, Teller};
 use super::object_locks::ObjectLocks;
 use super::signing::Signing;
 use super::start_error::StartError;
-use super::status::ApiChoices;
 use super::stream::Stream;
 use super::stream_log::StreamLog;
 
@@ -127,9 +128,10 @@ fn rules_by(config: &Config, fingerprint: &dyn Fn(&Resource) -> Option<Fingerpri
     config.streams.iter().filter_map(of).collect()
 }
 
-/// Which API each source is to be asked through.
-pub fn api_choices(config: &Config) -> ApiChoices {
-    config.sources.iter().map(|(name, source)| (name.clone(), source.api)).collect()
+/// What each source can say of itself without being asked.
+pub fn source_statuses(config: &Config) -> SourceStatuses {
+    let choices: Vec<_> = config.sources.iter().map(|(name, source)| (name.clone(), source.api)).collect();
+    Arc::new(move |notes| choices.iter().map(|(name, api)| notice::status(name, *api, notes)).collect())
 }
 
 /// Streams by their names.
@@ -315,7 +317,7 @@ pub struct Parts {
     /// What this machine knows.
     pub ledger: Arc<dyn Ledger>,
     /// What sources remember.
-    pub memory: Arc<dyn SourceMemory>,
+    pub notebook: Arc<dyn Notebook>,
     /// What is put in from outside.
     pub injected: Injected,
     /// Whether the clock is believed.
@@ -333,7 +335,7 @@ impl Parts {
             let project = project(source, &self.injected, self.watch.answers()).map_err(failed)?;
             let parts = V3Parts {
                 source: name.clone(),
-                memory: Arc::clone(&self.memory),
+                notebook: Arc::clone(&self.notebook),
                 checkpoint: Arc::clone(&self.injected.checkpoint),
                 task_timeout: source.task_timeout,
             };

@@ -103,7 +103,7 @@ fn onlookers(config: &Config, injected: &Injected, session: &Session, pulse: &Ar
     if let Some(address) = config.daemon.listen {
         let page = StatusPage {
             services: services(),
-            apis: compose::api_choices(config),
+            sources: compose::source_statuses(config),
             pulse: Arc::clone(pulse),
             written: injected.written.clone(),
         };

@@ -19,7 +19,7 @@ use crate::domain::crashes::{self, Treatment};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::{Ledger, LedgerError};
-use crate::ports::source_memory::SourceMemory;
+use crate::ports::notebook::Notebook;
 
 use super::clock_watch::{ClockWatch, Teller};
 use super::compose::{self, Injected, Parts, Streams};
@@ -71,15 +71,15 @@ impl Session {
         for store in stores.values() {
             watch.may_ask(Teller::Store(Arc::clone(&store.store)));
         }
-        let memory: Arc<dyn SourceMemory> = Arc::new(sqlite.clone());
+        let notebook: Arc<dyn Notebook> = Arc::new(sqlite.clone());
         let configured = config.sources.keys().cloned().collect();
-        let strangers = upkeep::tell_strangers(&*memory, &configured, now).await;
+        let strangers = upkeep::tell_strangers(&*notebook, &configured, now).await;
         strangers.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
         let parts = Parts {
             stores,
             signing,
             ledger: Arc::clone(&ledger),
-            memory,
+            notebook,
             injected: injected.clone(),
             watch: Arc::clone(&watch),
         };

@@ -1,7 +1,7 @@
 //! What an operator is shown: every stream in numbers, every completed window that is not archived, what is held up. One
 //! document for `status --json` and the status page, and the words for a window's verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,10 @@ use super::daemon_status::DaemonStatus;
 use super::survey::{Judged, Marked, StreamSummary, survey};
 use crate::domain::confirmed_time::{BEHIND, Confirmation, FRESH};
 use crate::domain::content::Content;
-use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::log_entry::Head;
-use crate::domain::name::SourceName;
-use crate::domain::snapshot::{
-    Acknowledgement, FailureNote, Fingerprint, Hold, Resource, Snapshot, Withdrawal,
-};
+use crate::domain::snapshot::{Acknowledgement, FailureNote, Fingerprint, Hold, Resource, Snapshot};
 use crate::domain::verdict::{StreamRules, Verdict, Waiting};
+use crate::ports::source_status::{SourceStatus, SourceStatuses};
 
 /// All of it, at one instant.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,55 +76,6 @@ impl WrongClock {
     /// For people.
     pub fn words(&self) -> String {
         format!("the clock is not believed: {}", self.wrong)
-    }
-}
-
-/// Which API a source is asked through.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceStatus {
-    /// Which source.
-    pub source: SourceName,
-    /// What the configuration says.
-    pub api: ApiChoice,
-    /// What that comes to.
-    pub in_use: ExportApi,
-    /// Since when the v2 export is known to be gone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub v2_withdrawn: Option<Withdrawal>,
-    /// What an operator should know of it, in a line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub notice: Option<String>,
-}
-
-impl SourceStatus {
-    /// What [`Self::cells`] are called.
-    pub const COLUMNS: [&str; 3] = ["source", "API", "notice"];
-
-    /// For people.
-    pub fn cells(&self) -> [String; 3] {
-        [self.source.to_string(), self.in_use.as_str().to_owned(), self.notice.clone().unwrap_or_default()]
-    }
-
-    /// Of `source`, of which this is set and that is known.
-    pub fn of(source: &SourceName, api: ApiChoice, withdrawal: Option<&Withdrawal>) -> Self {
-        let in_use = api.in_use(withdrawal.is_some());
-        let notice = match (api, withdrawal) {
-            (ApiChoice::V3, _) => None,
-            (ApiChoice::Auto, Some(withdrawal)) => Some(format!(
-                "the provider withdrew the v2 export: v3 is used since {:.0}; should it be there again, pull a window with \
-                 api = \"v2\"",
-                withdrawal.at
-            )),
-            (ApiChoice::Auto, None) => Some(
-                "the v2 export is announced as deprecated; v3 takes over by itself when it is withdrawn".to_owned(),
-            ),
-            (ApiChoice::V2, _) => Some(
-                "the v2 export is announced as deprecated: set api = \"auto\", so that v3 can take over when it is \
-                 withdrawn"
-                    .to_owned(),
-            ),
-        };
-        Self { source: source.clone(), api, in_use, v2_withdrawn: withdrawal.cloned(), notice }
     }
 }
 
@@ -244,7 +192,7 @@ impl Status {
     /// What `snapshot` says of `streams` and `sources` at `now`.
     pub fn of(
         streams: &[StreamRules],
-        sources: &ApiChoices,
+        sources: &SourceStatuses,
         snapshot: &Snapshot,
         daemon: DaemonStatus,
         now: Timestamp,
@@ -263,18 +211,12 @@ impl Status {
             daemon,
             clock: WrongClock::of(snapshot, now),
             streams: summaries,
-            sources: sources
-                .iter()
-                .map(|(source, api)| SourceStatus::of(source, *api, snapshot.withdrawals.get(source)))
-                .collect(),
+            sources: sources(&snapshot.notes),
             windows,
             holds: HeldUp::all(streams, snapshot, now),
         }
     }
 }
-
-/// Which API each source is to be asked through.
-pub type ApiChoices = BTreeMap<SourceName, ApiChoice>;
 
 /// How much of it is left at `now` before the source may begin to answer short, for people.
 pub fn time_left(expires_at: Timestamp, now: Timestamp) -> String {

@@ -15,13 +15,14 @@ use super::daemon_status::DaemonStatus;
 use super::plan_at::PlanAt;
 use super::pulse::Pulse;
 use super::services::Services;
-use super::status::{ApiChoices, HeldUp, SourceStatus, Status, time_left};
+use super::status::{HeldUp, Status, time_left};
 use super::survey::{Judged, StreamSummary};
 use crate::adapters::http::{Kind, OwnNames, Page, Server, Site};
 use crate::config::WrittenConfig;
 use crate::domain::log_entry::Head;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::text::{clean, json_escaped};
+use crate::ports::source_status::{SourceStatus, SourceStatuses};
 
 /// After so long a port that was taken is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ pub struct StatusPage {
     /// What the daemon goes by.
     pub services: Arc<Services>,
     /// Every source.
-    pub apis: ApiChoices,
+    pub sources: SourceStatuses,
     /// Whether the reconciler lives.
     pub pulse: Arc<Pulse>,
     /// The configuration file that the daemon started with.
@@ -72,7 +73,7 @@ impl StatusPage {
         // The ledger may not have been told of this run.
         let run = self.services.run.run(snapshot.run.as_ref().and_then(|run| run.looked_at));
         let daemon = DaemonStatus::of(Some(&run), true, config);
-        Ok(Status::of(&roster.rules(), &self.apis, &snapshot, daemon, clock.now()))
+        Ok(Status::of(&roster.rules(), &self.sources, &snapshot, daemon, clock.now()))
     }
 
     /// What the ledger knows, and what it could not be told.

@@ -31,7 +31,7 @@ pub(super) async fn status(config: &Config, injected: &Injected) -> Result<Statu
         return from_page(config, "/status.json").await;
     }
     let View { rules, snapshot, daemon, now } = look(config, injected).await?;
-    Ok(Status::of(&rules, &compose::api_choices(config), &snapshot, daemon, now))
+    Ok(Status::of(&rules, &compose::source_statuses(config), &snapshot, daemon, now))
 }
 
 /// What would be done now.

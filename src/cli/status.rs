@@ -8,7 +8,7 @@ use super::CliError;
 use super::ledger_view;
 use super::output;
 use crate::app::compose::Injected;
-use crate::app::status::{HeldUp, SourceStatus, time_left};
+use crate::app::status::{HeldUp, time_left};
 use crate::app::survey::{Judged, StreamSummary};
 use crate::config::Config;
 use crate::domain::log_entry::Head;
@@ -16,6 +16,7 @@ use crate::domain::message::Message;
 use crate::domain::snapshot::Resource;
 use crate::domain::verdict::{Verdict, Waiting};
 use crate::exit_code::Exit;
+use crate::ports::source_status::SourceStatus;
 
 /// Windows listed for people; `--json` lists them all.
 const SHOWN: usize = 40;

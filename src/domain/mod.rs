@@ -14,7 +14,6 @@ pub mod crashes;
 pub mod definition;
 pub mod digest;
 pub mod export;
-pub mod export_task;
 pub mod failure;
 pub mod first_losses;
 pub mod lock;

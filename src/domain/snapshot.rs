@@ -195,8 +195,8 @@ pub struct Snapshot {
     pub crashes: BTreeMap<StreamName, BTreeMap<Window, u32>>,
     /// What is held up, and until when.
     pub holds: BTreeMap<Resource, Hold>,
-    /// Sources whose v2 export is gone.
-    pub withdrawals: BTreeMap<SourceName, Withdrawal>,
+    /// What the sources have found out about their providers.
+    pub notes: Notes,
     /// The newest time that the `Date` of somebody else confirmed.
     pub confirmed: Option<Confirmation>,
     /// What config and credentials were in the last run over this ledger, by what they belong to.
@@ -252,14 +252,17 @@ impl Snapshot {
     }
 }
 
-/// That a source's v2 export is gone for good.
+/// What a source has found out about its provider, and is not to ask again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Withdrawal {
+pub struct Note {
     /// Since when this machine knows.
     pub at: Timestamp,
     /// How the provider said so.
     pub reason: Line,
 }
+
+/// The notes of all sources, each by its topic.
+pub type Notes = BTreeMap<SourceName, BTreeMap<String, Note>>;
 
 /// What the `parked` entries of a window say.
 #[derive(Debug, Clone, PartialEq, Eq)]

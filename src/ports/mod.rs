@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod clock;
 pub mod ledger;
+pub mod notebook;
 pub mod object_store;
 pub mod record_source;
-pub mod source_memory;
+pub mod source_status;

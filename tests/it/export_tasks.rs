@@ -9,7 +9,7 @@ use connvault::domain::export::ExportApi;
 use connvault::domain::log_entry::{EntryBody, ExportFacts};
 use connvault::ports::checkpoint::Step;
 use connvault::ports::clock::Clock;
-use connvault::ports::source_memory::SourceMemory;
+use connvault::ports::notebook::Notebook;
 use connvault_sim::{Builder, Endpoint, Fate, Fault, Rule};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
@@ -272,7 +272,7 @@ async fn tasks_of_a_source_that_is_called_otherwise_now_are_spoken_of_and_forgot
         tell_strangers(&ledger, &configured, now).await.unwrap().values().sum::<usize>()
     };
     assert_eq!((owed(89).await, owed(91).await), (left, 0));
-    assert_eq!(ledger.tasks().await.unwrap(), []);
+    assert_eq!(ledger.orders().await.unwrap(), []);
     ledger.close().await;
 }
 

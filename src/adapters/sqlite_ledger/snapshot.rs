@@ -13,7 +13,7 @@ use super::rows::{
     count, failure_kind, failure_note, get, instant, json, ms, note, optional_instant, optional_number,
     optional_parsed, optional_seq, parsed, revision, seq, window,
 };
-use super::{acknowledgements, crashes, recorded, run, sources};
+use super::{acknowledgements, crashes, notebook, recorded, run};
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::content::{Content, Marks};
 use crate::domain::count::CountVerdict;
@@ -38,7 +38,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, LedgerErr
         to_acknowledge: acknowledgements::requests(&mut *transaction).await?,
         crashes: crashes::crashes(&mut *transaction).await?,
         holds: holds(&mut *transaction).await?,
-        withdrawals: sources::withdrawals(&mut *transaction).await?,
+        notes: notebook::notes(&mut *transaction).await?,
         confirmed: confirmed(&mut *transaction).await?,
         fingerprints: recorded::fingerprints(&mut *transaction).await?,
         openings: recorded::openings(&mut *transaction).await?,

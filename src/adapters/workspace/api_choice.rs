@@ -19,17 +19,18 @@ use super::client::{Client, Project};
 use super::count;
 use super::export_v2::WorkspaceV2;
 use super::export_v3::{V3Parts, WorkspaceV3};
+use super::notice::V2_WITHDRAWN;
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
-use crate::domain::snapshot::Withdrawal;
+use crate::domain::snapshot::Note;
 use crate::domain::text::Line;
 use crate::ports::ledger::LedgerError;
+use crate::ports::notebook::Notebook;
 use crate::ports::record_source::{
     ByteSink, Demand, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError, Upkeep,
 };
-use crate::ports::source_memory::SourceMemory;
 
 /// The provider's `Date` has whole seconds.
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ pub struct Workspace {
     v2: WorkspaceV2,
     v3: WorkspaceV3,
     source: SourceName,
-    memory: Arc<dyn SourceMemory>,
+    notebook: Arc<dyn Notebook>,
 }
 
 /// What is known of the v2 export after it was said not to be there.
@@ -73,7 +74,7 @@ impl Workspace {
             client: project.client(),
             v2: WorkspaceV2::of(project),
             source: parts.source.clone(),
-            memory: Arc::clone(&parts.memory),
+            notebook: Arc::clone(&parts.notebook),
             v3: WorkspaceV3::of(project, parts),
         }
     }
@@ -100,7 +101,7 @@ impl Workspace {
     }
 
     async fn in_use(&self) -> Result<ExportApi, SourceError> {
-        let withdrawal = self.memory.withdrawal(&self.source).await.map_err(of_memory)?;
+        let withdrawal = self.notebook.noted(&self.source, V2_WITHDRAWN).await.map_err(of_memory)?;
         Ok(self.choice.in_use(withdrawal.is_some()))
     }
 
@@ -119,7 +120,7 @@ impl Workspace {
 
     /// It has answered: whatever was taken for its withdrawal was none.
     async fn restore(&self) -> Result<(), SourceError> {
-        if self.memory.restored(&self.source).await.map_err(of_memory)? {
+        if self.notebook.erase(&self.source, V2_WITHDRAWN).await.map_err(of_memory)? {
             tracing::warn!(source = %self.source, "the v2 export is there after all: api = \"auto\" goes through it again");
         }
         Ok(())
@@ -128,8 +129,8 @@ impl Workspace {
     /// Remembers that v2 is gone, and says so, once.
     async fn withdraw(&self, gone: &SourceError) -> Result<(), SourceError> {
         let reason = gone.0.message.whole().clone();
-        let withdrawal = Withdrawal { at: self.client.now(), reason };
-        if self.memory.withdrawn(&self.source, &withdrawal).await.map_err(of_memory)? {
+        let withdrawal = Note { at: self.client.now(), reason };
+        if self.notebook.note(&self.source, V2_WITHDRAWN, &withdrawal).await.map_err(of_memory)? {
             tracing::error!(
                 source = %self.source,
                 reason = %withdrawal.reason,

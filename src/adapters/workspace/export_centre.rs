@@ -15,9 +15,9 @@ use super::errors::{Operation, Subject};
 use super::query;
 use super::signer::encode;
 use super::trail::Trail;
-use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::{ForeignText, Line};
+use crate::ports::notebook::OrderId;
 use crate::ports::record_source::ExportRequest;
 
 pub(super) const CREATE: Operation = Operation {
@@ -94,7 +94,7 @@ impl ExportCentre {
         pass: &Pass,
         request: &ExportRequest,
         trail: &mut Trail,
-    ) -> Result<TaskId, Failure> {
+    ) -> Result<OrderId, Failure> {
         let path = project_path("v3", self.0.project_id(), "desktops/connections/export");
         let pairs = query::export_v3(request);
         let answer =
@@ -110,7 +110,7 @@ impl ExportCentre {
     /// How a task is getting on; `None` when it is not there.
     pub(super) async fn progress(
         &self,
-        task: &TaskId,
+        task: &OrderId,
         trail: &mut Trail,
     ) -> Result<Option<Progress>, Failure> {
         for downloaded in ["false", "true"] {
@@ -124,7 +124,7 @@ impl ExportCentre {
     }
 
     /// Asks for a task's file.
-    pub(super) async fn download(&self, task: &TaskId, trail: &mut Trail) -> Result<Response, Failure> {
+    pub(super) async fn download(&self, task: &OrderId, trail: &mut Trail) -> Result<Response, Failure> {
         let path = self.path(&format!("/{}/download", encode(task.as_str())));
         self.0.ask(&Ask::get(&DOWNLOAD, &path, &[]), trail).await
     }
@@ -135,9 +135,9 @@ impl ExportCentre {
     }
 
     /// Deletes tasks; those that are not there are no error.
-    pub(super) async fn delete(&self, tasks: &[TaskId], trail: &mut Trail) -> Result<(), Failure> {
+    pub(super) async fn delete(&self, tasks: &[OrderId], trail: &mut Trail) -> Result<(), Failure> {
         let path = self.path("/batch-delete");
-        let ids: Vec<_> = tasks.iter().map(TaskId::as_str).collect();
+        let ids: Vec<_> = tasks.iter().map(OrderId::as_str).collect();
         let body = serde_json::json!({ "task_ids": ids }).to_string().into_bytes();
         let ask = Ask { operation: &DELETE, method: Method::POST, path: &path, query: &[], body };
         self.0.ask(&ask, trail).await.map(|_| ())

@@ -21,17 +21,17 @@ use super::count;
 use super::export_centre::{ExportCentre, Progress};
 use super::trail::{Reached, Trail};
 use crate::domain::export::ExportApi;
-use crate::domain::export_task::{ExportTask, Pull, TaskNumber, TaskState, Wanted};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
 use crate::domain::text::{ForeignText, Line};
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
+use crate::ports::notebook::Notebook;
+use crate::ports::notebook::{Order, OrderNumber, OrderState, Standing, Subject};
 use crate::ports::record_source::{
     ByteSink, Demand, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError, Upkeep,
 };
-use crate::ports::source_memory::SourceMemory;
 
 /// How long to wait before a task is looked at again: this at first, then twice as long each time …
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -45,8 +45,8 @@ const MISSING: &str = "it is not in the list any more";
 pub struct V3Parts {
     /// Its name.
     pub source: SourceName,
-    /// Where its tasks are remembered.
-    pub memory: Arc<dyn SourceMemory>,
+    /// Where its tasks are remembered, as orders.
+    pub notebook: Arc<dyn Notebook>,
     /// Told of each step.
     pub checkpoint: Arc<dyn Checkpoint>,
     /// How long a task may take.
@@ -59,7 +59,7 @@ pub struct WorkspaceV3 {
     pub(super) centre: ExportCentre,
     pub(super) parts: V3Parts,
     /// Tasks that could not be deleted, each with the time before which it is not tried again.
-    pub(super) later: Mutex<BTreeMap<TaskNumber, Instant>>,
+    pub(super) later: Mutex<BTreeMap<OrderNumber, Instant>>,
 }
 
 /// Why a task's file is not to be had.
@@ -104,8 +104,9 @@ impl WorkspaceV3 {
         &self,
         request: &ExportRequest,
         trail: &mut Trail,
-    ) -> Result<(Wanted, Option<Timestamp>), Failure> {
-        let standing = self.parts.memory.standing(&self.pull_of(request)).await.map_err(not_remembered)?;
+    ) -> Result<(Standing, Option<Timestamp>), Failure> {
+        let standing =
+            self.parts.notebook.standing(&self.subject_of(request)).await.map_err(not_remembered)?;
         if let Some(task) = standing {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
@@ -134,7 +135,7 @@ impl WorkspaceV3 {
     /// When it may still be good, or no other one can be had: that one is not thrown away.
     async fn give_up(
         &self,
-        task: &Wanted,
+        task: &Standing,
         request: &ExportRequest,
         unready: Unready,
     ) -> Result<Line, Failure> {
@@ -148,7 +149,7 @@ impl WorkspaceV3 {
         }
     }
 
-    fn unready(&self, kind: FailureKind, task: &Wanted, why: &str) -> Failure {
+    fn unready(&self, kind: FailureKind, task: &Standing, why: &str) -> Failure {
         let message = format!("the export task {} of {} came to nothing: {why}", task.id, self.client.host());
         Failure::new(kind, Scope::Window, message)
     }
@@ -160,12 +161,12 @@ impl WorkspaceV3 {
     }
 
     /// Whether the task was asked for before its window expired, and is all that can be had since.
-    fn is_last(&self, task: &Wanted, request: &ExportRequest) -> bool {
+    fn is_last(&self, task: &Standing, request: &ExportRequest) -> bool {
         task.asked_at < request.expires_at && request.expires_at <= self.client.now()
     }
 
     /// A new task. Whoever is let in only at the second try has made none at the first.
-    async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Wanted, Failure> {
+    async fn create(&self, request: &ExportRequest, trail: &mut Trail) -> Result<Standing, Failure> {
         let pass = self.client.pass().await?;
         let created = self.create_with(&pass, request, trail).await;
         match self.client.pass_after(&pass, trail).await? {
@@ -179,22 +180,22 @@ impl WorkspaceV3 {
         pass: &Pass,
         request: &ExportRequest,
         trail: &mut Trail,
-    ) -> Result<Wanted, Failure> {
-        let Self { parts: V3Parts { memory, checkpoint, .. }, .. } = self;
+    ) -> Result<Standing, Failure> {
+        let Self { parts: V3Parts { notebook, checkpoint, .. }, .. } = self;
         let asked_at = self.client.now();
-        let pull = self.pull_of(request);
-        let number = memory.ask(&pull, asked_at).await.map_err(not_remembered)?;
+        let subject = self.subject_of(request);
+        let number = notebook.ask(&subject, asked_at).await.map_err(not_remembered)?;
         checkpoint.reached(Step::TaskAsked);
         match self.centre.create(pass, request, trail).await {
             Ok(id) => {
                 checkpoint.reached(Step::TaskCreated);
-                memory.created(number, &id).await.map_err(not_remembered)?;
+                notebook.created(number, &id).await.map_err(not_remembered)?;
                 checkpoint.reached(Step::TaskKnown);
-                Ok(Wanted { number, id, asked_at })
+                Ok(Standing { number, id, asked_at })
             }
             Err(failure) => {
                 let made_none = trail.last == Reached::Nobody || trail.last.is_refusal();
-                let task = ExportTask { number, pull, asked_at, state: TaskState::Asked };
+                let task = Order { number, subject, asked_at, state: OrderState::Asked };
                 if made_none {
                     self.forget(&task).await?
                 } else {
@@ -206,7 +207,7 @@ impl WorkspaceV3 {
     }
 
     /// Waits until the task's file is there; says since when it is. Whoever asked for it, its time runs from then.
-    async fn wait_for(&self, task: &Wanted, trail: &mut Trail) -> Result<Option<Timestamp>, Unready> {
+    async fn wait_for(&self, task: &Standing, trail: &mut Trail) -> Result<Option<Timestamp>, Unready> {
         let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
         let began = Instant::now();
         let age = || age.saturating_add(began.elapsed());
@@ -248,7 +249,7 @@ impl WorkspaceV3 {
     }
 
     /// A status that nobody has heard of may mean that it goes on, or that it never will. The task is kept for the next attempt.
-    fn unknown(&self, task: &Wanted, status: &ForeignText) -> Failure {
+    fn unknown(&self, task: &Standing, status: &ForeignText) -> Failure {
         let cause = format!(
             "the export task {} of {} has a status that this version does not know: \"{status}\"",
             task.id,
@@ -259,12 +260,12 @@ impl WorkspaceV3 {
         Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 
-    async fn finish(&self, task: &Wanted) -> Result<(), Failure> {
-        self.parts.memory.finished(task.number).await.map_err(not_remembered)
+    async fn finish(&self, task: &Standing) -> Result<(), Failure> {
+        self.parts.notebook.finished(task.number).await.map_err(not_remembered)
     }
 
-    fn pull_of(&self, request: &ExportRequest) -> Pull {
-        Pull {
+    fn subject_of(&self, request: &ExportRequest) -> Subject {
+        Subject {
             source: self.parts.source.clone(),
             stream: request.stream.clone(),
             window: request.window,
@@ -305,12 +306,12 @@ impl RecordSource for WorkspaceV3 {
         if self.has_last(request).await? {
             return Ok(());
         }
-        let discarded = self.parts.memory.discard(&self.pull_of(request)).await;
+        let discarded = self.parts.notebook.discard(&self.subject_of(request)).await;
         discarded.map_err(|error| SourceError(not_remembered(error)))
     }
 
     async fn remains(&self, request: &ExportRequest) -> Result<Remains, SourceError> {
-        let standing = self.parts.memory.standing(&self.pull_of(request)).await;
+        let standing = self.parts.notebook.standing(&self.subject_of(request)).await;
         let standing = standing.map_err(|error| SourceError(not_remembered(error)))?;
         Ok(Remains { asked_at: standing.map(|task| task.asked_at), may_answer: false })
     }

@@ -12,6 +12,7 @@ pub mod export_v2;
 pub mod export_v3;
 pub mod iam;
 pub mod logins;
+pub mod notice;
 mod pacer;
 pub mod probe;
 mod query;

@@ -16,9 +16,9 @@ use super::errors::{Operation, Subject};
 use super::export_centre::{CREATE, DELETE, DOWNLOAD, ExportCentre, LIST, Progress};
 use super::export_v2::{EXPORT, WorkspaceV2};
 use super::trail::{Reached, Trail};
-use crate::domain::export_task::TaskId;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::text::Line;
+use crate::ports::notebook::OrderId;
 use crate::ports::record_source::{ByteSink, ExportRequest};
 
 pub use super::skew::{INTOLERABLE, NOTABLE};
@@ -116,7 +116,7 @@ impl SourceProbe {
     ///
     /// # Errors
     /// When it is not known to be created; the message says where it may have been all the same.
-    pub async fn create_task(&self, request: &ExportRequest) -> Result<TaskId, ProbeError> {
+    pub async fn create_task(&self, request: &ExportRequest) -> Result<OrderId, ProbeError> {
         let create = async |trail: &mut Trail| {
             let pass = self.client.pass().await?;
             let created = self.centre.create(&pass, request, trail).await;
@@ -143,7 +143,7 @@ impl SourceProbe {
     /// When it does not come.
     pub async fn download(
         &self,
-        task: &TaskId,
+        task: &OrderId,
         patience: Duration,
         sink: &mut dyn ByteSink,
     ) -> Result<(), ProbeError> {
@@ -179,7 +179,7 @@ impl SourceProbe {
     ///
     /// # Errors
     /// When it may still stand there.
-    pub async fn delete_task(&self, task: &TaskId) -> Result<(), ProbeError> {
+    pub async fn delete_task(&self, task: &OrderId) -> Result<(), ProbeError> {
         self.tried(&DELETE, async |trail| self.centre.delete(std::slice::from_ref(task), trail).await).await
     }
 

@@ -18,14 +18,14 @@ use tokio::time::Instant;
 use super::export_centre::MOST_DELETED;
 use super::export_v3::{WorkspaceV3, not_remembered};
 use super::trail::{Reached, Trail};
-use crate::domain::export_task::{ExportTask, TaskId, TaskState};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::SourceName;
 use crate::domain::text::Line;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::LedgerError;
+use crate::ports::notebook::Notebook;
+use crate::ports::notebook::{Order, OrderId, OrderState};
 use crate::ports::record_source::{Demand, Need, SourceError, Upkeep};
-use crate::ports::source_memory::SourceMemory;
 
 /// A task that cannot be deleted is left for as long as it is old: so long at least …
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
@@ -37,8 +37,8 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A task that is to be deleted.
 struct Finished {
-    task: ExportTask,
-    id: TaskId,
+    task: Order,
+    id: OrderId,
 }
 
 impl WorkspaceV3 {
@@ -67,24 +67,24 @@ impl WorkspaceV3 {
 
     /// The tasks of this source that are to be deleted. The ledger is told of each of them.
     async fn finished(&self, demand: &dyn Demand) -> Result<Vec<Finished>, Failure> {
-        let memory = &*self.parts.memory;
+        let notebook = &*self.parts.notebook;
         let mut finished = Vec::new();
         // The tasks are read before anybody is asked whether they are needed: a task that is asked for after this is not judged.
-        for task in memory.tasks().await.map_err(not_remembered)? {
-            if task.pull.source != self.parts.source {
+        for task in notebook.orders().await.map_err(not_remembered)? {
+            if task.subject.source != self.parts.source {
                 continue;
             }
-            let need = demand.of(&task.pull.stream, task.pull.window);
+            let need = demand.of(&task.subject.stream, task.subject.window);
             match (&task.state, need) {
                 (_, Need::InWork) => {}
                 _ if is_forgotten(&task, self.client.now()) => self.forget(&task).await?,
-                (TaskState::Asked, _) => self.forget_unknown(&task).await?,
-                (TaskState::Created(_), Need::Open) => {}
-                (TaskState::Created(id), Need::Settled) => {
-                    memory.finished(task.number).await.map_err(not_remembered)?;
+                (OrderState::Asked, _) => self.forget_unknown(&task).await?,
+                (OrderState::Created(_), Need::Open) => {}
+                (OrderState::Created(id), Need::Settled) => {
+                    notebook.finished(task.number).await.map_err(not_remembered)?;
                     finished.push(Finished { id: id.clone(), task });
                 }
-                (TaskState::Finished(id), _) => finished.push(Finished { id: id.clone(), task }),
+                (OrderState::Finished(id), _) => finished.push(Finished { id: id.clone(), task }),
             }
         }
         Ok(finished)
@@ -95,7 +95,7 @@ impl WorkspaceV3 {
         &self,
         due: &'t [Finished],
         trail: &mut Trail,
-    ) -> Result<Vec<(&'t ExportTask, Failure)>, Failure> {
+    ) -> Result<Vec<(&'t Order, Failure)>, Failure> {
         let mut refused = Vec::new();
         for some in due.chunks(MOST_DELETED) {
             let ids: Vec<_> = some.iter().map(|finished| finished.id.clone()).collect();
@@ -135,36 +135,36 @@ impl WorkspaceV3 {
     }
 
     /// Tells of a task that may stand at the provider under an id that never came, and forgets the intent to create it.
-    pub(super) async fn forget_unknown(&self, task: &ExportTask) -> Result<(), Failure> {
-        let ExportTask { pull, asked_at, .. } = task;
+    pub(super) async fn forget_unknown(&self, task: &Order) -> Result<(), Failure> {
+        let Order { subject, asked_at, .. } = task;
         tracing::warn!(
-            source = %self.parts.source, stream = %pull.stream, window = %pull.window, %asked_at,
+            source = %self.parts.source, stream = %subject.stream, window = %subject.window, %asked_at,
             "the answer to a request for an export task was lost: if the provider made the task, it stands in the export centre \
              until it expires"
         );
         self.forget(task).await
     }
 
-    pub(super) async fn forget(&self, task: &ExportTask) -> Result<(), Failure> {
-        self.parts.memory.gone(task.number).await.map_err(not_remembered)
+    pub(super) async fn forget(&self, task: &Order) -> Result<(), Failure> {
+        self.parts.notebook.gone(task.number).await.map_err(not_remembered)
     }
 
     /// How long a task is left that cannot be deleted now: as long as ago it was asked for. A clock that was ahead dates a task
     /// later than now.
-    fn pause(&self, task: &ExportTask) -> Duration {
+    fn pause(&self, task: &Order) -> Duration {
         let age = Duration::try_from(self.client.now().duration_since(task.asked_at)).unwrap_or_default();
         age.clamp(LEAST_PAUSE, LONGEST_PAUSE)
     }
 
     /// How many tasks stand at the provider that nobody needs, in words.
     pub(super) async fn tasks_left(&self, demand: &dyn Demand) -> Result<Option<Line>, SourceError> {
-        let tasks = self.parts.memory.tasks().await.map_err(|error| SourceError(not_remembered(error)))?;
-        let is_left = |task: &&ExportTask| match task.state {
-            TaskState::Asked => false,
-            TaskState::Created(_) => demand.of(&task.pull.stream, task.pull.window) == Need::Settled,
-            TaskState::Finished(_) => true,
+        let tasks = self.parts.notebook.orders().await.map_err(|error| SourceError(not_remembered(error)))?;
+        let is_left = |task: &&Order| match task.state {
+            OrderState::Asked => false,
+            OrderState::Created(_) => demand.of(&task.subject.stream, task.subject.window) == Need::Settled,
+            OrderState::Finished(_) => true,
         };
-        let tasks = tasks.iter().filter(|task| task.pull.source == self.parts.source);
+        let tasks = tasks.iter().filter(|task| task.subject.source == self.parts.source);
         let left = tasks.filter(is_left).count();
         let tasks = if left == 1 { "task" } else { "tasks" };
         let text = format!(
@@ -180,16 +180,17 @@ impl WorkspaceV3 {
 /// # Errors
 /// When the ledger fails.
 pub async fn tell_strangers(
-    memory: &dyn SourceMemory,
+    notebook: &dyn Notebook,
     configured: &BTreeSet<SourceName>,
     now: Timestamp,
 ) -> Result<BTreeMap<SourceName, usize>, LedgerError> {
     let mut left = BTreeMap::new();
-    for task in memory.tasks().await?.into_iter().filter(|task| !configured.contains(&task.pull.source)) {
+    for task in notebook.orders().await?.into_iter().filter(|task| !configured.contains(&task.subject.source))
+    {
         if is_forgotten(&task, now) {
-            memory.gone(task.number).await?;
+            notebook.gone(task.number).await?;
         } else {
-            *left.entry(task.pull.source).or_default() += 1;
+            *left.entry(task.subject.source).or_default() += 1;
         }
     }
     for (source, tasks) in &left {
@@ -202,7 +203,7 @@ pub async fn tell_strangers(
     Ok(left)
 }
 
-fn is_forgotten(task: &ExportTask, now: Timestamp) -> bool {
+fn is_forgotten(task: &Order, now: Timestamp) -> bool {
     task.asked_at.saturating_add(FORGOTTEN).is_ok_and(|then| then <= now)
 }
 

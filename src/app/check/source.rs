@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Check, Checks, region};
 use crate::adapters::inspect::inspect;
 use crate::adapters::workspace::api_choice::may_be_withdrawn;
+use crate::adapters::workspace::notice;
 use crate::adapters::workspace::probe::{Cause, INTOLERABLE, NOTABLE, ProbeError, SourceProbe};
 use crate::app::compose::{self, Injected};
 use crate::app::projects;
-use crate::app::status::SourceStatus;
 use crate::config::Source;
 use crate::domain::digest::Sha256;
 use crate::domain::export::{ApiChoice, Bounds, ExportApi, Filters};
@@ -59,12 +59,12 @@ pub(super) async fn check(
 ) -> Vec<Check> {
     let mut checks = Checks::of(format!("source {name}"));
     region::check(source.region.as_str(), Some(source.endpoint.url()), &mut checks);
-    let status = SourceStatus::of(name, source.api, snapshot.withdrawals.get(name));
+    let status = notice::status(name, source.api, &snapshot.notes);
     match status.notice {
-        None => checks.ok(API, status.in_use.as_str()),
+        None => checks.ok(API, &status.way),
         Some(notice) => checks.note(
             API,
-            format!("{}: {notice}", status.in_use.as_str()),
+            format!("{}: {notice}", status.way),
             match source.api {
                 ApiChoice::V2 => "set api = \"auto\"",
                 ApiChoice::Auto | ApiChoice::V3 => "nothing needs to be done while api = \"auto\"",
@@ -75,7 +75,7 @@ pub(super) async fn check(
         let request = one_minute(injected);
         let queried = query(&probe, &request, &mut checks).await;
         clock(&probe, &mut checks);
-        let in_use = match status.in_use {
+        let in_use = match notice::in_use(name, source.api, &snapshot.notes) {
             ExportApi::V2 => v2(&probe, &request, (source.api, &queried), &mut checks).await,
             ExportApi::V3 => ExportApi::V3,
         };
