@@ -16,7 +16,7 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::snapshot::Resource;
 use crate::domain::text::Line;
 
-use super::acknowledge::wake_when_asked;
+use super::archive::wake_when_asked;
 use super::compose::{self, Injected};
 use super::heartbeat::Beats;
 use super::observer::{Ending, Event, Observer};

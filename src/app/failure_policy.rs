@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::adapters::spool::SpoolError;
 use crate::domain::backoff::{LONGEST_ASKED_FOR, pause};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StoreName;
@@ -167,6 +168,11 @@ pub fn of_store(error: StoreError) -> Failure {
 
 /// A source's error, as a failure.
 pub fn of_source(error: SourceError) -> Failure {
+    error.0
+}
+
+/// The spool's error, as a failure.
+pub fn of_spool(error: SpoolError) -> Failure {
     error.0
 }
 

@@ -1,21 +1,15 @@
 //! What the daemon does, in terms of ports: open streams, archive windows, reconcile, report.
 
-pub mod acknowledge;
 mod agreed_read;
-pub mod archive_window;
-pub mod attest;
+pub mod archive;
 pub mod check;
 pub mod clock_watch;
 pub mod compose;
-mod counting;
 pub mod daemon;
 pub mod daemon_status;
-pub mod data_object;
-mod duplicates;
 pub mod failure_policy;
 pub mod first_losses;
 pub mod heartbeat;
-mod intake;
 pub mod log_reader;
 pub mod log_walk;
 pub mod machine;
@@ -31,8 +25,6 @@ pub mod rebuild;
 pub mod reconcile;
 mod recovery;
 pub mod report;
-pub mod reread;
-pub mod revisit;
 pub mod roster;
 pub mod run_record;
 pub mod scratch;

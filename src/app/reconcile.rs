@@ -26,7 +26,7 @@ use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 use crate::ports::record_source::Upkeep;
 
-use super::archive_window::work;
+use super::archive::Job;
 use super::observer::{Ending, Event, Observer};
 use super::planning::{Look, Planned};
 use super::projects::Looked;
@@ -241,7 +241,7 @@ impl Run<'_> {
         let entered = look.services.in_work.enter(&name, window);
         let handle = self.tasks.spawn(async move {
             let _entered = entered;
-            let ending = work(&look.services, &stream, window, task).await;
+            let ending = Job { services: &look.services, stream: &stream, window }.work(task).await;
             let lifted = match ending {
                 Ending::Archived { .. } | Ending::Unchanged => look.lift_holds(&worked, |_| true).await,
                 // Whatever the source was asked, it need not have answered. An entry was written.

@@ -13,8 +13,8 @@ use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 
+use super::archive::UnprovenPuts;
 use super::clock_watch::ClockWatch;
-use super::data_object::UnprovenPuts;
 use super::failure_policy::{hold_on, of_ledger};
 use super::machine::Machine;
 use super::open_work::InWork;

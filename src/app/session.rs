@@ -21,9 +21,9 @@ use crate::domain::verdict::StreamRules;
 use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::notebook::Notebook;
 
+use super::archive::UnprovenPuts;
 use super::clock_watch::{ClockWatch, Teller};
 use super::compose::{self, Injected, Parts, Streams};
-use super::data_object::UnprovenPuts;
 use super::failure_policy::of_ledger;
 use super::machine::Machine;
 use super::open_work::InWork;

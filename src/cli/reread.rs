@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{CliError, output, reconcile, retry, signals};
+use crate::app::archive::{Job, Reread};
 use crate::app::compose::{self, Injected};
-use crate::app::reread::{self, Reread};
 use crate::app::session::Session;
 use crate::app::start_error::StartError;
 use crate::config::Config;
@@ -92,9 +92,9 @@ async fn all(
             continue;
         }
         let failed = |failure| (name.clone(), failure);
-        let windows = reread::unread_windows(services, &stream).await.map_err(failed)?;
+        let windows = services.unread_windows(&stream.rules).await.map_err(failed)?;
         for window in windows.into_iter().filter(|unread| window.is_none_or(|window| window == *unread)) {
-            match reread::reread(services, &stream, window).await {
+            match (Job { services, stream: &stream, window }).reread().await {
                 Ok(Reread::NotUnread) => {}
                 Ok(Reread::Read { revision, format, rows, count, seq }) => {
                     let (stream, seq) = (name.clone(), seq.get());

@@ -10,50 +10,47 @@ use crate::domain::failure::Failure;
 use crate::domain::object_key::Seq;
 use crate::domain::window::Window;
 
-use super::failure_policy::of_ledger;
-use super::services::Services;
-use super::stream::Stream;
+use super::Job;
+use crate::app::failure_policy::of_ledger;
 
 /// The records of an export.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Records {
+pub(in crate::app) struct Records {
     /// Their number.
-    pub(super) rows: u64,
+    pub(in crate::app) rows: u64,
     /// Of them all.
-    pub(super) content_digest: ContentDigest,
+    pub(in crate::app) content_digest: ContentDigest,
     /// Where the file says when they start.
-    pub(super) times: Option<RecordTimes>,
+    pub(in crate::app) times: Option<RecordTimes>,
 }
 
 impl Records {
     /// Those of a spooled export; `None` where it could not be read.
-    pub(super) fn of(facts: &SpoolFacts) -> Option<Self> {
+    pub(in crate::app) fn of(facts: &SpoolFacts) -> Option<Self> {
         let (rows, content_digest) = facts.rows.zip(facts.content_digest)?;
         Some(Self { rows, content_digest, times: facts.export.records })
     }
 }
 
-/// The newest entry of another window of the stream with the very same records, of which there are some.
-///
-/// # Errors
-/// When the ledger fails.
-pub(super) async fn same_content_as(
-    services: &Services,
-    stream: &Stream,
-    window: Window,
-    records: Records,
-) -> Result<Option<Seq>, Failure> {
-    if records.rows == 0 {
-        return Ok(None);
+impl Job<'_> {
+    /// The newest entry of another window of the stream with the very same records, of which there are some.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub(in crate::app) async fn same_content_as(self, records: Records) -> Result<Option<Seq>, Failure> {
+        let Self { services, stream, window } = self;
+        if records.rows == 0 {
+            return Ok(None);
+        }
+        let same = services.ledger.same_content(stream.name(), window, records.content_digest).await;
+        let same = same.map_err(of_ledger)?;
+        let margin = stream.rules.margin;
+        let is_news = |other: Window| {
+            let bounds = [window, other].map(|window| Bounds::around(window, margin));
+            !lie_in_both(records.times, bounds)
+        };
+        Ok(same.into_iter().find(|(other, _)| is_news(*other)).map(|(_, seq)| seq))
     }
-    let same = services.ledger.same_content(stream.name(), window, records.content_digest).await;
-    let same = same.map_err(of_ledger)?;
-    let margin = stream.rules.margin;
-    let is_news = |other: Window| {
-        let bounds = [window, other].map(|window| Bounds::around(window, margin));
-        !lie_in_both(records.times, bounds)
-    };
-    Ok(same.into_iter().find(|(other, _)| is_news(*other)).map(|(_, seq)| seq))
 }
 
 /// Whether all of the records may lie where the bounds of two windows overlap.

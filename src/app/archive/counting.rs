@@ -18,8 +18,8 @@ use crate::domain::message::Message;
 use crate::domain::text::Line;
 use crate::ports::record_source::ExportRequest;
 
-use super::failure_policy::of_source;
-use super::stream::Stream;
+use crate::app::failure_policy::of_source;
+use crate::app::stream::Stream;
 
 /// What was counted, or why nothing was.
 pub(super) type Count = Result<u64, Uncounted>;

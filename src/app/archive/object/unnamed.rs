@@ -16,8 +16,6 @@ use crate::adapters::spool::{SpoolFacts, SpooledExport};
 use crate::app::agreed_read::{AFTER_A_PUT, Agreed, AgreedObject, Limits, ONCE_MORE, Reading};
 use crate::app::failure_policy::of_store;
 use crate::app::scratch::Scratch;
-use crate::app::services::Services;
-use crate::app::stream::Stream;
 use crate::domain::digest::Etag;
 use crate::domain::export::Format;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -26,10 +24,9 @@ use crate::domain::log_entry::{Orphan, StoredObject};
 use crate::domain::message::Message;
 use crate::domain::object_key::DataKey;
 use crate::domain::text::ForeignText;
-use crate::domain::window::Window;
 use crate::ports::ledger::NamedObject;
 
-use super::lock_of;
+use super::Job;
 
 /// Unnamed objects of one window that are read and named as orphans. A crash leaves one; more were put by somebody else, and
 /// an entry has to stay small.
@@ -85,97 +82,105 @@ enum Unnamed {
     Vanished,
 }
 
-/// Looks into every unnamed object of the window.
-pub(super) async fn look_into_all(
-    services: &Services,
-    stream: &Stream,
-    window: Window,
-    taken: &Taken,
-    export: &SpooledExport,
-) -> Result<Found, Failure> {
-    let mut found = Found::default();
-    for (key, was_refused) in taken.in_order() {
-        if found.orphans.len() == MOST_ORPHANS {
-            tracing::warn!(stream = %stream.name(), %window, %key, "more unnamed objects lie under this window's keys than an entry names");
-            found.present.extend(taken.listed.iter().cloned());
-            break;
+impl Job<'_> {
+    /// Looks into every unnamed object of the window.
+    pub(super) async fn look_into_all(self, taken: &Taken, export: &SpooledExport) -> Result<Found, Failure> {
+        let Self { stream, window, .. } = self;
+        let mut found = Found::default();
+        for (key, was_refused) in taken.in_order() {
+            if found.orphans.len() == MOST_ORPHANS {
+                tracing::warn!(stream = %stream.name(), %window, %key, "more unnamed objects lie under this window's keys than an entry names");
+                found.present.extend(taken.listed.iter().cloned());
+                break;
+            }
+            match self.look_into(key, was_refused, export).await? {
+                Unnamed::Export(object, lock) if found.adopted.is_none() => {
+                    // Put anew, it would have no lock again: the stream waits for an operator who can lock or remove it.
+                    let asked = self.lock();
+                    stream.locks.check(&key.in_stream(stream.name()), &asked, &lock).await?;
+                    found.adopted = Some(object);
+                }
+                Unnamed::Export(object, _) => {
+                    found.orphans.push(Orphan {
+                        key: object.key,
+                        bytes: object.bytes,
+                        sha256: object.sha256,
+                    });
+                }
+                Unnamed::Other(orphan) => found.orphans.push(orphan),
+                Unnamed::TooLarge => {
+                    tracing::warn!(stream = %stream.name(), %window, %key, "an unnamed object is larger than any export can be; it is left out of the log");
+                }
+                Unnamed::Vanished => continue,
+            }
+            found.present.insert(key.clone());
         }
-        match look_into(services, stream, key, was_refused, export).await? {
-            Unnamed::Export(object, lock) if found.adopted.is_none() => {
-                // Put anew, it would have no lock again: the stream waits for an operator who can lock or remove it.
-                let asked = lock_of(services, stream, window);
-                stream.locks.check(&key.in_stream(stream.name()), &asked, &lock).await?;
-                found.adopted = Some(object);
-            }
-            Unnamed::Export(object, _) => {
-                found.orphans.push(Orphan { key: object.key, bytes: object.bytes, sha256: object.sha256 });
-            }
-            Unnamed::Other(orphan) => found.orphans.push(orphan),
-            Unnamed::TooLarge => {
-                tracing::warn!(stream = %stream.name(), %window, %key, "an unnamed object is larger than any export can be; it is left out of the log");
-            }
-            Unnamed::Vanished => continue,
-        }
-        found.present.insert(key.clone());
+        Ok(found)
     }
-    Ok(found)
-}
 
-/// Fetches an object that no entry names, and compares it with the export: by bytes, else row by row.
-async fn look_into(
-    services: &Services,
-    stream: &Stream,
-    key: &DataKey,
-    was_refused: bool,
-    export: &SpooledExport,
-) -> Result<Unnamed, Failure> {
-    let whole = key.in_stream(stream.name());
-    let limits = Limits::beside(export.bytes, services.scratch.room());
-    let reading = Reading { scratch: &services.scratch, store: &*stream.store, key: &whole, limits };
-    let pauses: &[Duration] = if was_refused { AFTER_A_PUT } else { ONCE_MORE };
-    let object = match reading.agreed(Some(export.sha256), pauses).await? {
-        Agreed::Object(object) => object,
-        Agreed::TooLarge => return Ok(Unnamed::TooLarge),
-        Agreed::Absent if was_refused => {
-            // It may be the export itself. A second object is not put for something that nobody has seen.
-            let cause = format!("the store refuses object {whole} as taken and does not show it");
-            let message = Message::new(cause).advise("it is asked again later");
-            return Err(Failure::new(FailureKind::Transient, Scope::Window, message));
+    /// Fetches an object that no entry names, and compares it with the export: by bytes, else row by row.
+    async fn look_into(
+        self,
+        key: &DataKey,
+        was_refused: bool,
+        export: &SpooledExport,
+    ) -> Result<Unnamed, Failure> {
+        let Self { services, stream, .. } = self;
+        let whole = key.in_stream(stream.name());
+        let limits = Limits::beside(export.bytes, services.scratch.room());
+        let reading = Reading { scratch: &services.scratch, store: &*stream.store, key: &whole, limits };
+        let pauses: &[Duration] = if was_refused { AFTER_A_PUT } else { ONCE_MORE };
+        let object = match reading.agreed(Some(export.sha256), pauses).await? {
+            Agreed::Object(object) => object,
+            Agreed::TooLarge => return Ok(Unnamed::TooLarge),
+            Agreed::Absent if was_refused => {
+                // It may be the export itself. A second object is not put for something that nobody has seen.
+                let cause = format!("the store refuses object {whole} as taken and does not show it");
+                let message = Message::new(cause).advise("it is asked again later");
+                return Err(Failure::new(FailureKind::Transient, Scope::Window, message));
+            }
+            Agreed::Absent => return Ok(Unnamed::Vanished),
+        };
+        let facts = &export.facts;
+        let same = object.sha256 == export.sha256 && key.format() == facts.format;
+        let path = object.file.as_ref().map(|file| file.path());
+        if !same && !has_rows_of(&services.scratch, (key.format(), path), (facts, &export.path)).await? {
+            return Ok(Unnamed::Other(Orphan {
+                key: key.clone(),
+                bytes: object.bytes,
+                sha256: object.sha256,
+            }));
         }
-        Agreed::Absent => return Ok(Unnamed::Vanished),
-    };
-    let facts = &export.facts;
-    let same = object.sha256 == export.sha256 && key.format() == facts.format;
-    let path = object.file.as_ref().map(|file| file.path());
-    if !same && !has_rows_of(&services.scratch, (key.format(), path), (facts, &export.path)).await? {
-        return Ok(Unnamed::Other(Orphan { key: key.clone(), bytes: object.bytes, sha256: object.sha256 }));
+        let version_id = self.confirmed_version(key, &object).await?;
+        let stored = StoredObject {
+            key: key.clone(),
+            version_id,
+            bytes: object.bytes,
+            sha256: object.sha256,
+            md5: Some(object.md5),
+            etag: object.etag.map(|etag| Etag::of(etag, object.md5)),
+            format: key.format(),
+            rows: facts.rows,
+            content_digest: facts.content_digest,
+        };
+        Ok(Unnamed::Export(stored, object.lock))
     }
-    let version_id = confirmed_version(stream, key, &object).await?;
-    let stored = StoredObject {
-        key: key.clone(),
-        version_id,
-        bytes: object.bytes,
-        sha256: object.sha256,
-        md5: Some(object.md5),
-        etag: object.etag.map(|etag| Etag::of(etag, object.md5)),
-        format: key.format(),
-        rows: facts.rows,
-        content_digest: facts.content_digest,
-    };
-    Ok(Unnamed::Export(stored, object.lock))
-}
 
-/// The version that was read, where a second answer names it too. What is not known is left out of the entry.
-async fn confirmed_version(
-    stream: &Stream,
-    key: &DataKey,
-    object: &AgreedObject,
-) -> Result<Option<ForeignText>, Failure> {
-    if object.version_id.is_none() {
-        return Ok(None);
+    /// The version that was read, where a second answer names it too. What is not known is left out of the entry.
+    async fn confirmed_version(
+        self,
+        key: &DataKey,
+        object: &AgreedObject,
+    ) -> Result<Option<ForeignText>, Failure> {
+        if object.version_id.is_none() {
+            return Ok(None);
+        }
+        let head = self.stream.store.head(&key.in_stream(self.name())).await.map_err(of_store)?;
+        Ok(object
+            .version_id
+            .clone()
+            .filter(|read| head.and_then(|head| head.version_id).as_ref() == Some(read)))
     }
-    let head = stream.store.head(&key.in_stream(stream.name())).await.map_err(of_store)?;
-    Ok(object.version_id.clone().filter(|read| head.and_then(|head| head.version_id).as_ref() == Some(read)))
 }
 
 /// Whether the object, which was kept under `path` and whose key names `format`, holds the rows of the export.
@@ -204,6 +209,7 @@ mod tests {
     use super::*;
     use crate::domain::export::{Bounds, ExportApi};
     use crate::domain::log_entry::ExportFacts;
+    use crate::domain::window::Window;
 
     /// How often row n stands in the one file, and minus how often in the other. The sums of the rows' digests are the same:
     /// a lattice reduction finds such numbers in half a second.

@@ -19,16 +19,13 @@ use crate::domain::export::{Bounds, Format, RecordTimes};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::ExportFacts;
 use crate::domain::text::Line;
-use crate::domain::window::Window;
 use crate::ports::checkpoint::Step;
 use crate::ports::ledger::AttemptOutcome;
 use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
-use super::archive_window::of_spool;
+use super::Job;
 use super::counting::{Count, Keeps, Terms, agree, compare, count};
-use super::failure_policy::{of_ledger, of_source};
-use super::services::Services;
-use super::stream::Stream;
+use crate::app::failure_policy::{of_ledger, of_spool};
 
 /// The number of exports in a row that come whole and cannot be read before the last of them is kept.
 const UNREAD_LIMIT: usize = 3;
@@ -36,45 +33,11 @@ const UNREAD_LIMIT: usize = 3;
 /// A text of more bytes than this is no message in place of an export.
 const LONGEST_MESSAGE: u64 = 4 << 10;
 
-/// What is asked of the source for a window.
-pub(super) fn request(stream: &Stream, window: Window) -> ExportRequest {
-    ExportRequest {
-        stream: stream.name().clone(),
-        window,
-        definition: stream.definition_digest,
-        bounds: Bounds::around(window, stream.rules.margin),
-        filters: stream.definition.filters.clone(),
-        expires_at: stream.rules.expires_at(window),
-    }
-}
-
-/// Pulls the export into the spool and looks into it.
-pub(super) async fn pull(
-    services: &Services,
-    stream: &Stream,
-    request: &ExportRequest,
-    terms: Terms,
-) -> Result<SpooledExport, Failure> {
-    let before = count(stream, request, terms).await?;
-    let mut writer = services.spool.begin(stream.name(), request.window).await.map_err(of_spool)?;
-    services.checkpoint.reached(Step::PullStarted);
-    let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
-    let bytes = writer.finish_bytes().await.map_err(of_spool)?;
-    let intake = Intake { services, stream, request, terms };
-    let taken = intake.take(bytes, receipt, before).await;
-    let is_refused = |failure: &Failure| matches!(failure.kind, FailureKind::Corrupt | FailureKind::Unread);
-    if taken.as_ref().is_err_and(is_refused) {
-        stream.source.discard(request).await.map_err(of_source)?;
-    }
-    taken
-}
-
 /// One export on its way into the spool.
-struct Intake<'a> {
-    services: &'a Services,
-    stream: &'a Stream,
-    request: &'a ExportRequest,
-    terms: Terms,
+pub(super) struct Intake<'a> {
+    pub(super) job: Job<'a>,
+    pub(super) request: &'a ExportRequest,
+    pub(super) terms: Terms,
 }
 
 /// What is to be said of a download that was taken in.
@@ -85,21 +48,21 @@ enum Found {
 }
 
 impl Intake<'_> {
-    async fn take(
+    pub(super) async fn take(
         &self,
         downloaded: Downloaded,
         receipt: ExportReceipt,
         before: Count,
     ) -> Result<SpooledExport, Failure> {
-        let after = count(self.stream, self.request, self.terms).await?;
-        self.services.checkpoint.reached(Step::Pulled);
+        let after = count(self.job.stream, self.request, self.terms).await?;
+        self.job.services.checkpoint.reached(Step::Pulled);
         agree(self.terms, &before, &after)?;
         let counts = (before, after);
         let facts = self.facts(&downloaded, &receipt, counts).await;
         let facts =
             facts.map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
         let export = downloaded.commit(facts).await.map_err(of_spool)?;
-        self.services.checkpoint.reached(Step::Spooled);
+        self.job.services.checkpoint.reached(Step::Spooled);
         Ok(export)
     }
 
@@ -109,9 +72,9 @@ impl Intake<'_> {
         receipt: &ExportReceipt,
         (before, after): (Count, Count),
     ) -> Result<SpoolFacts, Failure> {
-        let what = format!("window {} of stream {}: the export", self.request.window, self.stream.name());
+        let what = format!("{}: the export", self.job);
         let past_horizon = self.request.expires_at <= receipt.made_at;
-        let found = match self.services.scratch.inspect(downloaded.path()).await? {
+        let found = match self.job.services.scratch.inspect(downloaded.path()).await? {
             Ok(found) if past_horizon && found.rows == 0 => return Err(self.forgotten()),
             Ok(found) => match doubt(&found, downloaded.bytes(), counted(&before, &after)) {
                 None => Found::Read(Box::new(found)),
@@ -129,7 +92,7 @@ impl Intake<'_> {
             Found::Read(found) => Some(found.rows),
             Found::Unread(_) => None,
         };
-        let compared = compare(self.stream, self.terms, (before, after), rows, &what)?;
+        let compared = compare(self.job.stream, self.terms, (before, after), rows, &what)?;
         let export = ExportFacts {
             counted: compared.counted,
             uncounted: compared.uncounted,
@@ -138,7 +101,7 @@ impl Intake<'_> {
             request_ids: receipt.request_ids.clone(),
             ..ExportFacts::new(receipt.api, self.request.bounds, receipt.pulled_at)
         };
-        let definition = self.stream.definition_digest;
+        let definition = self.job.stream.definition_digest;
         Ok(match found {
             Found::Read(found) => SpoolFacts {
                 export: ExportFacts {
@@ -196,7 +159,7 @@ impl Intake<'_> {
 
     /// How many exports in a row before this one came whole and could not be read.
     async fn unread_before(&self) -> Result<usize, Failure> {
-        let attempts = self.services.ledger.attempts(self.stream.name(), self.request.window).await;
+        let attempts = self.job.services.ledger.attempts(self.job.stream.name(), self.request.window).await;
         let attempts = attempts.map_err(of_ledger)?;
         // Tries that brought no export say nothing.
         let brought = attempts.iter().rev().filter_map(|attempt| match (attempt.outcome?, attempt.failure) {
@@ -209,7 +172,7 @@ impl Intake<'_> {
     }
 
     fn failure(&self, kind: FailureKind, why: &str) -> Failure {
-        let message = format!("window {} of stream {}: {why}", self.request.window, self.stream.name());
+        let message = format!("{}: {why}", self.job);
         Failure::new(kind, Scope::Window, message)
     }
 }
