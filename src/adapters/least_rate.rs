@@ -69,12 +69,19 @@ pub struct Meter {
     waited: Duration,
     /// In this span.
     bytes: u64,
+    /// Since the transfer began.
+    waited_in_all: Duration,
 }
 
 impl Meter {
     /// Of a transfer that begins now.
     pub fn new(least: LeastRate) -> Self {
-        Self { least, waited: Duration::ZERO, bytes: 0 }
+        Self { least, waited: Duration::ZERO, bytes: 0, waited_in_all: Duration::ZERO }
+    }
+
+    /// How long the other side was waited for since the transfer began.
+    pub fn waited_in_all(&self) -> Duration {
+        self.waited_in_all
     }
 
     /// Waits for the next piece, whose size `bytes` tells.
@@ -90,7 +97,9 @@ impl Meter {
         loop {
             let began = Instant::now();
             let came = timeout(self.least.span.saturating_sub(self.waited), piece.as_mut()).await;
-            self.waited += began.elapsed();
+            let waited = began.elapsed();
+            self.waited += waited;
+            self.waited_in_all += waited;
             if let Ok(piece) = came {
                 self.bytes += bytes(&piece);
                 return Ok(piece);

@@ -38,6 +38,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use secrecy::SecretString;
+use tokio::time::Instant;
 use url::Url;
 
 use self::dates::Dates;
@@ -278,6 +279,7 @@ impl S3Store {
                 Ok(piece) => piece?.map_err(|error| place.broken_off(&doing, &error)),
                 Err(slow) => Err(place.broken_off(&doing, &slow)),
             };
+            let piece = piece.map_err(|StoreError(failure)| StoreError(failure.after(meter.waited_in_all())));
             let rest = piece.is_ok().then_some(body);
             Some((piece, (rest, meter, place, doing)))
         });
@@ -311,7 +313,9 @@ impl ObjectStore for S3Store {
         if mode == CreateOnly::HeadThenPut && self.is_taken(key).await? {
             return Ok(PutOutcome::AlreadyExists);
         }
-        self.put(key, content, mode, lock).await
+        let began = Instant::now();
+        let outcome = self.put(key, content, mode, lock).await;
+        outcome.map_err(|StoreError(failure)| StoreError(failure.after(began.elapsed())))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {

@@ -1,12 +1,12 @@
 //! What becomes of a window, and of what it shares with others, after a failure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::spool::SpoolError;
-use crate::domain::backoff::{LONGEST_ASKED_FOR, pause};
+use crate::domain::backoff::{LONG_WAIT, LONGEST_ASKED_FOR, pause_after};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StoreName;
 use crate::domain::snapshot::{FailureNote, Hold, Resource, Snapshot, WindowState};
@@ -34,21 +34,54 @@ pub struct Consequence {
     pub hold: Option<(Resource, Hold)>,
 }
 
-/// What follows from `failure` of `window`, given what the ledger knows.
+/// What follows from `failure` of `window`, given what the ledger knows of `all` streams.
 pub fn consequence(
-    rules: &StreamRules,
+    (rules, all): (&StreamRules, &[StreamRules]),
     window: Window,
     failure: &Failure,
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Consequence {
+    let held = |resource: Resource| {
+        let hold = hold_on(rules, &resource, failure, snapshot, now);
+        Some((resource, hold))
+    };
     match shared(rules, failure) {
-        Some(resource) => {
-            let hold = hold_on(rules, &resource, failure, snapshot, now);
-            Consequence { disposition: Disposition::NotCharged, hold: Some((resource, hold)) }
+        Some(resource) => Consequence { disposition: Disposition::NotCharged, hold: held(resource) },
+        None => {
+            let is_slow = is_of_a_slow_source((rules, all), window, failure, snapshot, now);
+            let hold = if is_slow { held(Resource::Source(rules.source.clone())) } else { None };
+            Consequence { disposition: of_window(rules, window, failure, snapshot, now), hold }
         }
-        None => Consequence { disposition: of_window(rules, window, failure, snapshot, now), hold: None },
     }
+}
+
+/// Whether the failure of a window is laid on its source as well: the source was waited for long and in vain, and no other window
+/// of it was pulled during that wait, nor since this window failed the last time. Where another one was, the window alone is slow.
+fn is_of_a_slow_source(
+    (rules, all): (&StreamRules, &[StreamRules]),
+    window: Window,
+    failure: &Failure,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> bool {
+    if failure.kind != FailureKind::Transient || failure.waited() < LONG_WAIT {
+        return false;
+    }
+    let state = snapshot.windows.get(&rules.name).and_then(|windows| windows.get(&window));
+    let failed_before = match state {
+        Some(WindowState::Open { last_failure: Some(failure), .. }) => failure.at,
+        _ => Timestamp::MAX,
+    };
+    let waited = SignedDuration::try_from(failure.waited()).unwrap_or(SignedDuration::MAX);
+    let since = now.saturating_sub(waited).unwrap_or(Timestamp::MIN).min(failed_before);
+    let of_source = all.iter().filter(|other| other.source == rules.source);
+    let mut states =
+        of_source.filter_map(|other| snapshot.windows.get(&other.name)).flat_map(BTreeMap::values);
+    // A pull that is dated later than now was dated by a clock that was ahead.
+    !states.any(|state| {
+        matches!(state, WindowState::Archived { last_pulled_at, .. } if (since..=now).contains(last_pulled_at))
+    })
 }
 
 /// What the failure holds up besides the window.
@@ -79,7 +112,7 @@ pub fn hold_on(
         Some(hold) => hold.failures.saturating_add(1),
         None => 1,
     };
-    let mut wait = pause(failures, &resource.to_string()).max(asked_for(failure));
+    let mut wait = pause_after(failures, &resource.to_string(), failure.waited()).max(asked_for(failure));
     if failure.kind.needs_operator() {
         wait = wait.max(OPERATOR_PAUSE);
     }
@@ -142,7 +175,7 @@ fn of_window(
         return Disposition::Park { fingerprint: rules.fingerprints.stream.clone() };
     }
     let what = format!("{} {window}", rules.name);
-    let wait = pause(failures.saturating_add(1), &what).max(asked_for(failure));
+    let wait = pause_after(failures.saturating_add(1), &what, failure.waited()).max(asked_for(failure));
     Disposition::Retry { at: later(now, wait) }
 }
 
@@ -248,10 +281,100 @@ mod tests {
             for (before, parks) in [(0, false), (1, false), (2, true)] {
                 let mut snapshot = Snapshot::default();
                 with(&mut snapshot, &rules, window, state(before));
-                let follows = consequence(&rules, window, &corrupt(), &snapshot, at(NOON));
+                let both = (&rules, std::slice::from_ref(&rules));
+                let follows = consequence(both, window, &corrupt(), &snapshot, at(NOON));
                 assert_eq!(matches!(follows.disposition, Disposition::Park { .. }), parks, "{before}");
             }
         }
+    }
+
+    fn dripped() -> Failure {
+        let failure = Failure::new(FailureKind::Transient, Scope::Window, "it is too slow");
+        failure.after(Duration::from_secs(300))
+    }
+
+    /// Where the first window of the first of these streams drips at noon, and the second window of the last of them was archived
+    /// at `pulled_at`: for how long the source pauses, and for how long the window does.
+    fn pauses_after_a_drip(
+        streams: &[StreamRules],
+        pulled_at: Option<&str>,
+        failed_at: Option<&str>,
+        failures: u32,
+    ) -> (Option<SignedDuration>, SignedDuration) {
+        let (rules, other) = (&streams[0], &streams[streams.len() - 1]);
+        let mut windows = rules.completed(at(NOON));
+        let (window, second) = (windows.next().unwrap(), windows.next().unwrap());
+        let mut snapshot = Snapshot::default();
+        if let Some(at_) = pulled_at {
+            with(&mut snapshot, other, second, pulled(at(at_)));
+        }
+        if let Some(failed_at) = failed_at {
+            let state = WindowState::Open {
+                failures: 1,
+                corrupt: 0,
+                retry_at: None,
+                last_failure: Some(note(FailureKind::Transient, at(failed_at))),
+                leased_until: None,
+            };
+            with(&mut snapshot, rules, window, state);
+        }
+        if failures > 0 {
+            let since = at("2026-11-20T11:00:00Z");
+            let hold = Hold {
+                until: at("2026-11-20T11:54:00Z"),
+                since,
+                failures,
+                failure: note(FailureKind::Transient, since),
+                fingerprint: fingerprint("now"),
+            };
+            snapshot.holds.insert(Resource::Source(rules.source.clone()), hold);
+        }
+        let follows = consequence((rules, streams), window, &dripped(), &snapshot, at(NOON));
+        let Disposition::Retry { at: retry_at } = follows.disposition else {
+            panic!("{follows:?}");
+        };
+        (follows.hold.map(|(_, hold)| hold.until.duration_since(at(NOON))), retry_at.duration_since(at(NOON)))
+    }
+
+    #[test]
+    fn a_source_of_which_nothing_came_while_a_window_dripped_pauses_at_least_as_long_as_that_took() {
+        let streams = [rules("logins", "2026-11-01T00:00:00Z")];
+        let [minutes, longest] = [5, 15].map(SignedDuration::from_mins);
+        let (source, window) = pauses_after_a_drip(&streams, None, None, 0);
+        assert!(source.is_some_and(|pause| pause >= minutes && pause < longest), "{source:?}");
+        assert!(window >= minutes && window < longest, "{window:?}");
+        // What came before the window was begun says nothing.
+        assert_eq!(pauses_after_a_drip(&streams, Some("2026-11-20T11:54:59Z"), None, 0).0, source);
+        // It grows while nothing works.
+        let later = pauses_after_a_drip(&streams, None, None, 4).0;
+        assert!(later > source && later <= Some(longest), "{later:?}");
+    }
+
+    #[test]
+    fn a_window_that_drips_while_others_of_its_source_come_is_slow_by_itself() {
+        let own = rules("logins", "2026-11-01T00:00:00Z");
+        let sibling = rules("visits", "2026-11-01T00:00:00Z");
+        let stranger = StreamRules { source: "branch".parse().unwrap(), ..sibling.clone() };
+        let meanwhile = Some("2026-11-20T11:57:00Z");
+        for streams in [vec![own.clone()], vec![own.clone(), sibling]] {
+            assert_eq!(pauses_after_a_drip(&streams, meanwhile, None, 0).0, None);
+        }
+        assert!(pauses_after_a_drip(&[own.clone(), stranger], meanwhile, None, 0).0.is_some());
+        // With one place nothing comes beside it; what came since it failed the last time counts as well.
+        let earlier = Some("2026-11-20T11:30:00Z");
+        let streams = [own];
+        assert!(pauses_after_a_drip(&streams, earlier, Some("2026-11-20T11:40:00Z"), 0).0.is_some());
+        assert_eq!(pauses_after_a_drip(&streams, earlier, Some("2026-11-20T11:20:00Z"), 0).0, None);
+    }
+
+    #[test]
+    fn a_transfer_that_broke_off_at_once_is_its_windows_failure_alone() {
+        let streams = [rules("logins", "2026-11-01T00:00:00Z")];
+        let window = streams[0].completed(at(NOON)).next().unwrap();
+        let snapshot = Snapshot::default();
+        let reset = dripped().after(Duration::from_secs(1));
+        let follows = consequence((&streams[0], &streams), window, &reset, &snapshot, at(NOON));
+        assert_eq!(follows.hold, None);
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub struct Failure {
     pub request_ids: Vec<ForeignText>,
     /// How long the other side asked us to stay away.
     pub retry_after: Option<Duration>,
+    /// For how many whole seconds the other side was waited for in vain, and so a place was held that others may have needed.
+    #[serde(default)]
+    pub waited_seconds: u32,
     /// Whether the credentials themselves were accepted, and lack only the right to ask for this.
     #[serde(default)]
     pub lacks_permission: bool,
@@ -102,6 +105,25 @@ impl Failure {
     /// A failure without request ids or an asked-for pause.
     pub fn new(kind: FailureKind, scope: Scope, message: impl Into<Message>) -> Self {
         let message = message.into();
-        Self { kind, scope, message, request_ids: Vec::new(), retry_after: None, lacks_permission: false }
+        Self {
+            kind,
+            scope,
+            message,
+            request_ids: Vec::new(),
+            retry_after: None,
+            waited_seconds: 0,
+            lacks_permission: false,
+        }
+    }
+
+    /// The failure, for which the other side was waited for so long.
+    #[must_use]
+    pub fn after(self, waited: Duration) -> Self {
+        Self { waited_seconds: u32::try_from(waited.as_secs()).unwrap_or(u32::MAX), ..self }
+    }
+
+    /// How long the other side was waited for in vain.
+    pub fn waited(&self) -> Duration {
+        Duration::from_secs(self.waited_seconds.into())
     }
 }

@@ -42,7 +42,8 @@ pub(super) async fn receive(
     }
     match announced {
         Some(bytes) if bytes != received => {
-            Err(broken_off(host, received, &format!("{bytes} bytes were announced")))
+            Err(broken_off(host, received, &format!("{bytes} bytes were announced"))
+                .after(meter.waited_in_all()))
         }
         _ => Ok(()),
     }
@@ -86,7 +87,7 @@ async fn next(
         Ok(Err(_)) => format!("nothing came for {stall:?}"),
         Err(slow) => slow.to_string(),
     };
-    Err(broken_off(client.host(), received, &why))
+    Err(broken_off(client.host(), received, &why).after(meter.waited_in_all()))
 }
 
 fn too_large(max_body: u64) -> Failure {

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use secrecy::ExposeSecret;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::credentials::{Authority, Credentials, CredentialsError};
@@ -240,15 +240,16 @@ impl Client {
         let (sent_at, sent) = (self.clock.now(), self.answers.reading());
         let request = self.request(ask, authority, sent_at)?;
         trail.last = Reached::Perhaps;
+        let asked = Instant::now();
         let answer = match timeout(self.timeouts.first_byte, request.send()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 if error.is_connect() {
                     trail.last = Reached::Nobody;
                 }
-                return Err(no_answer(ask.operation, &self.host, &error));
+                return Err(no_answer(ask.operation, &self.host, &error).after(asked.elapsed()));
             }
-            Err(_) => return Err(self.silent(ask.operation)),
+            Err(_) => return Err(self.silent(ask.operation).after(asked.elapsed())),
         };
         trail.last = Reached::Answer(answer.status());
         trail.noted(request_id(answer.headers()));

@@ -118,13 +118,14 @@ impl WorkspaceV3 {
             }
         }
         let task = self.create(request, trail).await?;
+        let began = Instant::now();
         match self.wait_for(&task, trail).await {
             Ok(made_at) => Ok((task, made_at)),
             Err(unready) => {
                 let why = self.give_up(&task, request, unready).await?;
                 let mut failure = self.unready(FailureKind::Transient, &task, &why);
                 failure.message = failure.message.advise("another one is asked for later");
-                Err(failure)
+                Err(failure.after(began.elapsed()))
             }
         }
     }

@@ -112,7 +112,8 @@ impl Attempt<'_> {
         let Job { services, stream, window } = self.job;
         let now = services.clock.now();
         let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
-        let follows = consequence(&stream.rules, window, failure, &snapshot, now);
+        let all = services.roster.rules();
+        let follows = consequence((&stream.rules, &all), window, failure, &snapshot, now);
         if let Some((resource, hold)) = &follows.hold {
             services.ledger.hold(resource, hold).await.map_err(of_ledger)?;
         }
