@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::backoff::pause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::{SourceName, StoreName, StreamName};
-use crate::domain::planner::{Action, InWork, Places, Turns};
+use crate::domain::planner::{Action, InWork, Places, Sharers, Turns};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 use crate::ports::record_source::Upkeep;
@@ -97,17 +97,16 @@ enum Done {
 
 /// A window in work.
 struct Working {
-    stream: StreamName,
-    window: Window,
     place: InWork,
+    began: Instant,
 }
 
 struct Run<'r> {
     reconciler: &'r Reconciler,
     tasks: JoinSet<Done>,
     working: HashMap<Id, Working>,
-    /// Sources of the streams that the run is about.
-    sources: usize,
+    /// Who shares the places, of what the run is about.
+    sharers: Sharers,
     planning: Option<Id>,
     upkeeps: Upkeeps,
     looking_up: BTreeMap<SourceName, Id>,
@@ -139,7 +138,7 @@ impl Reconciler {
             reconciler: self,
             tasks: JoinSet::new(),
             working: HashMap::new(),
-            sources: 0,
+            sharers: Sharers::default(),
             planning: None,
             upkeeps: Upkeeps::default(),
             looking_up: BTreeMap::new(),
@@ -211,8 +210,8 @@ impl Run<'_> {
         }
         // While a look goes on the old plan is no longer believed: it was found wanting.
         while self.planning.is_none() {
-            let in_work = self.working.values().map(|working| &working.place);
-            let places = Places::new(self.reconciler.concurrency, self.sources, in_work);
+            let in_work = self.working.values().map(|working| (&working.place, working.began.elapsed()));
+            let places = Places::new(self.reconciler.concurrency, &self.sharers, in_work);
             let Some(action) = self.turns.next(&mut self.queue, &places) else {
                 return;
             };
@@ -222,16 +221,16 @@ impl Run<'_> {
 
     /// The windows in work.
     fn busy(&self) -> BTreeSet<(StreamName, Window)> {
-        self.working.values().map(|working| (working.stream.clone(), working.window)).collect()
+        self.working.values().map(|at| (at.place.stream.clone(), at.place.window)).collect()
     }
 
     fn start(&mut self, action: Action) {
-        let place = InWork::of(&action);
+        let place = InWork::of(&action, &self.sharers);
         let Action { stream: name, window, task, .. } = action;
         let Some(stream) = self.reconciler.look.services.roster.stream(&name) else {
             return;
         };
-        if self.working.values().any(|working| working.stream == name && working.window == window) {
+        if self.working.values().any(|at| at.place.stream == name && at.place.window == window) {
             return;
         }
         self.reconciler.look.selection.started(window);
@@ -243,7 +242,11 @@ impl Run<'_> {
             let _entered = entered;
             let ending = Job { services: &look.services, stream: &stream, window }.work(task).await;
             let lifted = match ending {
-                Ending::Archived { .. } | Ending::Unchanged => look.lift_holds(&worked, |_| true).await,
+                Ending::Archived { .. } => look.lift_holds(&worked, |_| true).await,
+                // The store was not asked for anything.
+                Ending::Unchanged => {
+                    look.lift_holds(&worked, |resource| !matches!(resource, Resource::Store(_))).await
+                }
                 // Whatever the source was asked, it need not have answered. An entry was written.
                 Ending::Lost { .. } | Ending::Parked { .. } | Ending::Acknowledged { .. } => {
                     look.lift_holds(&worked, |resource| !matches!(resource, Resource::Source(_))).await
@@ -256,7 +259,8 @@ impl Run<'_> {
             };
             Done::Worked(worked, window, ending, lifted)
         });
-        self.working.insert(handle.id(), Working { stream: name, window, place });
+        let began = Instant::now();
+        self.working.insert(handle.id(), Working { place, began });
     }
 
     fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
@@ -270,7 +274,10 @@ impl Run<'_> {
                 }
             }
             Ok((id, Done::Worked(stream, window, ending, lifted))) => {
-                self.working.remove(&id);
+                if let Some(Working { place, began }) = self.working.remove(&id) {
+                    let has_failed = matches!(ending, Ending::Failed(_));
+                    self.turns.ended(&place, began.elapsed(), has_failed);
+                }
                 self.worked(stream, window, ending, lifted);
             }
             Ok((_, Done::Upkept(source, outcome))) => {
@@ -301,7 +308,7 @@ impl Run<'_> {
                 self.looking_up.retain(|_, by| *by != broken.id());
                 self.proving.retain(|_, by| *by != broken.id());
                 let at = self.working.remove(&broken.id());
-                let at = at.map(|at| format!("window {} of stream {}", at.window, at.stream));
+                let at = at.map(|at| format!("window {} of stream {}", at.place.window, at.place.stream));
                 tracing::error!(error = %broken, at, "a task broke off: please report this as a bug");
                 let what = "a task broke off; see the log";
                 self.hold_all(&Failure::new(FailureKind::Local, Scope::Daemon, what));
@@ -328,7 +335,7 @@ impl Run<'_> {
         stores.for_each(|(store, _)| self.prove(store));
         let rules = self.reconciler.look.services.roster.rules();
         let concerned = rules.iter().filter(|rules| self.reconciler.look.selection.concerns(&rules.name));
-        self.sources = concerned.map(|rules| &rules.source).collect::<BTreeSet<_>>().len();
+        self.sharers = Sharers::of(concerned, &planned.holds, now);
         if let Some(states) = planned.states {
             self.keep_up(&rules, &states, &planned.holds, now);
         }
@@ -341,6 +348,9 @@ impl Run<'_> {
 
     fn worked(&mut self, stream: StreamName, window: Window, ending: Ending, mut lifted: Vec<Resource>) {
         self.report.ending(&stream, window, &ending);
+        // A look that is going on may have read the ledger before.
+        self.stale |= !lifted.is_empty();
+        lifted.iter().for_each(|resource| _ = self.sharers.on_trial.remove(resource));
         match &ending {
             Ending::Archived { .. } | Ending::Lost { .. } => {
                 // A window that was in flight before this machine failed says nothing about it.

@@ -137,6 +137,7 @@ impl Selection {
                 None => chosen.actions.push(Action {
                     stream: rules.name.clone(),
                     source: rules.source.clone(),
+                    store: rules.store.clone(),
                     window,
                     task,
                     turn: task.turn(false, treatment),

@@ -14,14 +14,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::crashes::Treatment;
-use super::name::{SourceName, StreamName};
+use super::name::{SourceName, StoreName, StreamName};
 use super::snapshot::Snapshot;
 use super::verdict::{DueReason, StreamRules, Verdict, judge, pauses_until, revisit_at};
 use super::window::Window;
 
+mod places;
 mod turns;
 
-pub use turns::{InWork, Places, Turns};
+pub use places::{InWork, Pair, Places, Sharers};
+pub use turns::Turns;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub struct Action {
     pub stream: StreamName,
     /// The source of the stream.
     pub source: SourceName,
+    /// The store of the stream.
+    pub store: StoreName,
     /// With which window.
     pub window: Window,
     /// What.
@@ -143,6 +147,7 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                 (Now(task), _) => plan.actions.push(Action {
                     stream: rules.name.clone(),
                     source: rules.source.clone(),
+                    store: rules.store.clone(),
                     window,
                     task,
                     turn: task.turn(rules.is_newest(window, now), treatment),

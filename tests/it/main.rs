@@ -16,6 +16,7 @@ mod documents;
 mod errors;
 mod export_tasks;
 mod export_tasks_left;
+mod fairness;
 mod faketime;
 mod first_losses;
 mod fixtures;

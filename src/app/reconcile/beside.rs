@@ -67,7 +67,7 @@ impl Run<'_> {
     /// Whether windows of a source are to be worked on, or are being: what comes of them shows more than anything else does.
     fn is_at_work(&self, source: &SourceName) -> bool {
         let queued = self.queue.iter().map(|action| &action.stream);
-        let mut streams = queued.chain(self.working.values().map(|at| &at.stream));
+        let mut streams = queued.chain(self.working.values().map(|at| &at.place.stream));
         let roster = &self.reconciler.look.services.roster;
         streams.any(|name| roster.stream(name).is_some_and(|stream| stream.rules.source == *source))
     }

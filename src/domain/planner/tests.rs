@@ -1,6 +1,6 @@
 //! What the plan promises, held against an oracle that was written without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use jiff::SignedDuration;

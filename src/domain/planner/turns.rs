@@ -1,82 +1,40 @@
-//! Which action is begun next: whose turn it is, and for whom there is a place.
+//! Which action is begun next: whose turn it is, among those for whom there is a place ([`super::places`]).
 //!
-//! - With several sources one source holds at most all places but one, always: a place that is held is given back only when
-//!   its window is done, and a source that drips may take hours. With one place only, sources take turns.
+//! - With one place only, sources take turns, and the stores of one source do.
+//! - Of the windows that could try a source or a store that failed, the one goes that failed the longest ago, or never in this run: a
+//!   window that fails by itself keeps no other from showing that all is well. Each window that tries a store is pulled first, and its
+//!   export lies in the spool until the store works. So a store is tried by no more windows than there are places (or two).
 //! - A window that is treated apart ([`Turn::Alone`]) begins when nothing else is due and nothing is in work, and while it goes
 //!   on nothing else begins.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::num::NonZeroUsize;
+use std::time::Duration;
 
+use super::places::{InWork, Pair, Places, Slow};
 use super::{Action, Turn};
-use crate::domain::name::SourceName;
-
-/// A window that is in work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InWork {
-    /// The source that it takes a place of; `None` where it is not asked.
-    pub source: Option<SourceName>,
-    /// Whether nothing may begin beside it.
-    pub is_alone: bool,
-}
-
-impl InWork {
-    /// What `action` is once it has begun.
-    pub fn of(action: &Action) -> Self {
-        let source = action.task.asks_source().then(|| action.source.clone());
-        Self { source, is_alone: action.turn == Turn::Alone }
-    }
-}
-
-/// The places in which windows are worked on, as far as they are free.
-#[derive(Debug)]
-pub struct Places {
-    /// So many for all sources together.
-    all: NonZeroUsize,
-    /// The most that one source may hold.
-    of_one: usize,
-    held: BTreeMap<SourceName, usize>,
-    in_work: usize,
-    is_closed: bool,
-}
-
-impl Places {
-    /// `all` places for windows of so many `sources`, of which these windows hold some.
-    pub fn new<'w>(all: NonZeroUsize, sources: usize, in_work: impl IntoIterator<Item = &'w InWork>) -> Self {
-        let of_one = if sources > 1 { all.get().saturating_sub(1).max(1) } else { all.get() };
-        let mut places = Self { all, of_one, held: BTreeMap::new(), in_work: 0, is_closed: false };
-        for window in in_work {
-            places.in_work += 1;
-            places.is_closed |= window.is_alone;
-            if let Some(source) = &window.source {
-                *places.held.entry(source.clone()).or_default() += 1;
-            }
-        }
-        places
-    }
-
-    fn is_full(&self) -> bool {
-        self.is_closed || self.in_work >= self.all.get()
-    }
-
-    fn admits(&self, action: &Action) -> bool {
-        let held = self.held.get(&action.source).copied().unwrap_or_default();
-        !action.task.asks_source() || held < self.of_one
-    }
-}
+use crate::domain::name::{SourceName, StreamName};
+use crate::domain::snapshot::Resource;
+use crate::domain::window::Window;
 
 /// Whose turn it is, from one plan to the next.
 #[derive(Debug, Default)]
 pub struct Turns {
     last: Turn,
-    /// When each source had its last turn: a greater number is later.
-    served: BTreeMap<SourceName, u64>,
+    /// How many turns there were.
+    turns: u64,
+    /// The last turn of each source.
+    sources: BTreeMap<SourceName, u64>,
+    /// The last turn of each pair.
+    pairs: BTreeMap<Pair, u64>,
+    /// The last turn of each window that is in work or failed.
+    begun: BTreeMap<(StreamName, Window), u64>,
+    slow: Slow,
 }
 
 impl Turns {
     /// Takes out of `queue`, which is in the order of a plan, what is to be begun next in `places`; `None` where nothing is, for
     /// now.
-    pub fn next(&mut self, queue: &mut VecDeque<Action>, places: &Places) -> Option<Action> {
+    pub fn next(&mut self, queue: &mut VecDeque<Action>, places: &Places<'_>) -> Option<Action> {
         if places.is_full() {
             return None;
         }
@@ -85,29 +43,81 @@ impl Turns {
         if matches!(action.turn, Turn::Newest | Turn::Urgent) {
             self.last = action.turn;
         }
-        let latest = self.served.values().max().copied().unwrap_or_default();
-        self.served.insert(action.source.clone(), latest + 1);
+        self.turns += 1;
+        self.sources.insert(action.source.clone(), self.turns);
+        self.pairs.insert(Pair::of(&action), self.turns);
+        self.begun.insert((action.stream.clone(), action.window), self.turns);
         Some(action)
     }
 
-    fn usual(&self, queue: &VecDeque<Action>, places: &Places) -> Option<usize> {
+    /// A window is done that has held its place for so long.
+    pub fn ended(&mut self, window: &InWork, held: Duration, has_failed: bool) {
+        self.slow.ended(window, held);
+        if !has_failed {
+            self.begun.remove(&(window.stream.clone(), window.window));
+        }
+    }
+
+    fn usual(&self, queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
         let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
-        let first = |is: &dyn Fn(&Action) -> bool| {
-            queue.iter().position(|action| action.turn != Turn::Alone && places.admits(action) && is(action))
+        // There are few pairs and many windows.
+        let mut admitted = BTreeMap::new();
+        let mut may_begin = |action: &Action| {
+            let (pair, asks_source) = (Pair::of(action), action.task.asks_source());
+            let admits = || places.admits(action, &self.slow);
+            action.turn != Turn::Alone && *admitted.entry((pair, asks_source)).or_insert_with(admits)
         };
-        // Of the sources with work that is not spare, with one place the one whose last turn is the longest ago.
+        let may_begin: Vec<_> = queue.iter().map(&mut may_begin).collect();
+        let candidates = || queue.iter().zip(&may_begin).filter_map(|(action, may)| may.then_some(action));
+        let next_tries = self.next_tries(candidates(), places);
+        let first = |is: &dyn Fn(&Action) -> bool| {
+            queue.iter().zip(&may_begin).position(|(action, may)| {
+                let tried = places.sharers().tried_by(action).last();
+                let is_next = |it| next_tries.get(&it) == Some(&self.begun(action));
+                *may && is(action) && tried.is_none_or(is_next)
+            })
+        };
+        // With one place, of the sources with work that is not spare the one whose last turn is the longest ago.
         let waiting = queue.iter().filter(|action| matches!(action.turn, Turn::Newest | Turn::Urgent));
-        let next = waiting.map(|action| &action.source).min_by_key(|source| self.served.get(*source));
-        let next = next.filter(|_| places.all == NonZeroUsize::MIN);
-        let is_next = |action: &Action| next.is_none_or(|source| action.source == *source);
+        let next =
+            waiting.map(Pair::of).min_by_key(|pair| (self.sources.get(&pair.source), self.pairs.get(pair)));
+        let next = next.filter(|_| places.is_one());
+        let is_next = |action: &Action| next.as_ref().is_none_or(|pair| Pair::of(action) == *pair);
         first(&|action| action.turn == other && is_next(action))
             .or_else(|| first(&|action| action.turn != Turn::Spare && is_next(action)))
             .or_else(|| first(&|_| true))
     }
+
+    /// The last turn of the window where that failed; else 0.
+    fn begun(&self, action: &Action) -> u64 {
+        self.begun.get(&(action.stream.clone(), action.window)).copied().unwrap_or_default()
+    }
+
+    /// Of what is on trial: the last turn of the window that tries it next. What would try a source and a store at once is counted
+    /// with those that try the store.
+    fn next_tries<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a Action>,
+        places: &Places<'_>,
+    ) -> BTreeMap<Resource, u64> {
+        let mut tries = BTreeMap::<_, Vec<_>>::new();
+        for action in candidates {
+            if let Some(resource) = places.sharers().tried_by(action).last() {
+                tries.entry(resource).or_default().push(self.begun(action));
+            }
+        }
+        let next = |(resource, turns): (Resource, Vec<u64>)| {
+            let failed = || turns.iter().filter(|turn| **turn > 0);
+            let is_enough = matches!(resource, Resource::Store(_)) && failed().count() >= places.all().max(2);
+            let next = if is_enough { failed().min() } else { turns.iter().min() };
+            next.map(|turn| (resource, *turn))
+        };
+        tries.into_iter().filter_map(next).collect()
+    }
 }
 
 /// The first window that goes alone, where nothing is in work and nothing else is due.
-fn alone(queue: &VecDeque<Action>, places: &Places) -> Option<usize> {
-    let is_free = places.in_work == 0 && queue.iter().all(|action| action.turn == Turn::Alone);
+fn alone(queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
+    let is_free = places.is_empty() && queue.iter().all(|action| action.turn == Turn::Alone);
     (is_free && !queue.is_empty()).then_some(0)
 }

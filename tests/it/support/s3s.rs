@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response, StatusCode};
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub const ACCESS_KEY: &str = "AKIN0000000PROCESS00";
@@ -44,6 +46,43 @@ pub enum Dialect {
     Forbids(&'static str),
 }
 
+/// What becomes of puts of data objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "the demo does not use it")]
+pub enum Puts {
+    /// They are done.
+    #[default]
+    Work,
+    /// They wait until this changes.
+    Hang,
+    /// They are answered with 503.
+    Fail,
+}
+
+/// Where puts of data objects hang.
+#[derive(Clone)]
+struct Gate {
+    puts: watch::Sender<Puts>,
+    /// Puts that have hung so far, and hang still.
+    hanging: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// Waits as long as the request is to hang; says whether it fails then.
+    async fn fails(&self, request: &Request<Incoming>) -> bool {
+        if request.method() != http::Method::PUT || !request.uri().path().contains("/data/") {
+            return false;
+        }
+        let mut puts = self.puts.subscribe();
+        if *puts.borrow() == Puts::Hang {
+            self.hanging.fetch_add(1, Ordering::SeqCst);
+            let _gone = puts.wait_for(|puts| *puts != Puts::Hang).await;
+            self.hanging.fetch_sub(1, Ordering::SeqCst);
+        }
+        *puts.borrow() == Puts::Fail
+    }
+}
+
 /// The server, until dropped.
 pub struct S3sServer {
     address: SocketAddr,
@@ -52,6 +91,7 @@ pub struct S3sServer {
     requests: Requests,
     wrong_reads: WrongReads,
     date: Dated,
+    gate: Gate,
     task: JoinHandle<()>,
 }
 
@@ -88,8 +128,21 @@ impl S3sServer {
         let wrong_reads = WrongReads::default();
         let date = Dated::default();
         let shared = (Arc::clone(&requests), Arc::clone(&wrong_reads), Arc::clone(&date));
-        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), shared));
-        Ok(Self { address, root: root.to_owned(), requests, wrong_reads, date, task })
+        let gate = Gate { puts: watch::Sender::new(Puts::Work), hanging: Arc::default() };
+        let task = tokio::spawn(accept(listener, service, dialect, root.to_owned(), shared, gate.clone()));
+        Ok(Self { address, root: root.to_owned(), requests, wrong_reads, date, gate, task })
+    }
+
+    /// What becomes of puts of data objects from now on, those that hang among them.
+    #[allow(dead_code, reason = "the demo does not use it")]
+    pub fn let_puts(&self, puts: Puts) {
+        self.gate.puts.send_replace(puts);
+    }
+
+    /// How many puts hang.
+    #[allow(dead_code, reason = "the demo does not use it")]
+    pub fn hanging(&self) -> usize {
+        self.gate.hanging.load(Ordering::SeqCst)
     }
 
     /// Dates answers as `date` says, and no more by this machine's clock.
@@ -113,6 +166,12 @@ impl S3sServer {
     /// Makes a bucket.
     pub fn make_bucket(&self, name: &str) -> std::io::Result<()> {
         std::fs::create_dir(self.root.join(name))
+    }
+
+    /// How many requests there were so far.
+    #[allow(dead_code, reason = "the demo does not use it")]
+    pub fn requests(&self) -> usize {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Every request that would change something, so far.
@@ -139,6 +198,7 @@ async fn accept(
     dialect: Dialect,
     root: PathBuf,
     (requests, wrong_reads, date): (Requests, WrongReads, Dated),
+    gate: Gate,
 ) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
@@ -147,14 +207,17 @@ async fn accept(
         let service = service.clone();
         let (root, requests, wrong_reads) = (root.clone(), Arc::clone(&requests), Arc::clone(&wrong_reads));
         let by_itself = date.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        let date = Arc::clone(&date);
+        let (date, gate) = (Arc::clone(&date), gate.clone());
         let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
             let asked = (request.method().clone(), request.uri().path().to_owned());
             requests.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let there = bucket_is_there(&root, &request);
             let wrong = is_wrong(&wrong_reads, &request);
-            let (service, date) = (service.clone(), Arc::clone(&date));
+            let (service, date, gate) = (service.clone(), Arc::clone(&date), gate.clone());
             async move {
+                if gate.fails(&request).await {
+                    return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"));
+                }
                 let mut answered = match (there, wrong) {
                     (false, _) => no_bucket(),
                     (true, None) => answer(service, dialect, request).await?,

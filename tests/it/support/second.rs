@@ -1,10 +1,46 @@
-//! A second store beside the first one of a vault: a bucket that comes and goes, with a stream of its own.
+//! What stands beside the first source and the first store of a vault, each with a stream of its own: a bucket that comes and goes,
+//! and sources.
 
 use std::net::SocketAddr;
 
+use connvault_sim::{Key, Records, Simulator};
+use jiff::SignedDuration;
+
 use super::buckets::InProcess;
 use super::s3s::{ACCESS_KEY, Dialect, S3sServer, SECRET_KEY};
-use super::vault::Vault;
+use super::vault::{self, Vault, WINDOWS};
+
+/// A source whose stream, called like the source, goes into the first store of a vault.
+pub async fn another_source(vault: &Vault, name: &str) -> Simulator {
+    let day = SignedDuration::from_hours(24);
+    let records = Records::seeded(9, vault.start - day, vault.start + day * (WINDOWS as i32 + 2), 40);
+    let key = Key::permanent(vault::ACCESS_KEY, vault::SECRET_KEY);
+    let sim = Simulator::builder().key(key).records(records).start().await.unwrap();
+    let dir = vault.dir.path().display();
+    let more = format!(
+        "[sources.{name}]\nkind = \"huaweicloud-workspace\"\nregion = \"sim\"\nendpoint = \"{}\"\n\
+         project_id = \"{}\"\nrequests_per_second = 1000\nstall_timeout = \"5m\"\n\
+         [sources.{name}.credentials]\nkind = \"aksk\"\naccess_key_file = \"{dir}/source-ak\"\n\
+         secret_key_file = \"{dir}/source-sk\"\n\
+         [streams.{name}]\nsource = \"{name}\"\nstore = \"archive\"\nwindow = \"1d\"\ntimezone = \"UTC\"\n\
+         start = \"{}\"\nsettle = \"0s\"\nrevisit = []\n",
+        sim.endpoint(),
+        sim.project_id(),
+        vault.start
+    );
+    let path = vault.path("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + &more).unwrap();
+    sim
+}
+
+/// Gives the vault so many places for windows.
+pub fn set_places(vault: &Vault, places: usize) {
+    let path = vault.path("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replacen("[daemon]\n", &format!("[daemon]\nconcurrency = {places}\n"), 1);
+    std::fs::write(&path, text).unwrap();
+}
 
 /// A bucket of a server in this process that can be taken away and brought back, always at the same address.
 pub struct SecondStore {

@@ -183,7 +183,8 @@ fn a_revisit_takes_nobodys_turn() {
     }
     let mut queue: VecDeque<_> = plan(&[revisited], &snapshot, now).actions.into();
     let mut turns = Turns::default();
-    let places = Places::new(NonZeroUsize::MIN, 1, []);
+    let sharers = Sharers::default();
+    let places = Places::new(NonZeroUsize::MIN, &sharers, []);
     let order: Vec<_> =
         std::iter::from_fn(|| turns.next(&mut queue, &places)).map(|action| action.turn).collect();
     use Turn::{Newest, Spare, Urgent};

@@ -28,7 +28,8 @@ fn forty_days_down_ten_streams_the_newest_of_each_are_among_the_first_twenty() {
 fn begun(streams: &[StreamRules], now: Timestamp, fails: bool) -> Vec<Action> {
     let hour = SignedDuration::from_hours(1);
     let (mut snapshot, mut turns, mut begun) = (Snapshot::default(), Turns::default(), Vec::new());
-    let places = Places::new(NonZeroUsize::MIN, 1, []);
+    let sharers = Sharers::default();
+    let places = Places::new(NonZeroUsize::MIN, &sharers, []);
     while let Some(action) = turns.next(&mut plan(streams, &snapshot, now).actions.into(), &places) {
         let state = WindowState::Open {
             failures: u32::from(fails),
