@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::domain::duration::spelled_std;
+
 /// How much a transfer must bring at the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeastRate {
@@ -40,6 +42,9 @@ impl Default for LeastRate {
     }
 }
 
+/// What helps where the line itself is slow.
+pub const LOWER_THE_RATE: &str = "where the line brings no more, lower least_rate";
+
 /// A transfer brought less than it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooSlow {
@@ -54,7 +59,8 @@ impl fmt::Display for TooSlow {
         let Self { bytes, least: LeastRate { bytes_per_second, span } } = self;
         write!(
             f,
-            "it is too slow: {bytes} bytes within {span:?}, and least_rate wants {bytes_per_second} bytes a second"
+            "it is too slow: {bytes} bytes within {}, and {bytes_per_second} bytes a second are wanted",
+            spelled_std(*span)
         )
     }
 }

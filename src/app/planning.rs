@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::duration::spelled_std;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::planner::{Plan, plan};
@@ -386,9 +387,9 @@ fn has_work(stream: &Stream, wanted: &Plan) -> bool {
 /// A log that was not read in time. Whole logs are long: only one that was `opened` before, and has little to add, shows that
 /// its store is slow.
 fn not_read(stream: &StreamName, opened: bool) -> Failure {
-    let seconds = LONGEST_READ.as_secs();
+    let longest = spelled_std(LONGEST_READ);
     let message = format!(
-        "the log of stream {stream} was not read to its end within {seconds} s; the rest is read later"
+        "the log of stream {stream} was not read to its end within {longest}; the rest is read later"
     );
     Failure::new(FailureKind::Transient, if opened { Scope::Store } else { Scope::Stream }, message)
 }

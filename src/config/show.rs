@@ -8,7 +8,7 @@ use super::model::{
     TokenUser,
 };
 use super::text::ProjectId;
-use super::units::{format_duration, format_timeout};
+use crate::domain::duration::{spelled, spelled_std};
 
 impl Config {
     /// Every key with the value in force. Keys without a value are left out.
@@ -21,7 +21,7 @@ impl Config {
                 "state_dir": self.daemon.state_dir,
                 "schedule": self.daemon.schedule.as_str(),
                 "concurrency": self.daemon.concurrency,
-                "keep_attempts": format_duration(self.daemon.keep_attempts),
+                "keep_attempts": spelled(self.daemon.keep_attempts),
                 "listen": self.daemon.listen.map_or_else(String::new, |address| address.to_string()),
                 "page_hosts": self.daemon.page_hosts,
             },
@@ -64,13 +64,13 @@ pub(super) fn show_source(source: &Source) -> Value {
         "iam_endpoint": source.iam_endpoint.as_str(),
         "api": source.api.as_str(),
         "requests_per_second": source.requests_per_second,
-        "horizon": format_duration(source.horizon),
+        "horizon": spelled(source.horizon),
         "past_horizon": source.past_horizon.as_str(),
-        "task_timeout": format_timeout(source.task_timeout),
+        "task_timeout": spelled_std(source.task_timeout),
         "ca_file": source.ca_file,
-        "connect_timeout": format_timeout(source.connect_timeout),
-        "first_byte_timeout": format_timeout(source.first_byte_timeout),
-        "stall_timeout": format_timeout(source.stall_timeout),
+        "connect_timeout": spelled_std(source.connect_timeout),
+        "first_byte_timeout": spelled_std(source.first_byte_timeout),
+        "stall_timeout": spelled_std(source.stall_timeout),
         "least_rate": source.least_rate.to_string(),
         "max_body": source.max_body.to_string(),
         "credentials": show_credentials(&source.credentials),
@@ -144,7 +144,7 @@ fn show_s3(store: &S3Store) -> Value {
         "tags": tags.collect::<Map<_, _>>(),
         "object_lock": store.object_lock.map(|lock| json!({
             "mode": lock.mode.to_string(),
-            "retain": format_duration(lock.retain),
+            "retain": spelled(lock.retain),
         })),
         "legal_hold": store.legal_hold,
     });
@@ -165,14 +165,14 @@ pub(super) fn show_stream(stream: &Stream) -> Value {
     without_nulls(json!({
         "source": stream.source.as_str(),
         "store": stream.store.as_str(),
-        "window": stream.window.to_string(),
+        "window": stream.window.spelled(),
         "timezone": stream.timezone.iana_name(),
         "start": stream.start.to_string(),
         "accept_lost_before": stream.accept_lost_before.map(|before| before.to_string()),
-        "settle": format_duration(stream.settle),
-        "margin": format_duration(stream.margin),
-        "revisit": stream.revisit.iter().map(|after| format_duration(*after)).collect::<Vec<_>>(),
-        "deadline": format_duration(stream.deadline),
+        "settle": spelled(stream.settle),
+        "margin": spelled(stream.margin),
+        "revisit": stream.revisit.iter().map(|after| spelled(*after)).collect::<Vec<_>>(),
+        "deadline": spelled(stream.deadline),
         "on_count_mismatch": stream.on_count_mismatch,
         "filters": {
             "user_name": stream.filters.user_name,

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 
-const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+use crate::domain::duration::UNITS;
 
 /// Ten thousand days: more than anything here may last, and far from any overflow.
 const LONGEST: u64 = 10_000 * 86_400;
@@ -31,31 +30,6 @@ pub(super) fn parse_duration(text: &str) -> Option<SignedDuration> {
     }
     let seconds = i64::try_from(seconds).ok().filter(|s| s.unsigned_abs() <= LONGEST)?;
     (rest.is_empty() && !text.is_empty()).then(|| SignedDuration::from_secs(seconds))
-}
-
-/// A duration as [`parse_duration`] reads it; fractions of seconds and signs do not occur in a configuration.
-pub(super) fn format_duration(duration: SignedDuration) -> String {
-    format_seconds(duration.as_secs().unsigned_abs())
-}
-
-/// As [`format_duration`].
-pub(super) fn format_timeout(duration: Duration) -> String {
-    format_seconds(duration.as_secs())
-}
-
-fn format_seconds(mut seconds: u64) -> String {
-    if seconds == 0 {
-        return "0s".to_owned();
-    }
-    let mut text = String::new();
-    for (unit, scale) in UNITS {
-        let number = seconds / scale;
-        if number > 0 {
-            text.push_str(&format!("{number}{unit}"));
-        }
-        seconds %= scale;
-    }
-    text
 }
 
 /// A number of bytes.
@@ -118,6 +92,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::domain::duration::spelled;
+
     #[test]
     fn a_duration_is_numbers_with_units_from_large_to_small() {
         for (text, seconds) in
@@ -158,7 +134,7 @@ mod tests {
         #[test]
         fn what_is_printed_reads_back(seconds in 0..=LONGEST, bytes: u64) {
             let duration = SignedDuration::from_secs(seconds as i64);
-            prop_assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
+            prop_assert_eq!(parse_duration(&spelled(duration)), Some(duration));
             prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
         }
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::export::Filters;
 use super::log_entry::Definition;
+use super::window_length::WindowLength;
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,8 +35,9 @@ impl fmt::Display for Definition {
         let Filters { user_name, computer_name, terminal_type, language } = filters;
         write!(
             f,
-            "connection records of project {project_id} in region {region}, windows of {window} in time zone {timezone}, \
+            "connection records of project {project_id} in region {region}, windows of {} in time zone {timezone}, \
              since {start}, in {}",
+            window_spelled(window),
             language.as_str()
         )?;
         let mut narrowed = false;
@@ -56,7 +58,7 @@ impl Definition {
         let fields = [
             ("region", quoted(region), quoted(&other.region)),
             ("project_id", quoted(project_id), quoted(&other.project_id)),
-            ("window", quoted(window), quoted(&other.window)),
+            ("window", quoted(&window_spelled(window)), quoted(&window_spelled(&other.window))),
             ("timezone", quoted(timezone), quoted(&other.timezone)),
             ("start", start.to_string(), other.start.to_string()),
             ("filters", table(filters), table(&other.filters)),
@@ -71,6 +73,11 @@ impl Definition {
         let moved_back = self.start <= known.start;
         self.differences(known).into_iter().find(|difference| difference.field != "start" || !moved_back)
     }
+}
+
+/// The length of a window as the configuration writes it (`6h`). Entries hold it in minutes (`360m`).
+pub fn window_spelled(window: &str) -> String {
+    window.parse().map_or_else(|_| window.to_owned(), WindowLength::spelled)
 }
 
 /// A text as TOML writes it. A JSON string is one of TOML's, too.
@@ -133,6 +140,14 @@ mod tests {
         let earlier = Definition { start: "2026-01-01T00:00:00Z".parse().unwrap(), ..definition() };
         assert_eq!(earlier.contradiction(&known), None);
         assert_eq!(earlier.differences(&known).len(), 1);
+    }
+
+    #[test]
+    fn a_window_is_told_as_the_configuration_writes_it_and_not_in_minutes() {
+        let of = |window: &str| Definition { window: window.into(), ..definition() };
+        assert!(of("360m").to_string().contains("windows of 6h in"), "{}", of("360m"));
+        let Difference { here, there, .. } = of("60m").contradiction(&of("1d")).unwrap();
+        assert_eq!((here.as_str(), there.as_str()), ("\"1h\"", "\"1d\""));
     }
 
     #[test]

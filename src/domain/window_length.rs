@@ -6,6 +6,9 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
+
+use super::duration::spelled;
 use super::text::ForeignText;
 
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
@@ -37,6 +40,16 @@ impl WindowLength {
             .filter(|minutes| minutes.get() < MINUTES_OF_A_DAY && MINUTES_OF_A_DAY % *minutes == 0)
             .map(Self::Minutes)
             .ok_or_else(|| BadWindowLength(ForeignText::new(format!("{minutes}m"))))
+    }
+}
+
+impl WindowLength {
+    /// As the configuration writes it, in the largest unit that gives a whole number: `1d`, `6h`, `15m`.
+    pub fn spelled(self) -> String {
+        match self {
+            Self::Day => "1d".to_owned(),
+            Self::Minutes(minutes) => spelled(SignedDuration::from_mins(minutes.get().into())),
+        }
     }
 }
 
@@ -82,6 +95,8 @@ mod tests {
             let length: WindowLength = text.parse().unwrap();
             assert_eq!(length.to_string(), spelling);
             assert_eq!(spelling.parse::<WindowLength>().unwrap(), length);
+            assert_eq!(length.spelled(), text);
+            assert_eq!(length.spelled().parse::<WindowLength>().unwrap(), length);
         }
     }
 

@@ -37,7 +37,7 @@ fn assert_is_too_slow(failure: &Failure, scope: Scope) {
     assert_eq!((failure.kind, failure.scope), (FailureKind::Transient, scope), "{failure:?}");
     let message = &failure.message;
     assert!(
-        message.contains("too slow") && message.contains("least_rate wants 1073741824 bytes"),
+        message.contains("too slow") && message.contains("1073741824 bytes a second are wanted"),
         "{message}"
     );
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::adapters::least_rate::{LeastRate, TooSlow};
+use crate::domain::duration::spelled_std;
 
 /// How often it is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,7 +49,7 @@ impl Outflow {
                 _ => {}
             }
             if silent >= patience {
-                return format!("no answer came within {patience:?} after the last byte");
+                return format!("no answer came within {} after the last byte", spelled_std(patience));
             }
             if sending >= least.span {
                 let bytes = bytes.saturating_sub(before);

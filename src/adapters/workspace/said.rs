@@ -1,5 +1,6 @@
 //! What an answer says of itself: error code and message in its body, times in its headers. Read with distrust.
 
+use crate::domain::duration::spelled;
 use crate::domain::text::ForeignText;
 use std::fmt;
 use std::time::Duration;
@@ -127,10 +128,10 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     date_of(text(DATE), text(AGE))
 }
 
-/// By how much our clock differs from the one in the `Date` header, where that alone gets a request refused: `1h 2m`.
+/// By how much our clock differs from the one in the `Date` header, where that alone gets a request refused: `1h2m`.
 pub(super) fn clock_skew(headers: &HeaderMap, now: Timestamp) -> Option<String> {
     let skew = date(headers)?.duration_since(now).abs();
-    (skew > NOTABLE_SKEW).then(|| format!("{:#}", SignedDuration::from_mins(skew.as_mins())))
+    (skew > NOTABLE_SKEW).then(|| spelled(SignedDuration::from_mins(skew.as_mins())))
 }
 
 /// A date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.

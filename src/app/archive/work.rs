@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Attempt, Job};
 use crate::app::observer::Ending;
+use crate::domain::duration::spelled_std;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::planner::Task;
 use crate::domain::verdict::DueReason;
@@ -60,8 +61,8 @@ impl Attempt<'_> {
     }
 
     fn too_long(&self) -> Failure {
-        let hours = LONGEST_ATTEMPT.as_secs() / 3600;
-        let message = format!("{}: broken off after {hours} hours", self.job);
+        let longest = spelled_std(LONGEST_ATTEMPT);
+        let message = format!("{}: broken off after {longest}", self.job);
         Failure::new(FailureKind::Transient, Scope::Window, message)
     }
 }

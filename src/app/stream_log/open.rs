@@ -1,10 +1,12 @@
 //! Opening a log: it is followed, and says what the stream is.
 
+use jiff::Timestamp;
+
 use super::{Appended, ROUNDS, StreamLog};
 use crate::app::failure_policy::of_ledger;
 use crate::app::log_walk::check_head;
 use crate::domain::calendar::{Calendar, zones};
-use crate::domain::definition::filter_values;
+use crate::domain::definition::{filter_values, window_spelled};
 use crate::domain::export::Filters;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, EntryBody, StreamOpened};
@@ -77,18 +79,30 @@ pub(in crate::app) fn contradiction(wanted: &Definition, known: &Definition) -> 
 /// What `definition` says of `field`, as the configuration spells it; of the filters, those that `other` has otherwise.
 fn spelled(definition: &Definition, other: &Definition, field: &str) -> String {
     let Definition { region, project_id, window, timezone, start, filters } = definition;
-    let start = zones()
-        .get(timezone)
-        .map_or_else(|_| start.to_string(), |zone| Calendar::new(zone, WindowLength::Day).spelled(*start));
     let value = match field {
         "region" => region,
         "project_id" => project_id,
-        "window" => window,
+        "window" => &window_spelled(window),
         "timezone" => timezone,
-        "start" => &start,
+        "start" => &start_spelled(timezone, *start),
         _ => return filters_spelled(filters, &other.filters),
     };
     format!("{field} = {value:?}")
+}
+
+/// A `start` as the configuration spells it.
+fn start_spelled(timezone: &str, start: Timestamp) -> String {
+    let zone = zones().get(timezone);
+    zone.map_or_else(|_| start.to_string(), |zone| Calendar::new(zone, WindowLength::Day).spelled(start))
+}
+
+/// How `start` moves back, where the configuration, which says `wanted`, has it earlier than the log, which says `known`: what
+/// the log says, and both in words.
+pub(in crate::app) fn moved_back(wanted: &Definition, known: &Definition) -> Option<(String, String)> {
+    let said = |definition: &Definition| start_spelled(&definition.timezone, definition.start);
+    let (is, was) = (said(wanted), said(known));
+    let words = format!("the log says start = {was:?}, and the config says start = {is:?}");
+    (wanted.start < known.start).then_some((was, words))
 }
 
 /// The filters of one that are not those of the other.
@@ -127,6 +141,6 @@ mod tests {
         assert!(said.contains("start = \"2026-11-02\"") && said.contains("start = \"2026-11-01\""), "{said}");
         let wanted = Definition { window: "60m".into(), ..known.clone() };
         let said = contradiction(&wanted, &known).unwrap();
-        assert!(said.contains("window = \"60m\"") && said.contains("window = \"1d\""), "{said}");
+        assert!(said.contains("window = \"1h\"") && said.contains("window = \"1d\""), "{said}");
     }
 }

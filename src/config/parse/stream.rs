@@ -12,11 +12,12 @@ use super::super::nearest::nearest;
 use super::super::raw::{RawFilters, RawStream};
 use super::super::setting::{TextList, TextOrNumber};
 use super::super::tree::Report;
-use super::super::units::{DURATION_FORM, LONGEST_DURATION, format_duration, parse_duration};
+use super::super::units::{DURATION_FORM, LONGEST_DURATION, parse_duration};
 use super::duration;
 use super::zone::time_zone;
 use crate::domain::calendar::Calendar;
 use crate::domain::count::OnCountMismatch;
+use crate::domain::duration::spelled;
 use crate::domain::export::{Filters, Language};
 use crate::domain::name::SourceName;
 use crate::domain::window_length::WindowLength;
@@ -98,11 +99,11 @@ pub(super) fn stream(
     }
     let (first_pull, again) = (in_time(&stream, source.horizon), revisits_in_time(&stream, source.horizon));
     if let Err(why) = &first_pull {
-        let shown = format!("{:?}", format_duration(stream.settle));
+        let shown = format!("{:?}", spelled(stream.settle));
         report.add(&settle_key, Some(shown), ProblemKind::BadValue(why.clone()));
     }
     if let Err(why) = &again {
-        let shown: Vec<_> = stream.revisit.iter().map(|after| format_duration(*after)).collect();
+        let shown: Vec<_> = stream.revisit.iter().map(|after| spelled(*after)).collect();
         report.add(&revisit_key, Some(format!("{shown:?}")), ProblemKind::BadValue(why.clone()));
     }
     (first_pull.is_ok() && again.is_ok()).then_some(stream)
@@ -229,16 +230,16 @@ fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
             "with window, settle and margin, records are {} old when they are pulled, too near to the source's horizon of {}: \
              they would be forgotten before there is time for it; use a shorter settle or margin (at most three quarters may \
              be used up)",
-            format_duration(due),
-            format_duration(horizon),
+            spelled(due),
+            spelled(horizon),
         ));
     }
     if due + stream.deadline >= horizon {
         return Err(format!(
             "with window, settle, margin and deadline, records are {} old when the alarm comes, and the source's horizon is {}: \
              they would be forgotten by then; use a shorter deadline or settle",
-            format_duration(due + stream.deadline),
-            format_duration(horizon),
+            spelled(due + stream.deadline),
+            spelled(horizon),
         ));
     }
     Ok(())
@@ -250,15 +251,15 @@ fn revisits_in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), Stri
     if stream.revisit.iter().any(|after| *after <= first_pull(stream)) {
         return Err(format!(
             "must be more than {}: before that, by settle and margin, a window is not pulled at all",
-            format_duration(first_pull(stream)),
+            spelled(first_pull(stream)),
         ));
     }
     if stream.revisit.iter().any(|after| *after >= left) {
         return Err(format!(
             "cannot be reached: a window and its margin leave less than {} of the source's horizon of {} after the \
              window's end, and what is pulled later may lack records; use shorter ones",
-            format_duration(left.max(SignedDuration::ZERO)),
-            format_duration(horizon),
+            spelled(left.max(SignedDuration::ZERO)),
+            spelled(horizon),
         ));
     }
     Ok(())
