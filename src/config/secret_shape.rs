@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::text::is_harmful;
+
 /// What a secret may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -22,8 +24,12 @@ pub enum Blemish {
     Utf16,
     /// More than one line.
     SecondLine,
-    /// A quote at either end.
+    /// Quotes around it.
     Quotes,
+    /// `NAME=` or `export NAME=` in front.
+    Assignment,
+    /// A control character, or one that nobody sees: this one.
+    Invisible(char),
     /// In front.
     LeadingBlank,
     /// At the end.
@@ -51,6 +57,16 @@ impl fmt::Display for Blemish {
             Self::Utf16 => "is UTF-16 text: save it as UTF-8 without a byte order mark",
             Self::SecondLine => "has a second line: leave nothing in it but the secret, in one line",
             Self::Quotes => "is in quotes, which would be sent as a part of the secret: take them out",
+            Self::Assignment => {
+                "begins with the name of a variable and \"=\", as a shell has it: leave nothing in it but the secret"
+            }
+            Self::Invisible(character) => {
+                return write!(
+                    f,
+                    "holds the invisible character U+{:04X}, which an editor or a clipboard has put there: type the secret anew",
+                    u32::from(*character)
+                );
+            }
             Self::LeadingBlank => "begins with a blank: take it out",
             Self::TrailingBlank => "ends with a blank: take it out",
             Self::InnerBlank => {
@@ -66,7 +82,7 @@ impl Shape {
         match self {
             Self::Text => None,
             Self::Line | Self::Word if text.contains(['\n', '\r']) => Some(Blemish::SecondLine),
-            Self::Line => None,
+            Self::Line => text.chars().find(|c| c.is_control() && *c != '\t').map(Blemish::Invisible),
             Self::Word => {
                 around(text).or_else(|| text.contains(char::is_whitespace).then_some(Blemish::InnerBlank))
             }
@@ -79,8 +95,17 @@ impl Shape {
     }
 }
 
-/// Blanks or quotes around a text.
+/// Quotes that a text editor sets in place of the plain ones. No key begins or ends with one.
+const TYPOGRAPHIC: [char; 13] = [
+    '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}', '\u{ab}',
+    '\u{bb}', '\u{2039}', '\u{203a}', '\u{ff02}',
+];
+
+/// Blanks, quotes or a variable's name around a text, and what nobody sees anywhere in it.
 fn around(text: &str) -> Option<Blemish> {
+    if is_assignment(text) {
+        return Some(Blemish::Assignment);
+    }
     if text.starts_with(char::is_whitespace) {
         return Some(Blemish::LeadingBlank);
     }
@@ -88,5 +113,27 @@ fn around(text: &str) -> Option<Blemish> {
         return Some(Blemish::TrailingBlank);
     }
     let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
-    (quoted('"') || quoted('\'')).then_some(Blemish::Quotes)
+    if quoted('"') || quoted('\'') || text.starts_with(TYPOGRAPHIC) || text.ends_with(TYPOGRAPHIC) {
+        return Some(Blemish::Quotes);
+    }
+    // Other blanks have words of their own.
+    text.chars().find(|c| is_harmful(*c) && !c.is_whitespace()).map(Blemish::Invisible)
+}
+
+/// Whether the text is a line of a shell or an environment file that gives the secret to a variable. Base64 ends in `=`, and a
+/// key may hold one: so a name counts that is written in capitals with an underscore, or after `export`, and has a value.
+fn is_assignment(text: &str) -> bool {
+    let (exported, text) = match text.strip_prefix("export ") {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text),
+    };
+    let Some((name, value)) = text.split_once('=') else { return false };
+    let is_name = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let words: Vec<_> = name.split('_').collect();
+    let is_of_a_key = words.len() > 1
+        && words.iter().all(|word| !word.is_empty())
+        && !name.contains(|c: char| c.is_ascii_lowercase());
+    is_name && (exported || is_of_a_key) && value.contains(|c| c != '=')
 }

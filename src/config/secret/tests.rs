@@ -148,3 +148,57 @@ fn what_stands_around_a_secret_is_named_and_the_secret_is_not() {
     assert!(of(Shape::Text, b"-----BEGIN\nAAAA\n").read().is_ok());
     assert!(of(Shape::Text, b"\xef\xbb\xbf-----BEGIN\nAAAA\n").read().is_err());
 }
+
+#[test]
+fn what_an_editor_a_shell_or_a_clipboard_put_into_a_key_is_named_and_the_key_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let contents = [
+        ("\u{201c}s3cret\u{201d}\n", "is in quotes"),
+        ("\u{2018}s3cret\u{2019}\n", "is in quotes"),
+        ("\u{ab}s3cret\u{bb}\n", "is in quotes"),
+        ("\u{201e}s3cret\u{201c}\n", "is in quotes"),
+        ("\u{201d}s3cret\n", "is in quotes"),
+        ("s3\u{200b}cret\n", "U+200B"),
+        ("s3cret\u{feff}\n", "U+FEFF"),
+        ("\u{200b}\n", "U+200B"),
+        ("s3cret\u{0}\n", "U+0000"),
+        ("s3\u{1b}[0mcret\n", "U+001B"),
+        ("s3\u{ad}cret\n", "U+00AD"),
+        ("s3cret\u{2060}", "U+2060"),
+        ("HUAWEICLOUD_SDK_SK=s3cret\n", "the name of a variable"),
+        ("export HUAWEICLOUD_SDK_SK=s3cret\n", "the name of a variable"),
+        ("export sk=s3cret\n", "the name of a variable"),
+        ("AWS_SECRET_ACCESS_KEY=\"s3cret\"\n", "the name of a variable"),
+    ];
+    for (content, why) in contents {
+        let path = file(directory.path(), content.as_bytes(), 0o600);
+        let refused = read(&path, None).unwrap_err();
+        assert!(refused.contains(why), "{content:?}: {refused}");
+        for part in ["s3", "3cret", "HUAWEI", "AWS_"] {
+            assert!(!refused.replace(&path.display().to_string(), "").contains(part), "{refused}");
+        }
+    }
+    // What base64 and URLs look like is no assignment.
+    let keys = [
+        "QUJD_REVG=",
+        "QUJD_REVG==",
+        "abc_def=ghi",
+        "SECRET=",
+        "AB=cd",
+        "QUJDRA==",
+        "https://a.example/?A_B=c",
+    ];
+    for key in keys {
+        assert_eq!(read(&file(directory.path(), key.as_bytes(), 0o600), None).as_deref(), Ok(key), "{key}");
+    }
+    // A password may have all of these, but for control characters; `check` says so.
+    let password = |content: &str| {
+        let path = file(directory.path(), content.as_bytes(), 0o600);
+        SecretFile::parse(path.to_str().unwrap(), Shape::Line, None).unwrap()
+    };
+    for content in ["\u{201c}correct\u{201d}", "cor\u{200b}rect", "OS_PASSWORD=correct"] {
+        let password = password(content);
+        assert!(password.read().is_ok() && password.doubt().is_some(), "{content:?}");
+    }
+    assert!(password("cor\u{0}rect").read().unwrap_err().to_string().contains("U+0000"));
+}
