@@ -25,6 +25,7 @@ use crate::domain::calendar::Calendar;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::{LockPolicy, Retain};
 use crate::domain::log_entry::{Definition, Writer};
+use crate::domain::message::Message;
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::snapshot::{Fingerprint, Resource, Snapshot};
 use crate::domain::verdict::{Fingerprints, StreamRules};
@@ -115,6 +116,7 @@ fn rules_by(config: &Config, fingerprint: &dyn Fn(&Resource) -> Option<Fingerpri
             revisit: stream.revisit.clone(),
             horizon: source.horizon,
             past_horizon: source.past_horizon,
+            api: source.api,
             deadline: stream.deadline,
             accept_lost_before: stream.accept_lost_before,
             fingerprints: Fingerprints {
@@ -198,7 +200,10 @@ fn iam(source: &Source, Injected { clock, identity, .. }: &Injected) -> Result<I
 /// # Errors
 /// When it does not say, or there is not exactly one.
 pub async fn project_id(source: &Source, injected: &Injected) -> Result<String, Failure> {
-    let unusable = |message| Failure::new(FailureKind::Rejected, Scope::Source, message);
+    let unusable = |why: String| {
+        let message = Message::new("its project cannot be looked up").advise(why);
+        Failure::new(FailureKind::Rejected, Scope::Source, message)
+    };
     let iam = iam(source, injected).map_err(unusable)?;
     let credentials = credentials(source, injected).map_err(unusable)?;
     let found = iam.project_of(source.region.as_str(), &*credentials).await;

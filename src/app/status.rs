@@ -283,11 +283,19 @@ impl Judged {
                 )
             }
             Verdict::Archived { seq, .. } => (String::new(), format!("log entry {seq}")),
-            Verdict::Lost { since, seq, unaccepted } => {
+            Verdict::Lost { since, to_be_asked: true, .. } => (
+                format!("since {since:.0}"),
+                format!(
+                    "the provider need not have had it when the stream was opened: it is asked for once, and a loss waits for \
+                     accept_lost_before in [streams.{}]",
+                    self.stream
+                ),
+            ),
+            Verdict::Lost { since, seq, unaccepted, .. } => {
                 let recorded = match seq {
                     None if *unaccepted => format!(
-                        "it no longer had it when the stream was opened, so the loss is not recorded until the configuration \
-                         accepts it: accept_lost_before in [streams.{}], then restart",
+                        "it no longer had it when the stream was opened, so the loss is not recorded: it waits for \
+                         accept_lost_before in [streams.{}], then restart the daemon",
                         self.stream
                     ),
                     None => "to be recorded in the log".to_owned(),
@@ -319,7 +327,8 @@ impl Judged {
                     Waiting::Pause { failure } => format!("failed, to be tried again: {}", failure.message),
                     Waiting::Hold { resource, failure } => format!("{resource}: {}", failure.message),
                 };
-                (format!("until {next:.0}"), why)
+                let when = if self.verdict.due().is_some() { "since" } else { "until" };
+                (format!("{when} {next:.0}"), why)
             }
         }
     }

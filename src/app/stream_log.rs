@@ -20,7 +20,7 @@
 mod follow;
 mod open;
 
-pub(in crate::app) use open::contradiction;
+pub(in crate::app) use open::{contradiction, moved_back};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,7 @@ use crate::domain::lock::Lock;
 use crate::domain::log_entry::{
     EntryBody, FORMAT, Head, LARGEST_ENTRY, LogEntry, SealedEntry, Writer, after,
 };
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{ObjectKey, Seq, log_key, signature_key, signatures_at};
 use crate::domain::snapshot::{StreamState, WindowState};
@@ -199,11 +200,12 @@ impl StreamLog {
 
     /// The failure for a log that is signed, where this daemon has no key.
     fn without_key(&self) -> Failure {
-        let message = format!(
+        let cause = format!(
             "the log of stream {} is signed, and this configuration names no signing key: its entries cannot be checked, and \
-             an entry without a signature would be taken for a forgery; set signing.key_file",
+             an entry without a signature would be taken for a forgery",
             self.stream
         );
+        let message = Message::new(cause).advise("set signing.key_file");
         Failure::new(FailureKind::Rejected, Scope::Stream, message)
     }
 
@@ -275,10 +277,12 @@ impl StreamLog {
         let key = signature_key(&self.stream, seq, &sealed.hash());
         let signature = signing.key.sign(sealed.bytes());
         if let Err(error) = signing.verify(sealed.bytes(), &signature, sealed.entry().recorded_at) {
-            let message = format!(
-                "stream {}: the signature of this daemon's own key would not count: {error}; correct the key's time in \
-                 signing.allowed_signers_file, or replace signing.key_file, and restart the daemon",
+            let cause = format!(
+                "stream {}: the signature of this daemon's own key would not count: {error}",
                 self.stream
+            );
+            let message = Message::new(cause).advise(
+                "correct the key's time in signing.allowed_signers_file, or replace signing.key_file, and restart the daemon",
             );
             return Err(Failure::new(FailureKind::Rejected, Scope::Stream, message));
         }

@@ -7,6 +7,7 @@ use crate::app::compose::Injected;
 use crate::app::plan_at::PlanAt;
 use crate::app::status::time_left;
 use crate::config::Config;
+use crate::domain::first_losses::FirstLosses;
 use crate::domain::planner::{Plan, Task, Turn};
 use crate::domain::verdict::DueReason;
 use crate::exit_code::Exit;
@@ -16,18 +17,36 @@ pub(super) async fn run(config: &Config, injected: &Injected, json: bool) -> Res
     if json {
         return output::json(&at);
     }
-    let PlanAt { now, plan, clock } = at;
+    let PlanAt { now, plan, first_losses, clock } = at;
     if let Some(clock) = clock {
         output::say(&format!("{}; nothing of this is done until it is right", clock.words()));
     }
-    print(&plan, now)
+    let waiting: String = first_losses.iter().filter_map(waits).collect();
+    output::text(&(table(&plan, now) + &waiting))
+}
+
+/// Lost windows that are not planned, and what they wait for.
+fn waits(losses: &FirstLosses) -> Option<String> {
+    let wait = if losses.windows == 1 { "waits" } else { "wait" };
+    (losses.windows > 0).then(|| {
+        format!(
+            "{}: {} lost before the stream was opened {wait} for accept_lost_before = \"{}\" in [streams.{0}]\n",
+            losses.stream,
+            output::count(losses.windows, "window"),
+            losses.accept_before
+        )
+    })
 }
 
 /// Prints a plan for people.
 pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError> {
+    output::text(&table(plan, now))
+}
+
+fn table(plan: &Plan, now: jiff::Timestamp) -> String {
     if plan.actions.is_empty() {
         let next = plan.next_wake.map_or_else(String::new, |next| format!("; next look at {next:.0}"));
-        return output::text(&format!("nothing to do{next}"));
+        return format!("nothing to do{next}\n");
     }
     let mut table = output::table(["#", "stream", "window", "what", "why", "time left"]);
     for (i, action) in plan.actions.iter().enumerate() {
@@ -46,7 +65,7 @@ pub(super) fn print(plan: &Plan, now: jiff::Timestamp) -> Result<Exit, CliError>
             time_left(action.expires_at, now),
         ]);
     }
-    output::text(&output::lines(&table))
+    output::lines(&table)
 }
 
 fn words(task: Task) -> (&'static str, &'static str) {
@@ -54,6 +73,10 @@ fn words(task: Task) -> (&'static str, &'static str) {
         Task::AttestLost => (
             "attest lost",
             "past the provider's horizon; a source that may still answer is asked once before",
+        ),
+        Task::AskPastHorizon => (
+            "ask once",
+            "expired before the stream was opened; a loss is recorded only where accept_lost_before covers it",
         ),
         Task::AttestParked => ("attest parked", "it cannot be had until an operator looks"),
         Task::Acknowledge => ("acknowledge", "a person has taken note of the gap"),

@@ -151,9 +151,11 @@ pub(super) fn cause(judged: &Judged) -> String {
     let (when, why) = judged.words();
     match &judged.verdict {
         Verdict::Waiting { .. } => format!("waiting {when}, {why}"),
+        Verdict::Lost { to_be_asked: true, .. } => {
+            "expired before the stream was opened, and to be asked for once".to_owned()
+        }
         Verdict::Lost { unaccepted: true, .. } => {
-            "lost before the stream was opened, and not recorded until accept_lost_before accepts it"
-                .to_owned()
+            "lost before the stream was opened: the loss waits for accept_lost_before".to_owned()
         }
         Verdict::Lost { .. } => "lost, the provider no longer has it".to_owned(),
         verdict => format!("{}, {why}", if verdict.is_unread() { "unread" } else { verdict.word() }),

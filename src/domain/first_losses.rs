@@ -4,35 +4,51 @@
 //! is recorded only where the configuration accepts it (`accept_lost_before`); until then the window stays a gap.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::name::StreamName;
 use super::snapshot::{Snapshot, WindowState};
 use super::stream_rules::StreamRules;
 use super::verdict::Verdict;
 use super::window::Window;
 
-/// Windows of one stream that were lost before it was opened, and whose loss nobody has accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Windows of one stream that had expired before it was opened, and whose loss nobody has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstLosses {
-    /// How many windows.
+    /// The stream.
+    pub stream: StreamName,
+    /// How many windows are lost: nothing is done with them before `accept_lost_before` covers them.
     pub windows: u64,
+    /// How many more have expired and are asked for once, as the source may have them all the same.
+    pub to_be_asked: u64,
     /// The end of the last of them, as the configuration spells it: what `accept_lost_before` must say at least.
     pub accept_before: String,
+    /// The start of the first window that the provider still has to have, as the configuration spells it.
+    pub kept_since: Option<String>,
 }
 
 impl FirstLosses {
     /// Those of the stream of `rules` at `now`; `None` where there are none.
     pub fn of(rules: &StreamRules, snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
-        let is_one = |window: &Window| {
-            let verdict = super::verdict::judge(rules, *window, snapshot, now);
-            matches!(verdict, Verdict::Lost { unaccepted: true, .. })
-        };
+        let (mut windows, mut to_be_asked, mut last) = (0, 0, None);
         // Windows expire in their order: the first that can still be had ends it.
-        let expired = rules.completed(now).take_while(|window| rules.expires_at(*window) <= now);
-        let (mut windows, mut last) = (0, None);
-        for window in expired.filter(is_one) {
-            (windows, last) = (windows + 1, Some(window.end()));
+        let is_expired = |window: &Window| rules.expires_at(*window) <= now;
+        for window in rules.completed(now).take_while(is_expired) {
+            match super::verdict::judge(rules, window, snapshot, now) {
+                Verdict::Lost { unaccepted: true, to_be_asked: false, .. } => windows += 1,
+                Verdict::Lost { unaccepted: true, .. } => to_be_asked += 1,
+                _ => continue,
+            }
+            last = Some(window.end());
         }
-        last.map(|end| Self { windows, accept_before: rules.calendar.spelled(end) })
+        let kept = rules.calendar.windows_from(rules.start).find(|window| !is_expired(window));
+        last.map(|end| Self {
+            stream: rules.name.clone(),
+            windows,
+            to_be_asked,
+            accept_before: rules.calendar.spelled(end),
+            kept_since: kept.map(|window| rules.calendar.spelled(window.start())),
+        })
     }
 }
 
@@ -50,30 +66,36 @@ impl StreamRules {
         promises.range(..=window.start()).map(|(_, opened)| *opened).min()
     }
 
-    /// Whether an expired `window` was asked for in vain already, under this very configuration, which does not accept its
-    /// loss: nothing is to be done until the configuration changes, or an operator asks for it.
+    /// Whether nothing is to be done with an expired `window` until the configuration accepts its loss, or an operator asks for
+    /// it: the source is not asked for such windows, or was asked in vain already, under this very configuration.
     pub(super) fn waits_for_acceptance(&self, window: Window, snapshot: &Snapshot) -> bool {
+        if self.accepts_loss(window, snapshot) {
+            return false;
+        }
+        if !self.asks_past_horizon(snapshot) {
+            return true;
+        }
         let state = snapshot.windows.get(&self.name).and_then(|windows| windows.get(&window));
         let Some(WindowState::Parked { failure, fingerprint: Some(fingerprint), .. }) = state else {
             return false;
         };
         // One that was parked before it expired has not been asked for since.
-        failure.at >= self.expires_at(window)
-            && *fingerprint == self.fingerprints.stream
-            && !self.accepts_loss(window, snapshot)
+        failure.at >= self.expires_at(window) && *fingerprint == self.fingerprints.stream
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::export::{ApiChoice, PastHorizon};
     use crate::domain::failure::FailureKind;
-    use crate::domain::planner::plan;
     use crate::domain::planner::tests::{at, fingerprint, note, rules, with};
+    use crate::domain::planner::{Task, plan};
+    use crate::domain::snapshot::Withdrawal;
 
     /// Opened on the 20th, with ten windows of October that had expired by then.
     fn opened() -> (StreamRules, Snapshot) {
-        let rules = rules("logins", "2026-10-11T00:00:00Z");
+        let rules = StreamRules { accept_lost_before: None, ..rules("logins", "2026-10-11T00:00:00Z") };
         let mut snapshot = Snapshot::default();
         let openings = snapshot.openings.entry(rules.name.clone()).or_default();
         openings.insert(rules.start, at("2026-11-20T02:00:00Z"));
@@ -84,8 +106,11 @@ mod tests {
     fn what_was_lost_before_the_stream_was_opened_is_told_from_what_was_lost_later() {
         let (mut rules, snapshot) = opened();
         let first = |rules: &StreamRules, snapshot: &Snapshot, now: &str| {
-            FirstLosses::of(rules, snapshot, at(now)).map(|losses| (losses.windows, losses.accept_before))
+            let losses = FirstLosses::of(rules, snapshot, at(now))?;
+            assert_eq!(losses.to_be_asked, 0, "v3 is not asked for what it need not have");
+            Some((losses.windows, losses.accept_before))
         };
+        rules.api = ApiChoice::V3;
         let expected = Some((11, "2026-10-22".to_owned()));
         assert_eq!(first(&rules, &snapshot, "2026-11-20T02:00:00Z"), expected);
         // Ten days later ten more have expired, which were promised while they could be had.
@@ -106,7 +131,11 @@ mod tests {
         openings.insert(at("2026-10-11T00:00:00Z"), at("2026-10-12T00:00:00Z"));
         openings.insert(rules.start, at("2026-11-20T02:00:00Z"));
         let losses = FirstLosses::of(&rules, &snapshot, at("2026-11-20T02:00:00Z")).unwrap();
-        assert_eq!((losses.windows, losses.accept_before.as_str()), (10, "2026-10-11"));
+        assert_eq!(
+            (losses.windows, losses.to_be_asked, losses.accept_before.as_str()),
+            (0, 10, "2026-10-11")
+        );
+        assert_eq!(losses.kept_since.as_deref(), Some("2026-10-22"));
     }
 
     #[test]
@@ -136,5 +165,30 @@ mod tests {
         rules.accept_lost_before = None;
         rules.fingerprints.stream = fingerprint("then");
         assert!(planned(&rules, &snapshot), "other keys may have more luck");
+    }
+
+    #[test]
+    fn a_loss_that_nobody_has_accepted_is_asked_for_at_most_and_never_planned_as_one() {
+        let (mut rules, mut snapshot) = opened();
+        let now = at("2026-11-21T02:00:00Z");
+        let lost = |rules: &StreamRules, snapshot: &Snapshot| {
+            let actions = plan(std::slice::from_ref(rules), snapshot, now).actions;
+            actions.into_iter().filter(|a| a.expires_at <= now).map(|a| a.task).collect::<Vec<_>>()
+        };
+        let counted = |rules: &StreamRules, snapshot: &Snapshot| {
+            FirstLosses::of(rules, snapshot, now).map(|losses| (losses.windows, losses.to_be_asked))
+        };
+        // The twelfth expired after the stream was opened.
+        let asked = [vec![Task::AskPastHorizon; 11], vec![Task::AttestLost]].concat();
+        assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), (asked, Some((0, 11))));
+        let of_later = (vec![Task::AttestLost], Some((11, 0)));
+        let withdrawal = Withdrawal { at: now, reason: "it is gone".into() };
+        snapshot.withdrawals.insert(rules.source.clone(), withdrawal);
+        assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), of_later);
+        (rules.api, rules.past_horizon) = (ApiChoice::V2, PastHorizon::Lose);
+        assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), of_later);
+        rules.accept_lost_before = Some(at("2026-10-22T00:00:00Z"));
+        assert_eq!((lost(&rules, &snapshot).len(), counted(&rules, &snapshot)), (12, None));
+        assert!(lost(&rules, &snapshot).iter().all(|task| *task == Task::AttestLost));
     }
 }

@@ -63,6 +63,8 @@ pub enum Task {
     },
     /// It has expired: say so in the log (or archive it, if its export lies in the spool).
     AttestLost,
+    /// It had expired before its stream was opened, and nobody has accepted its loss: ask the source for it once.
+    AskPastHorizon,
     /// It is parked: say so in the log.
     AttestParked,
     /// A person has taken note of its loss: say so in the log.
@@ -70,9 +72,14 @@ pub enum Task {
 }
 
 impl Task {
-    /// Whether nothing is to be pulled, so that no expiry makes it urgent.
+    /// Whether no expiry makes it urgent: it has expired, or nothing is to be pulled.
     pub fn is_attest(self) -> bool {
-        matches!(self, Self::AttestLost | Self::AttestParked | Self::Acknowledge)
+        self.is_past_horizon() || matches!(self, Self::AttestParked | Self::Acknowledge)
+    }
+
+    /// Whether the window has expired.
+    pub fn is_past_horizon(self) -> bool {
+        matches!(self, Self::AttestLost | Self::AskPastHorizon)
     }
 
     /// Whether the source may be asked for an export.
@@ -83,11 +90,10 @@ impl Task {
     /// Whose turn it takes with a window that is or is not its stream's newest, and is treated so.
     pub fn turn(self, is_newest: bool, treatment: Treatment) -> Turn {
         match self {
-            Self::Archive { .. } | Self::Revisit { .. } | Self::AttestLost if treatment.is_alone() => {
-                Turn::Alone
-            }
+            Self::AttestParked | Self::Acknowledge => Turn::Urgent,
+            _ if treatment.is_alone() => Turn::Alone,
             Self::Archive { .. } if is_newest => Turn::Newest,
-            Self::Archive { .. } | Self::AttestLost | Self::AttestParked | Self::Acknowledge => Turn::Urgent,
+            Self::Archive { .. } | Self::AttestLost | Self::AskPastHorizon => Turn::Urgent,
             Self::Revisit { .. } => Turn::Spare,
         }
     }
@@ -131,14 +137,13 @@ pub fn plan(streams: &[StreamRules], snapshot: &Snapshot, now: Timestamp) -> Pla
                 // A revisit is an extra: none is worth the end of the process.
                 Never if treatment == Treatment::Parked => Never,
                 Never => again(revisit_at(rules, window, snapshot, now), now),
-                Now(Task::AttestLost) if rules.waits_for_acceptance(window, snapshot) => Never,
-                Now(Task::AttestLost) => {
-                    pauses_until(rules, window, snapshot, now).map_or(Now(Task::AttestLost), Later)
+                Now(task) if task.is_past_horizon() => {
+                    pauses_until(rules, window, snapshot, now).map_or(Now(task), Later)
                 }
                 todo => todo,
             };
             let held = match todo {
-                Now(Task::AttestLost) => silenced,
+                Now(task) if task.is_past_horizon() => silenced,
                 Now(Task::Acknowledge) => rules.log_held_by(snapshot, now).map(|hold| hold.until),
                 _ => held,
             };
@@ -170,7 +175,7 @@ impl Plan {
     /// Puts off losses of windows that have not expired at `confirmed`, which is not later than `now`, the planner's own
     /// time. What expires is decided by the earliest of all clocks.
     pub fn lose_nothing_after(&mut self, confirmed: Timestamp, now: Timestamp) {
-        let is_early = |action: &Action| action.task == Task::AttestLost && action.expires_at > confirmed;
+        let is_early = |action: &Action| action.task.is_past_horizon() && action.expires_at > confirmed;
         let (early, actions): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.actions).into_iter().partition(is_early);
         self.actions = actions;
@@ -194,8 +199,11 @@ use Todo::{Later, Never, Now};
 
 fn task_for(verdict: &Verdict) -> Todo {
     match verdict {
-        Verdict::Lost { seq: None, .. } => Now(Task::AttestLost),
-        Verdict::Archived { .. } | Verdict::Lost { seq: Some(_), .. } => Never,
+        Verdict::Lost { seq: None, unaccepted: false, .. } => Now(Task::AttestLost),
+        Verdict::Lost { to_be_asked: true, .. } => Now(Task::AskPastHorizon),
+        // The others wait for `accept_lost_before`.
+        Verdict::Lost { .. } => Never,
+        Verdict::Archived { .. } => Never,
         Verdict::Parked { held_by: None, seq: None, .. } => Now(Task::AttestParked),
         Verdict::Parked { next, .. } => Later(*next),
         Verdict::Waiting { next, .. } => match verdict.due() {

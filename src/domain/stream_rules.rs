@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::{CAP, PARKED_RETRY};
 use super::calendar::Calendar;
-use super::export::{Bounds, PastHorizon};
+use super::export::{ApiChoice, Bounds, ExportApi, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
 use super::snapshot::{Fingerprint, Hold, Resource, Snapshot};
 use super::window::Window;
@@ -35,6 +35,8 @@ pub struct StreamRules {
     pub horizon: SignedDuration,
     /// What is done about windows older than that.
     pub past_horizon: PastHorizon,
+    /// Which of the provider's APIs the source is asked through.
+    pub api: ApiChoice,
     /// How long after it was due a window is late.
     pub deadline: SignedDuration,
     /// Windows that end by then may be recorded as lost though they were lost before the stream was opened.
@@ -60,6 +62,12 @@ impl StreamRules {
         let settled = window.end().saturating_add(self.settle).unwrap_or(Timestamp::MAX);
         let over = Bounds::around(window, self.margin).end.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX);
         settled.max(over)
+    }
+
+    /// Whether the source is asked for a window that it need not have any more: v3 refuses such bounds.
+    pub fn asks_past_horizon(&self, snapshot: &Snapshot) -> bool {
+        let in_use = self.api.in_use(snapshot.withdrawals.contains_key(&self.source));
+        self.past_horizon == PastHorizon::Try && in_use == ExportApi::V2
     }
 
     /// When the source may begin to answer short.

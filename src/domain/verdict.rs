@@ -26,7 +26,7 @@ pub enum Verdict {
     Waiting {
         /// For what.
         why: Waiting,
-        /// When that is over, at the earliest.
+        /// When that is over, at the earliest; of a window whose turn it is, since when it is due.
         next: Timestamp,
     },
     /// In the log, and shown to be in the store.
@@ -64,6 +64,9 @@ pub enum Verdict {
         /// written until it does.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unaccepted: bool,
+        /// Whether it is such a one and its source is still to be asked for it, once: it may come all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        to_be_asked: bool,
     },
 }
 
@@ -170,7 +173,7 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
             return Verdict::Archived { seq: *seq, revision: *revision, count, content };
         }
         Some(WindowState::Lost { seq, since }) if is_loss_believed(window, *since, now) => {
-            return Verdict::Lost { since: *since, seq: Some(*seq), unaccepted: false };
+            return Verdict::Lost { since: *since, seq: Some(*seq), unaccepted: false, to_be_asked: false };
         }
         Some(WindowState::Open { leased_until: Some(until), .. }) if pause::goes_on(*until, now) => {
             return Verdict::Waiting { why: Waiting::Attempt, next: *until };
@@ -189,7 +192,8 @@ pub fn judge(rules: &StreamRules, window: Window, snapshot: &Snapshot, now: Time
             return held(&Resource::Clock, hold);
         }
         let unaccepted = !rules.accepts_loss(window, snapshot);
-        return Verdict::Lost { since: rules.expires_at(window), seq: None, unaccepted };
+        let to_be_asked = unaccepted && !rules.waits_for_acceptance(window, snapshot);
+        return Verdict::Lost { since: rules.expires_at(window), seq: None, unaccepted, to_be_asked };
     }
     judge_due(rules, window, state, snapshot, now)
 }
@@ -250,12 +254,16 @@ fn judge_due(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Verdict {
+    let mut since = rules.due_at(window);
+    // A pause that ended by now is what made it due. One of a clock that was ahead says nothing.
+    let mut ended = |at: Timestamp| since = if at <= now { since.max(at) } else { since };
     let reason = match state {
         Some(WindowState::Parked { since, failure, fingerprint, seq }) => {
             let next = rules.parked_until(window, failure.at);
             if fingerprint.as_ref().is_some_and(|before| *before != rules.fingerprints.stream) {
                 DueReason::ConfigChanged
             } else if !pauses(next, Some(failure), now) {
+                ended(next);
                 DueReason::ParkedLongEnough
             } else {
                 let failure = failure.clone();
@@ -266,13 +274,14 @@ fn judge_due(
             if pauses(*at, Some(failure), now) {
                 return Verdict::Waiting { why: Waiting::Pause { failure: failure.clone() }, next: *at };
             }
+            ended(*at);
             DueReason::PauseOver
         }
         Some(WindowState::Lost { .. }) => DueReason::LossNotBelieved,
         _ => DueReason::Due,
     };
     match rules.held_by(snapshot, now) {
-        None => Verdict::Waiting { why: Waiting::Turn { reason }, next: now },
+        None => Verdict::Waiting { why: Waiting::Turn { reason }, next: since },
         Some((resource, hold)) if hold.failure.kind.needs_operator() => Verdict::Parked {
             failure: hold.failure.clone(),
             held_by: Some(resource.clone()),

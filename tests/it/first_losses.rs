@@ -12,6 +12,7 @@ use crate::support::inside::{Ran, begin, reconcile};
 use crate::support::place::Place;
 use crate::support::vault::{ACCEPTED, Vault, WINDOWS, days_ago, text};
 use crate::support::world::World;
+use connvault::domain::log_entry::EntryBody;
 use connvault::ports::clock::Clock;
 
 const SHORT: &str = "stall_timeout = \"5s\"\nhorizon = \"3d\"\n";
@@ -22,13 +23,18 @@ const LOST: usize = 2;
 
 /// A vault whose first windows are lost before it is opened, with `accepted` in the stream's section.
 async fn with_a_start_that_is_too_early(accepted: &str) -> Vault {
+    with_source(SHORT, accepted).await
+}
+
+/// As [`with_a_start_that_is_too_early`], with these lines in the source's section.
+async fn with_source(source: &str, accepted: &str) -> Vault {
     let keeps = SignedDuration::from_hours(3 * 24).unsigned_abs();
     let vault = Vault::with(
         |dir| crate::support::vault::Place::Directory(dir.join("archive")),
         |sim| sim.horizon(keeps),
     )
     .await;
-    vault.configure_with(SHORT, "");
+    vault.configure_with(source, "");
     accept(&vault, accepted);
     vault
 }
@@ -56,16 +62,23 @@ async fn what_was_lost_before_the_first_start_is_said_by_check_and_by_the_start_
     assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["start"]), "{checks:#?}");
     let day = days_ago(2).strftime("%Y-%m-%d").to_string();
     let said = row(&checks, "start").to_string();
-    assert!(said.contains(&format!("{EXPIRED} up to {day} are lost")), "{said}");
+    assert!(said.contains(&format!("{EXPIRED} windows up to {day} have expired")), "{said}");
+    assert!(!said.contains("are lost"), "nobody has asked for them yet: {said}");
     assert!(said.contains(&format!("accept_lost_before = \\\"{day}\\\"")), "{said}");
 
     let mut asked = Vec::new();
-    for (run, said) in [("first", EXPIRED), ("second", LOST)] {
+    let runs = [
+        ("first", "expired before the stream was opened", EXPIRED),
+        ("second", "lost before the stream was opened, and not recorded", LOST),
+    ];
+    for (run, event, said) in runs {
         let output = vault.connvault(&["once"]).await;
         let log = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{run}: {log}");
-        assert!(log.contains("lost before the stream was opened, and not recorded"), "{run}: {log}");
-        assert!(log.contains(&format!("windows={said}")), "{run}: {log}");
+        let at_the_start =
+            log.lines().find(|line| line.contains(event)).unwrap_or_else(|| panic!("{run}: {log}"));
+        assert!(at_the_start.contains(&format!("windows={said}")), "{run}: {log}");
+        assert!(!at_the_start.contains("move streams."), "it is opened, and start moves back only: {log}");
         let audit = vault.audit().await;
         assert_eq!((audit.windows.len(), audit.lost.len()), (WINDOWS - LOST, 0), "all that can be had");
         assert!(gaps(&vault).await.iter().all(|gap| gap["verdict"] == "lost" && gap["unaccepted"] == true));
@@ -82,8 +95,72 @@ async fn what_was_lost_before_the_first_start_is_said_by_check_and_by_the_start_
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let audit = vault.audit().await;
     assert_eq!((audit.windows.len(), audit.lost.len()), (WINDOWS - LOST, LOST));
+    // What was said of them before stands in no entry: keys are today's, and entries are for good.
+    for entry in &audit.entries {
+        let EntryBody::Lost(lost) = &entry.entry().body else { continue };
+        let last = lost.last_attempt.as_ref().map(|last| last.outcome.to_string()).unwrap_or_default();
+        assert!(last.contains("expired at"), "{last}");
+        assert!(!format!("{last} {}", lost.reason).contains("accept_lost_before"), "{last}; {}", lost.reason);
+    }
     let (_, checks) = checked(&vault).await;
     assert_eq!(failures(&checks), [""; 0], "{checks:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_waits_for_acceptance_is_not_planned_and_costs_no_attempt_where_nobody_can_be_asked() {
+    for source in ["past_horizon = \"lose\"\n", "api = \"v3\"\n"] {
+        let vault = with_source(&format!("{SHORT}{source}"), "").await;
+        let output = vault.connvault(&["once", "--json"]).await;
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(!log.contains("window not archived"), "{source}: {log}");
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&outcome["failed_tries"], &outcome["archived"]),
+            (&0.into(), &(WINDOWS - EXPIRED).into())
+        );
+        for look in ["plan", "status", "gaps"] {
+            let shown = text(&vault.connvault(&[look]).await.stdout);
+            assert!(!shown.contains("attest lost"), "{source} {look}: {shown}");
+            assert!(
+                shown.contains("wait for accept_lost_before")
+                    || shown.contains("waits for accept_lost_before"),
+                "{source} {look}: {shown}"
+            );
+        }
+        let plan: Value = serde_json::from_slice(&vault.connvault(&["plan", "--json"]).await.stdout).unwrap();
+        assert_eq!(plan["actions"], serde_json::json!([]), "{source}: {plan}");
+        assert_eq!(plan["first_losses"][0]["windows"], EXPIRED, "{source}: {plan}");
+        let day = days_ago(2).strftime("%Y-%m-%d").to_string();
+        accept(&vault, &format!("accept_lost_before = \"{day}\"\n"));
+        let output = vault.connvault(&["once"]).await;
+        assert_eq!(output.status.code(), Some(0), "{source}: {}", text(&output.stderr));
+        let audit = vault.audit().await;
+        assert_eq!((audit.windows.len(), audit.lost.len()), (WINDOWS - EXPIRED, EXPIRED), "{source}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_moves_back_is_told_with_what_the_log_says_what_the_config_says_and_what_to_do() {
+    let vault = with_source(&format!("{SHORT}past_horizon = \"lose\"\n"), "").await;
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let (old, new) =
+        (days_ago(1).strftime("%Y-%m-%d").to_string(), vault.start.strftime("%Y-%m-%d").to_string());
+    let opened = config.replace(&format!("start = \"{}\"", vault.start), &format!("start = \"{old}\""));
+    assert_ne!(opened, config);
+    std::fs::write(vault.path("config.toml"), opened).unwrap();
+    assert_eq!(vault.connvault(&["once"]).await.status.code(), Some(0));
+    std::fs::write(vault.path("config.toml"), config).unwrap();
+    let (output, checks) = checked(&vault).await;
+    assert_eq!((output.status.code(), failures(&checks)), (Some(1), vec!["start"]), "{checks:#?}");
+    let definition = row(&checks, "definition");
+    let said = definition["detail"].as_str().unwrap();
+    assert!(said.contains(&format!("the log says start = \"{old}\"")), "{said}");
+    assert!(said.contains(&format!("the config says start = \"{new}\"")), "{said}");
+    assert!(definition["fix"].as_str().unwrap().contains("never forward again"), "{definition}");
+    let fix = row(&checks, "start")["fix"].as_str().unwrap();
+    let kept = days_ago(2).strftime("%Y-%m-%d").to_string();
+    assert!(fix.contains(&format!("start = \"{kept}\"")) && fix.contains("accept_lost_before"), "{fix}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ use super::{CreateOnlySetting, S3Store};
 use crate::domain::digest::Md5;
 use crate::domain::failure::{FailureKind, Scope};
 use crate::domain::lock::Lock;
+use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::domain::text::Line;
 use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
@@ -127,7 +128,9 @@ impl S3Store {
                 return Ok(mode);
             }
             Manner::Ignores => "it took the same key twice".to_owned(),
-            Manner::Unsupported(trouble) => self.place.error("put the probe object", trouble).to_string(),
+            Manner::Unsupported(trouble) => {
+                self.place.error("put the probe object", trouble).0.message.cause().to_string()
+            }
             Manner::Fails(trouble) => {
                 let mut error = self.place.error("put the probe object", trouble);
                 let advice = format!("where this goes on, set create_only = \"auto\" instead of \"{word}\"");
@@ -135,11 +138,8 @@ impl S3Store {
                 return Err(error);
             }
         };
-        let message = format!(
-            "{} does not honour `{header}`: {how}; set create_only = \"auto\" instead of \"{word}\", or use a store \
-             that does",
-            self.place
-        );
+        let message = Message::new(format!("{} does not honour `{header}`: {how}", self.place))
+            .advise(format!("set create_only = \"auto\" instead of \"{word}\", or use a store that does"));
         Err(StoreError::of_store(FailureKind::Rejected, message))
     }
 

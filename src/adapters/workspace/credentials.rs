@@ -61,6 +61,11 @@ impl CredentialsError {
     }
 }
 
+/// Of secrets in files that are not as they must be: what is wrong with a file, and what to do, is of today.
+pub(super) fn unread(what: &str, why: &str) -> Message {
+    Message::new(format!("the {what} cannot be read")).advise(why)
+}
+
 /// What a request shows to be let in.
 #[derive(Debug, Clone)]
 pub enum Authority {
@@ -177,7 +182,7 @@ impl Credentials for FileKeys {
         let read = tokio::task::spawn_blocking(move || load()).await;
         let read =
             read.map_err(|_| CredentialsError::Refused("reading the access keys was cut short".into()))?;
-        read.map(Authority::Keys).map_err(|why| CredentialsError::Refused(why.into()))
+        read.map(Authority::Keys).map_err(|why| CredentialsError::Refused(unread("access keys", &why)))
     }
 
     async fn refresh(&self, _refused: &Authority) -> Result<Authority, CredentialsError> {
@@ -238,7 +243,9 @@ mod tests {
             0 => Err("secret_key_file is not there".to_owned()),
             n => Ok(keys(format!("AK{n}"))),
         });
-        assert_eq!(source.current().await.unwrap_err().to_string(), "secret_key_file is not there");
+        let error = source.current().await.unwrap_err();
+        assert_eq!(error.to_string(), "the access keys cannot be read; secret_key_file is not there");
+        assert_eq!(*error.message().cause(), "the access keys cannot be read");
         let first = source.current().await.unwrap();
         assert_eq!(access_key(&first), "AK1");
         assert_eq!(access_key(&source.refresh(&first).await.unwrap()), "AK2");

@@ -9,9 +9,11 @@ use jiff::SignedDuration;
 
 use crate::adapters::spool::SpooledExport;
 use crate::domain::crashes::Treatment;
+use crate::domain::duration::spelled;
 use crate::domain::export::PastHorizon;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{EntryBody, LastAttempt, Lost, Parked};
+use crate::domain::message::Message;
 use crate::domain::snapshot::{Resource, WindowState};
 use crate::domain::verdict::is_for_a_day;
 use crate::ports::ledger::{Attempt as PastAttempt, AttemptOutcome};
@@ -45,6 +47,15 @@ fn may_pass(kind: FailureKind) -> bool {
     )
 }
 
+/// What the log says of an attempt. What failed on this machine, or at the log itself, is told by its kind alone: such a message
+/// is for whoever mends it, and names keys and commands of today.
+fn told(attempt: &PastAttempt) -> &str {
+    match attempt.failure {
+        Some(kind @ (FailureKind::Local | FailureKind::Clock | FailureKind::Damaged)) => kind.as_str(),
+        _ => attempt.message.as_ref().map(|message| message.cause().as_str()).unwrap_or_default(),
+    }
+}
+
 impl Attempt<'_> {
     /// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
     pub(super) async fn attest_lost(&self) -> Result<Ending, Failure> {
@@ -68,13 +79,12 @@ impl Attempt<'_> {
         let last_attempt = attempts.iter().rev().find_map(|attempt| {
             let at = attempt.ended_at?;
             let outcome = attempt.outcome?.as_str();
-            let cause = attempt.message.as_ref().map(|message| message.cause().as_str()).unwrap_or_default();
-            Some(LastAttempt { at, outcome: format!("{outcome}: {cause}").into() })
+            Some(LastAttempt { at, outcome: format!("{outcome}: {}", told(attempt)).into() })
         });
-        let days = stream.rules.horizon.as_hours() / 24;
+        let kept = spelled(stream.rules.horizon);
         let since = stream.rules.expires_at(window);
         let reason = format!(
-            "the provider keeps records for {days} days, and the window was not archived before {since}{tried}"
+            "the provider keeps records for {kept}, and the window was not archived before {since}{tried}"
         );
         let body = EntryBody::Lost(Lost { window, reason: reason.into(), last_attempt });
         match stream.log.append(body, Some((&self.lease, AttemptOutcome::Lost))).await? {
@@ -92,10 +102,13 @@ impl Job<'_> {
     /// A loss in the log is for good. One that was there before the stream was opened is mostly a mistake in `start`, and is
     /// recorded once the configuration says that it is none. The window is parked until then.
     fn unaccepted(self, tried: &str) -> Failure {
-        let message = format!(
-            "{self} expired at {:.0}, before the stream was opened, and accept_lost_before does not cover it{tried}",
+        let cause = format!(
+            "{self} expired at {:.0}, before the stream was opened{tried}",
             self.stream.rules.expires_at(self.window)
         );
+        let advice =
+            format!("the loss is recorded once accept_lost_before in [streams.{}] covers it", self.name());
+        let message = Message::new(cause).advise(advice);
         Failure::new(FailureKind::Rejected, Scope::Window, message)
     }
 

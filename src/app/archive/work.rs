@@ -21,8 +21,8 @@ impl Job<'_> {
         let expired = self.stream.rules.expires_at(self.window) <= self.services.clock.now();
         let (task, purpose) = match task {
             Task::Archive { reason: DueReason::Asked } => (task, Purpose::Settle),
-            Task::Archive { .. } | Task::AttestLost if expired => (Task::AttestLost, Purpose::Settle),
-            Task::Archive { .. } | Task::AttestLost => (task, Purpose::Settle),
+            Task::Archive { .. } if expired => (Task::AttestLost, Purpose::Settle),
+            Task::Archive { .. } | Task::AttestLost | Task::AskPastHorizon => (task, Purpose::Settle),
             Task::Revisit { .. } if expired => return Ending::AlreadyArchived,
             Task::Revisit { .. } => (task, Purpose::Revisit),
             Task::AttestParked => return self.attest_parked().await,
@@ -44,7 +44,9 @@ impl Attempt<'_> {
             match task {
                 Task::Archive { .. } => self.archive().await,
                 Task::Revisit { .. } => self.revisit().await,
-                Task::AttestLost | Task::AttestParked | Task::Acknowledge => self.attest_lost().await,
+                Task::AttestLost | Task::AskPastHorizon | Task::AttestParked | Task::Acknowledge => {
+                    self.attest_lost().await
+                }
             }
         };
         let outcome = tokio::select! {

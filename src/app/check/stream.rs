@@ -6,10 +6,11 @@ use jiff::Timestamp;
 
 use super::{Check, Checks};
 use crate::app::compose::{self, OpenStore};
-use crate::app::first_losses;
+use crate::app::first_losses::{self, Opened};
 use crate::app::log_reader::LogReader;
-use crate::app::stream_log::contradiction;
+use crate::app::stream_log::{contradiction, moved_back};
 use crate::config::Config;
+use crate::domain::duration::spelled;
 use crate::domain::first_losses::FirstLosses;
 use crate::domain::log_entry::Definition;
 use crate::domain::name::{StoreName, StreamName};
@@ -36,10 +37,16 @@ pub(super) async fn check(config: &Config, snapshot: &Snapshot, now: Timestamp) 
             && let Some(configured) = compose::definition_of(config, name)
         {
             let known = known(name, store, snapshot).await;
-            definition(configured, &known, &mut of_stream);
+            definition(configured.clone(), &known, &mut of_stream);
             of_its_store(name, &stream.store, store, snapshot, &mut of_stream).await;
             if let (Ok(known), Some(rules)) = (known, rules.iter().find(|rules| rules.name == *name)) {
-                start(rules, known.is_some(), snapshot, now, &mut of_stream);
+                let moved = known.as_ref().and_then(|known| moved_back(&configured, known));
+                let opened = match &moved {
+                    Some((known, _)) => Opened::Later(known),
+                    None if known.is_some() => Opened::Yes,
+                    None => Opened::No,
+                };
+                start(rules, opened, snapshot, now, &mut of_stream);
             }
         }
         of_stream.skip_rest(&[DEFINITION, STORE, START], "waits for what failed above");
@@ -64,9 +71,17 @@ fn definition(
             if configured.project_id.is_empty() {
                 configured.project_id.clone_from(&known.project_id);
             }
-            match contradiction(&configured, known) {
-                None => checks.ok(DEFINITION, known.to_string()),
-                Some(contradiction) => checks.failed(
+            match (contradiction(&configured, known), moved_back(&configured, known)) {
+                (None, None) => checks.ok(DEFINITION, known.to_string()),
+                (None, Some((start, words))) => checks.note(
+                    DEFINITION,
+                    format!("{words}: the next start of the daemon adds the windows in between"),
+                    &format!(
+                        "nothing, where that is meant; else put start = \"{start}\" back before the daemon starts: start may move \
+                         back, and never forward again"
+                    ),
+                ),
+                (Some(contradiction), _) => checks.failed(
                     DEFINITION,
                     contradiction,
                     "the stream stays on hold until this is put right; other streams go on",
@@ -103,7 +118,7 @@ async fn of_its_store(
 }
 
 /// Whether the first window can still be had when the daemon starts, and is not still to come.
-fn start(rules: &StreamRules, is_open: bool, snapshot: &Snapshot, now: Timestamp, checks: &mut Checks) {
+fn start(rules: &StreamRules, opened: Opened<'_>, snapshot: &Snapshot, now: Timestamp, checks: &mut Checks) {
     let said = rules.calendar.spelled(rules.start);
     if rules.start > now {
         return checks.failed(
@@ -113,19 +128,17 @@ fn start(rules: &StreamRules, is_open: bool, snapshot: &Snapshot, now: Timestamp
         );
     }
     // Without the ledger it is not known what the log says of the first windows.
-    let is_known = !is_open || snapshot.streams.contains_key(&rules.name);
+    let is_known = opened == Opened::No || snapshot.streams.contains_key(&rules.name);
     match FirstLosses::of(rules, snapshot, now).filter(|_| is_known) {
         None => checks.ok(START, said),
         Some(losses) => checks.failed(
             START,
             format!(
-                "{said}; the provider keeps records for {:#}: of the windows since then {} up to {} are lost before the \
-                 stream is opened",
-                rules.horizon,
-                losses.windows,
-                losses.accept_before
+                "{said}; the provider keeps records for {}: of the windows since then {}",
+                spelled(rules.horizon),
+                first_losses::words(&losses)
             ),
-            &first_losses::advice(&rules.name, &losses),
+            &first_losses::advice(&losses, opened),
         ),
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::content::Content;
 use crate::domain::count::CountVerdict;
-use crate::domain::export::PastHorizon;
+use crate::domain::export::{ApiChoice, PastHorizon};
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{AcknowledgeRequest, FailureNote, Fingerprint, Hold, Resource, WindowState};
@@ -39,8 +39,10 @@ pub(crate) fn rules(name: &str, start: &str) -> StreamRules {
         revisit: Vec::new(),
         horizon: SignedDuration::from_hours(30 * 24),
         past_horizon: PastHorizon::Try,
+        api: ApiChoice::Auto,
         deadline: SignedDuration::from_hours(12),
-        accept_lost_before: None,
+        // Few tests are about windows that had expired before their stream was opened.
+        accept_lost_before: Some(at("2100-01-01T00:00:00Z")),
         fingerprints: Fingerprints {
             stream: fingerprint("now"),
             source: fingerprint("now"),

@@ -1,6 +1,7 @@
 //! What goes wrong between us and the provider, and what each failure is taken for.
 
 use super::*;
+use crate::domain::message::Message;
 
 #[tokio::test]
 async fn an_export_that_breaks_off_gives_no_receipt() {
@@ -76,7 +77,8 @@ async fn keys_that_cannot_be_read_are_a_matter_for_the_operator_and_nothing_is_s
     let settings = settings(&format!("http://{}", server.address));
     let source = with(&settings, FileKeys::new(|| Err("secret_key_file: no such file".into()))).unwrap();
     let error = source.export(&request(), &mut Collected::default()).await.unwrap_err();
-    assert_eq!(error.0, Failure::new(FailureKind::Auth, Scope::Source, "secret_key_file: no such file"));
+    let said = Message::new("the access keys cannot be read").advise("secret_key_file: no such file");
+    assert_eq!(error.0, Failure::new(FailureKind::Auth, Scope::Source, said));
     assert!(server.requests().is_empty());
 }
 
