@@ -11,9 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::client::Client;
-use super::errors::{Operation, broken_off};
-use crate::adapters::least_rate::Meter;
+use super::errors::Operation;
+use super::unanswered::broken_off;
+use crate::adapters::least_rate::{LOWER_THE_RATE, Meter};
 use crate::adapters::remote_text::{cause, not_json};
+use crate::domain::duration::spelled_std;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::ports::record_source::{ByteSink, SinkFailure};
@@ -84,14 +86,18 @@ async fn next(
     let why = match meter.next(timeout(stall, answer.chunk()), size).await {
         Ok(Ok(Ok(piece))) => return Ok(piece),
         Ok(Ok(Err(error))) => cause(&error).to_string(),
-        Ok(Err(_)) => format!("nothing came for {stall:?}"),
-        Err(slow) => slow.to_string(),
+        Ok(Err(_)) => format!("nothing came for {}", spelled_std(stall)),
+        Err(slow) => {
+            let failure = broken_off(client.host(), received, &slow.to_string());
+            let message = failure.message.advise(LOWER_THE_RATE);
+            return Err(Failure { message, ..failure });
+        }
     };
     Err(broken_off(client.host(), received, &why).after(meter.waited_in_all()))
 }
 
 fn too_large(max_body: u64) -> Failure {
-    let message = Message::new(format!("the export is larger than max_body ({max_body} bytes)"))
+    let message = Message::new(format!("the export is larger than {max_body} bytes"))
         .advise("give the stream a shorter window, or raise max_body");
     Failure::new(FailureKind::Rejected, Scope::Window, message)
 }
@@ -100,7 +106,10 @@ fn too_large(max_body: u64) -> Failure {
 fn not_kept(error: &io::Error) -> Failure {
     let message = format!("an export cannot be kept: {error}");
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(SinkFailure(failure)) => Failure { message: message.into(), ..failure.clone() },
+        Some(SinkFailure(failure)) => {
+            let message = failure.message.clone().at("an export cannot be kept");
+            Failure { message, ..failure.clone() }
+        }
         None => Failure::new(FailureKind::Local, Scope::Daemon, message),
     }
 }

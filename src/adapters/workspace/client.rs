@@ -23,16 +23,16 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::credentials::{Authority, Credentials, CredentialsError};
-use super::errors::{
-    AGAIN, Operation, Refusal, SET_CLOCK, SLOW_DOWN, Subject, clock_differs, no_answer, no_keys,
-};
+use super::errors::{Operation, Refusal, SET_CLOCK, SLOW_DOWN, Subject, clock_differs, no_keys};
 use super::pacer::{Closed, Pacer};
 use super::said::{date, request_id, retry_after};
 use super::settings::{SettingsError, Timeouts, WorkspaceSettings, http_client, usable_host, without_user};
 use super::signer::{BadKey, Request, encode, query_text, sensitive, sign};
 use super::skew::{Skew, Skewed};
 use super::trail::{Reached, Trail};
+use super::unanswered::{AGAIN, no_answer};
 use crate::domain::digest::Sha256;
+use crate::domain::duration::{spelled, spelled_std};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::ports::clock::{AnswerWatch, Clock};
@@ -269,7 +269,7 @@ impl Client {
         if self.pacer.turn().await.is_err() {
             return None;
         }
-        let operation = Operation { name: "time of day", permission: "", subject: Subject::Project };
+        let operation = Operation { name: "time of day", permission: None, subject: Subject::Project };
         let mut url = self.endpoint.clone();
         url.set_path("/");
         let sent = self.answers.reading();
@@ -326,15 +326,15 @@ impl Client {
 
     /// The provider has asked for a pause; what would have been sent waits for its end.
     fn closed(&self, Closed(left): Closed) -> Failure {
-        let (host, seconds) = (&self.host, left.as_secs() + 1);
-        let cause = format!("{host} has asked for a pause: nothing is sent to it for another {seconds} s");
+        let (host, left_over) = (&self.host, spelled_std(left + Duration::from_secs(1)));
+        let cause = format!("{host} has asked for a pause: nothing is sent to it for another {left_over}");
         let message = Message::new(cause).advise(SLOW_DOWN);
         Failure { retry_after: Some(left), ..Failure::new(FailureKind::Throttled, Scope::Source, message) }
     }
 
     /// Whatever the answer was: it is not used, and nothing is signed, while the clocks are too far apart.
     fn wrong_clock(&self, Skewed(by): Skewed) -> Failure {
-        let by = format!("{:#}", SignedDuration::from_mins(by.as_mins()));
+        let by = spelled(SignedDuration::from_mins(by.as_mins()));
         let cause =
             format!("{}: {}, so nothing is signed until it is right", self.host, clock_differs(Some(&by)));
         let message = Message::new(cause).advise(SET_CLOCK);

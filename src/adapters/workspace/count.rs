@@ -15,7 +15,7 @@ use crate::ports::record_source::{ExportRequest, SourceError};
 
 pub(super) const QUERY: Operation = Operation {
     name: "query of records",
-    permission: "workspace:connections:securityList",
+    permission: Some("workspace:connections:securityList"),
     subject: Subject::Project,
 };
 

@@ -12,7 +12,6 @@ use reqwest::header::HeaderMap;
 
 use super::credentials::{Authority, CredentialsError};
 use super::said::{Said, clock_skew};
-use crate::adapters::remote_text::cause;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 
@@ -21,8 +20,9 @@ use crate::domain::message::Message;
 pub(super) struct Operation {
     /// After "the": `v2 export`.
     pub name: &'static str,
-    /// The permission that the provider's identity policies call it by.
-    pub permission: &'static str,
+    /// The permission that the provider's identity policies call it by; `None` where its documentation names none, and says
+    /// that roles decide.
+    pub permission: Option<&'static str>,
     /// What is not there where the service answers that something is not.
     pub subject: Subject,
 }
@@ -165,8 +165,17 @@ impl Refusal<'_> {
                     true => " (the answer holds an encoded authorization message, which STS can decode)",
                     false => "",
                 };
-                let means = format!("the permission {} is missing{decodable}", self.operation.permission);
-                Verdict { lacks_permission: true, ..is(&means, "grant it to the user of the access key") }
+                let (means, advice) = match self.operation.permission {
+                    Some(permission) => (
+                        format!("the permission {permission} is missing{decodable}"),
+                        "grant it to the user of the access key",
+                    ),
+                    None => (
+                        format!("the user of the access key may not ask for it{decodable}"),
+                        "give that user a role that may: the provider's documentation names no permission for this call",
+                    ),
+                };
+                Verdict { lacks_permission: true, ..is(&means, advice) }
             }
             _ => is(
                 "the access key was refused",
@@ -198,35 +207,6 @@ pub(super) fn no_keys(error: &CredentialsError) -> Failure {
     error.failure()
 }
 
-/// No answer came: the request did not get through, or nothing came back.
-pub(super) fn no_answer(operation: &Operation, host: &str, error: &reqwest::Error) -> Failure {
-    let (cause, name) = (cause(error), operation.name);
-    let (kind, scope, cause, advice) = if error.is_connect() {
-        let cause = format!("cannot reach {host}: {cause}");
-        (FailureKind::Transient, Scope::Source, cause, UNREACHED)
-    } else if error.is_builder() {
-        let cause = format!("cannot ask {host} for the {name}: {cause}");
-        (FailureKind::Rejected, Scope::Source, cause, "check endpoint")
-    } else {
-        let cause = format!("no answer from {host} to the {name}: {cause}");
-        (FailureKind::Transient, Scope::Window, cause, AGAIN)
-    };
-    Failure::new(kind, scope, Message::new(cause).advise(advice))
-}
-
-/// What helps where no connection comes about.
-const UNREACHED: &str =
-    "check name resolution, network, endpoint, ca_file, and the proxy variables (HTTPS_PROXY, NO_PROXY)";
-
-/// What helps against a failure that passes.
-pub(super) const AGAIN: &str = "it is tried again";
-
-/// An export that broke off: worth another try, and no other window's affair.
-pub(super) fn broken_off(host: &str, received: u64, cause: &str) -> Failure {
-    let cause = format!("the export from {host} broke off after {received} bytes: {cause}");
-    Failure::new(FailureKind::Transient, Scope::Window, Message::new(cause).advise(AGAIN))
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
@@ -239,7 +219,7 @@ mod tests {
     const NOW: &str = "2026-11-23T02:00:00Z";
     const OPERATION: Operation = Operation {
         name: "query",
-        permission: "workspace:connections:securityExport",
+        permission: Some("workspace:connections:securityExport"),
         subject: Subject::Project,
     };
 
@@ -248,12 +228,21 @@ mod tests {
     }
 
     fn refuse_of(subject: Subject, status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+        refuse_to(&Operation { subject, ..OPERATION }, status, headers, body)
+    }
+
+    fn refuse_to(
+        operation: &Operation,
+        status: u16,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Failure {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         let (headers, now) = (headers.collect(), NOW.parse().unwrap());
         Refusal {
-            operation: &Operation { subject, ..OPERATION },
+            operation,
             host: "workspace.example",
             project_id: "0123",
             status: StatusCode::from_u16(status).unwrap(),
@@ -354,6 +343,15 @@ mod tests {
     }
 
     #[test]
+    fn where_the_documentation_names_no_permission_none_is_made_up() {
+        let message = refuse_to(&super::super::export_centre::CREATE, 403, &[], &coded("WKS.0403")).message;
+        assert!(message.contains("names no permission for this call"), "{message}");
+        assert!(message.contains("a role"), "{message}");
+        assert!(!message.contains("ExportUserConnection") && !message.contains("workspace:"), "{message}");
+        assert!(!message.cause().contains("role"), "{message}");
+    }
+
+    #[test]
     fn a_wrong_clock_is_called_a_wrong_clock() {
         let by_code = refuse(401, &[], &coded("APIGW.0303")).message;
         assert!(
@@ -362,7 +360,7 @@ mod tests {
         );
         let by_date = [("date", "Mon, 23 Nov 2026 03:01:00 GMT")];
         let message = refuse(401, &by_date, &coded("APIGW.0301")).message;
-        assert!(message.contains("differs from the provider's by 1h 1m"), "{message}");
+        assert!(message.contains("differs from the provider's by 1h1m"), "{message}");
         let right = [("date", "Mon, 23 Nov 2026 02:00:03 GMT")];
         let message = refuse(401, &right, &coded("APIGW.0301")).message;
         assert!(message.contains("do not belong together") && message.contains("timedatectl"), "{message}");

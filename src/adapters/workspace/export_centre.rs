@@ -20,24 +20,21 @@ use crate::domain::text::{ForeignText, Line};
 use crate::ports::notebook::OrderId;
 use crate::ports::record_source::ExportRequest;
 
-pub(super) const CREATE: Operation = Operation {
-    name: "v3 export",
-    permission: "to export connection records (ExportUserConnectionNew)",
-    subject: Subject::Project,
-};
+pub(super) const CREATE: Operation =
+    Operation { name: "v3 export", permission: None, subject: Subject::Project };
 pub(super) const LIST: Operation = Operation {
     name: "list of export tasks",
-    permission: "workspace:tenants:listExportTasks",
+    permission: Some("workspace:tenants:listExportTasks"),
     subject: Subject::Project,
 };
 pub(super) const DOWNLOAD: Operation = Operation {
     name: "download of an export task",
-    permission: "workspace:tenants:exportData",
+    permission: Some("workspace:tenants:exportData"),
     subject: Subject::Task,
 };
 pub(super) const DELETE: Operation = Operation {
     name: "deletion of export tasks",
-    permission: "workspace:tenants:deleteExportTasks",
+    permission: Some("workspace:tenants:deleteExportTasks"),
     subject: Subject::Leftovers,
 };
 

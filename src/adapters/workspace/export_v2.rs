@@ -21,7 +21,7 @@ use crate::ports::record_source::{
 
 pub(super) const EXPORT: Operation = Operation {
     name: "v2 export",
-    permission: "workspace:connections:securityExport",
+    permission: Some("workspace:connections:securityExport"),
     subject: Subject::DeprecatedApi,
 };
 

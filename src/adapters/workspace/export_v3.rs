@@ -20,15 +20,15 @@ use super::client::{Client, Pass, Project};
 use super::count;
 use super::export_centre::{ExportCentre, Progress};
 use super::trail::{Reached, Trail};
+use crate::domain::duration::spelled_std;
 use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
-use crate::domain::text::{ForeignText, Line};
+use crate::domain::text::ForeignText;
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
-use crate::ports::notebook::Notebook;
-use crate::ports::notebook::{Order, OrderNumber, OrderState, Standing, Subject};
+use crate::ports::notebook::{Notebook, Order, OrderNumber, OrderState, Standing, Subject};
 use crate::ports::record_source::{
     ByteSink, Demand, ExportReceipt, ExportRequest, RecordSource, Remains, SourceError, Upkeep,
 };
@@ -65,9 +65,9 @@ pub struct WorkspaceV3 {
 /// Why a task's file is not to be had.
 enum Unready {
     /// The task came to nothing, in words; it may stand there still.
-    Ended(Line),
+    Ended(Message),
     /// It is not there, or not done, though it was waited for: in words.
-    Late(Line),
+    Late(Message),
     /// It is not known; the task may still be good.
     Unknown(Failure),
 }
@@ -123,7 +123,7 @@ impl WorkspaceV3 {
             Ok(made_at) => Ok((task, made_at)),
             Err(unready) => {
                 let why = self.give_up(&task, request, unready).await?;
-                let mut failure = self.unready(FailureKind::Transient, &task, &why);
+                let mut failure = self.unready(FailureKind::Transient, &task, why);
                 failure.message = failure.message.advise("another one is asked for later");
                 Err(failure.after(began.elapsed()))
             }
@@ -139,20 +139,20 @@ impl WorkspaceV3 {
         task: &Standing,
         request: &ExportRequest,
         unready: Unready,
-    ) -> Result<Line, Failure> {
+    ) -> Result<Message, Failure> {
         let is_last = self.is_last(task, request);
         match unready {
             Unready::Unknown(failure) => Err(failure),
-            Unready::Ended(why) if is_last => Err(self.unready(FailureKind::Rejected, task, &why)),
-            Unready::Late(why) if is_last => Err(self.unready(FailureKind::Transient, task, &why)),
+            Unready::Ended(why) if is_last => Err(self.unready(FailureKind::Rejected, task, why)),
+            Unready::Late(why) if is_last => Err(self.unready(FailureKind::Transient, task, why)),
             // One that is not listed as well: a list may lack what is there, and what is not there is forgotten at its deletion.
             Unready::Ended(why) | Unready::Late(why) => self.finish(task).await.map(|()| why),
         }
     }
 
-    fn unready(&self, kind: FailureKind, task: &Standing, why: &str) -> Failure {
-        let message = format!("the export task {} of {} came to nothing: {why}", task.id, self.client.host());
-        Failure::new(kind, Scope::Window, message)
+    fn unready(&self, kind: FailureKind, task: &Standing, why: Message) -> Failure {
+        let place = format!("the export task {} of {} came to nothing", task.id, self.client.host());
+        Failure::new(kind, Scope::Window, why.at(&place))
     }
 
     /// Whether such a task as [`Self::is_last`] tells stands for this very export.
@@ -227,7 +227,7 @@ impl WorkspaceV3 {
                     let ahead = self.client.clock_ahead().unwrap_or_default();
                     return Ok(since.and_then(|theirs| theirs.checked_sub(ahead).ok()));
                 }
-                Some(Progress::Failed(why)) => return Err(Unready::Ended(why)),
+                Some(Progress::Failed(why)) => return Err(Unready::Ended(why.into())),
                 Some(Progress::Making) => listed = true,
                 Some(Progress::Unknown(status)) => (listed, unknown) = (true, Some(status)),
                 None if listed => return Err(Unready::Late(MISSING.into())),
@@ -237,8 +237,9 @@ impl WorkspaceV3 {
             if age().saturating_add(pause) > timeout {
                 let status = unknown.map(|status| format!(", and has the unknown status \"{status}\""));
                 let status = status.unwrap_or_default();
+                let late = Message::new(format!("it was not done after {}{status}", spelled_std(age())));
                 return Err(Unready::Late(
-                    format!("it was not done within {timeout:?} (task_timeout){status}").into(),
+                    late.advise(format!("raise task_timeout ({}) where this goes on", spelled_std(timeout))),
                 ));
             }
             if let Some(status) = unknown.filter(|_| began.elapsed() >= LONGEST_LOOK.min(timeout / 4)) {

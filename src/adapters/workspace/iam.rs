@@ -15,15 +15,17 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::client::authorized;
-use super::credentials::{Authority, Credentials, CredentialsError, Renewable};
-use super::errors::{AGAIN, SET_CLOCK, clock_differs};
+use super::credentials::{Authority, Credentials, CredentialsError, Renewable, unread};
+use super::errors::{SET_CLOCK, clock_differs};
 use super::logins::{IdentityMemory, Logins};
 use super::pacer::{Closed, Gate, UNSAID};
 use super::said::{clock_skew, retry_after};
 use super::settings::{SettingsError, http_client, usable_host, without_user};
 use super::signer::{Request, query_text};
+use super::unanswered::{AGAIN, not_reached};
 use crate::adapters::remote_text::cause;
 use crate::domain::digest::Sha256;
+use crate::domain::duration::spelled_std;
 use crate::domain::message::Message;
 use crate::domain::text::ForeignText;
 use crate::ports::clock::Clock;
@@ -223,16 +225,15 @@ impl Iam {
     ) -> Result<Response, CredentialsError> {
         let open = self.gate().open(self.clock.now());
         open.map_err(|Closed(left)| {
-            let (host, seconds) = (&self.host, left.as_secs() + 1);
+            let (host, left_over) = (&self.host, spelled_std(left + Duration::from_secs(1)));
             let message =
-                format!("{host} has asked for a pause: nothing is sent to it for another {seconds} s");
+                format!("{host} has asked for a pause: nothing is sent to it for another {left_over}");
             CredentialsError::Closed(message.into(), left)
         })?;
         let answer = request.timeout(TIMEOUT).send().await.map_err(|error| {
-            let message = Message::new(format!("cannot ask {}: {}", self.host, cause(&error))).advise(
-                "check name resolution, network, iam_endpoint, ca_file, and the proxy variables (HTTPS_PROXY, NO_PROXY)",
-            );
-            CredentialsError::Unreachable(message)
+            let (what, why) = (format!("cannot ask {}", self.host), cause(&error));
+            let endpoint = "iam_endpoint";
+            CredentialsError::Unreachable(not_reached(&what, &self.host, error.url(), &why, endpoint))
         })?;
         if answer.status() == ask.wanted { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
@@ -313,7 +314,7 @@ impl TokenLogin {
         let read = tokio::task::spawn_blocking(move || read()).await;
         let password =
             read.map_err(|_| CredentialsError::Refused("reading the password was cut short".into()))?;
-        let password = password.map_err(|why| CredentialsError::Refused(why.into()))?;
+        let password = password.map_err(|why| CredentialsError::Refused(unread("password", &why)))?;
         let scope = &self.user.scope;
         if let Some(error) = logins.foreseen(&password, scope, self.iam.clock.now()) {
             return Err(error);

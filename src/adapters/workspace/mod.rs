@@ -23,6 +23,7 @@ mod settings;
 mod signer;
 mod skew;
 mod trail;
+mod unanswered;
 pub mod upkeep;
 
 pub use client::Project;

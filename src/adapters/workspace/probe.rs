@@ -33,8 +33,8 @@ pub enum Cause {
     Clock,
     /// There was nothing to be let in with, or it was refused, whatever it was for.
     Credentials,
-    /// It was let in, and may not do this: the permission that lacks, after "the permission".
-    Permission(&'static str),
+    /// It was let in, and may not do this: the permission that lacks, where the provider's documentation names one.
+    Permission(Option<&'static str>),
     /// The provider made no file of a task, or does not give it.
     Task,
     /// A task's file was still being made when it was waited for no longer.

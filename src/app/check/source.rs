@@ -18,6 +18,7 @@ use crate::app::compose::{self, Injected};
 use crate::app::projects;
 use crate::config::Source;
 use crate::domain::digest::Sha256;
+use crate::domain::duration::{spelled, spelled_std};
 use crate::domain::export::{ApiChoice, Bounds, ExportApi, Filters};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::SourceName;
@@ -183,11 +184,11 @@ fn clock(probe: &SourceProbe, checks: &mut Checks) {
     let Some(ahead) = probe.clock_ahead() else {
         return checks.skip_rest(&[CLOCK], "the source has not answered");
     };
-    let by = SignedDuration::from_secs(ahead.as_secs().abs());
+    let by = spelled(ahead);
     let detail = match ahead.as_secs() {
         0 => "as the source's".to_owned(),
-        1.. => format!("{by:#} behind the source's"),
-        _ => format!("{by:#} ahead of the source's"),
+        1.. => format!("{by} behind the source's"),
+        _ => format!("{by} ahead of the source's"),
     };
     match ahead.abs() {
         by if by > INTOLERABLE => checks.failed(CLOCK, detail, SET_THE_CLOCK),
@@ -291,7 +292,8 @@ fn tell(check: &'static str, error: &ProbeError, (limit, in_use): (Duration, boo
         // Whatever else is asked for meets them as well.
         Cause::Clock | Cause::Credentials => checks.failed(check, detail, &fix),
         Cause::Unfinished if limit > PATIENCE => {
-            let fix = format!("run check again later; an export waits for {limit:?} (task_timeout)");
+            let fix =
+                format!("run check again later; an export waits for {} (task_timeout)", spelled_std(limit));
             checks.note(check, detail, &fix);
         }
         _ if in_use => checks.failed(check, detail, &fix),
@@ -344,8 +346,12 @@ fn said(error: &ProbeError) -> String {
 /// What helps against it.
 fn fix(error: &ProbeError) -> String {
     let fix = match error.cause {
-        Cause::Permission(permission) => {
+        Cause::Permission(Some(permission)) => {
             return format!("grant the permission {permission} to the user or agency of these credentials");
+        }
+        Cause::Permission(None) => {
+            "give the user or agency of these credentials a role that may: the provider's documentation names no permission for \
+             this call"
         }
         Cause::Clock => SET_THE_CLOCK,
         Cause::Credentials => CHANGE_THE_KEYS,
@@ -393,7 +399,7 @@ mod tests {
         for in_use in [true, false] {
             let (outcome, fix) = told(&error, PATIENCE * 2, in_use);
             assert_eq!(outcome, Outcome::Note);
-            assert!(fix.contains("waits for 240s (task_timeout)"), "{fix}");
+            assert!(fix.contains("waits for 4m (task_timeout)"), "{fix}");
         }
         let (outcome, fix) = told(&error, PATIENCE, true);
         assert!(outcome == Outcome::Failed && fix.contains("raise task_timeout"), "{fix}");
