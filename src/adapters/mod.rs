@@ -10,6 +10,7 @@ pub mod http;
 pub mod inspect;
 pub mod least_rate;
 mod local_content;
+pub mod proxy;
 mod remote_text;
 pub mod s3_store;
 pub mod signature;

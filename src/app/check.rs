@@ -131,11 +131,7 @@ pub async fn check(
         Ok(config) => config,
         Err(error) => {
             for problem in &error.problems {
-                configuration.failed(
-                    "file",
-                    problem.to_string(),
-                    "mend this line; config.example.toml has every key",
-                );
+                configuration.failed("file", problem.to_string(), problem.remedy());
             }
             return configuration.list;
         }

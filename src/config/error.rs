@@ -75,6 +75,9 @@ impl fmt::Display for Origin {
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ProblemKind {
+    /// There is no file.
+    #[error("there is no such file; {}", remedy_of_none())]
+    NotThere,
     /// The file could not be read.
     #[error("cannot read it: {0}; name another file with --config")]
     Unreadable(std::io::Error),
@@ -134,6 +137,25 @@ pub enum ProblemKind {
     /// A secret cannot be used.
     #[error("{0}")]
     Secret(#[from] SecretError),
+}
+
+/// What to do where there is no configuration.
+fn remedy_of_none() -> &'static str {
+    "copy config.example.toml, which comes with connvault, there and fill it in, or name another file with --config"
+}
+
+impl Problem {
+    /// What to do about it, for a reader who has its words in view.
+    pub fn remedy(&self) -> &'static str {
+        match (&self.kind, &self.origin) {
+            (ProblemKind::NotThere, _) => remedy_of_none(),
+            (ProblemKind::Unreadable(_), _) => "see to the file, or name another one with --config",
+            (ProblemKind::Closed { .. }, _) => "do what the details say, or name another file with --config",
+            (_, Origin::Environment(_)) => "correct this variable, or unset it",
+            (_, Origin::File { line: None, .. }) => "mend the file; config.example.toml has every key",
+            (_, Origin::File { .. }) => "mend this line; config.example.toml has every key",
+        }
+    }
 }
 
 fn suggestion(nearest: Option<&str>, known: &[&str]) -> String {

@@ -16,6 +16,7 @@ use super::model::Config;
 use super::secret::Secrets;
 use super::tree::{KeyPath, Places, Report};
 use super::{not_yet, parse};
+use crate::domain::proxy;
 
 /// What every override's name begins with, in any case.
 const PREFIX: &str = "CONNVAULT";
@@ -41,7 +42,9 @@ impl Config {
         let fatal = |kind| ConfigError { problems: vec![whole(kind)] };
         let text = std::fs::read_to_string(path).map_err(|error| fatal(unreadable(path, error)))?;
         let lines = read_lines(path, &text).map_err(|problems| ConfigError { problems })?;
-        let variables = Variables::pick(environment);
+        let environment: Vec<_> = environment.collect();
+        let no_proxies = if secrets.other_files_are_read() { no_proxies(&environment) } else { Vec::new() };
+        let variables = Variables::pick(environment.into_iter());
 
         let merged = config::Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
@@ -57,6 +60,7 @@ impl Config {
         let config = parse::config(root, secrets, &mut report);
         let mut problems = report.finish();
         problems.extend(variables.misspelt);
+        problems.extend(no_proxies);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError { problems }),
@@ -66,11 +70,36 @@ impl Config {
 
 /// Why the file cannot be read: mostly it, or its directory, is not for everybody.
 fn unreadable(path: &Path, error: std::io::Error) -> ProblemKind {
+    if error.kind() == ErrorKind::NotFound {
+        return ProblemKind::NotThere;
+    }
     let closed = (error.kind() == ErrorKind::PermissionDenied).then(|| closed(path, &Who::this_process()));
     match closed.flatten() {
         Some(closed) => ProblemKind::Closed { closed },
         None => ProblemKind::Unreadable(error),
     }
+}
+
+/// The variables that name a proxy, and name none that can be asked: the HTTP clients would pass over them without a word.
+/// Their values may hold a password.
+fn no_proxies(environment: &[(String, String)]) -> Vec<Problem> {
+    let is_none = |(name, value): &&(String, String)| {
+        proxy::is_variable(name) && !value.is_empty() && !proxy::is_address(value)
+    };
+    let problem = |(name, _): &(String, String)| {
+        Problem {
+        origin: Origin::Environment(name.clone()),
+        key: String::new(),
+        value: None,
+        kind: ProblemKind::BadValue(
+            "is no address of a proxy: write http://HOST:PORT, or unset it (its value is not shown, it may hold a password)"
+                .to_owned(),
+        ),
+    }
+    };
+    let mut problems: Vec<_> = environment.iter().filter(is_none).map(problem).collect();
+    problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+    problems
 }
 
 /// The variables that override something.

@@ -54,7 +54,21 @@ async fn a_key_of_a_later_version_is_refused_with_a_word() {
 async fn a_configuration_that_is_not_there_is_named() {
     let vault = Vault::in_directory().await;
     std::fs::remove_file(vault.path("config.toml")).unwrap();
-    assert_says(&vault.connvault(&["status"]).await, 2, &["config.toml", "No such file"]);
+    let words = ["config.toml", "there is no such file", "config.example.toml", "--config"];
+    assert_says(&vault.connvault(&["status"]).await, 2, &words);
+    let output = vault.connvault(&["check", "--json"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = &document["checks"][0];
+    assert!(
+        check["detail"].as_str().unwrap().contains(&vault.path("config.toml").display().to_string()),
+        "{check}"
+    );
+    let fix = check["fix"].as_str().unwrap();
+    assert!(
+        fix.contains("config.example.toml") && fix.contains("--config") && !fix.contains("this line"),
+        "{fix}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

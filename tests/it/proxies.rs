@@ -42,7 +42,12 @@ impl Remote {
 
     /// Runs `once` with these variables, and none that this process has.
     async fn once(&self, variables: &[(&str, &str)]) -> Output {
-        let mut command = self.vault.command(&["once"]);
+        self.run(&["once"], variables).await
+    }
+
+    /// Runs the program with these variables, and none that this process has.
+    async fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = self.vault.command(arguments);
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
@@ -85,4 +90,49 @@ async fn this_machine_is_asked_directly_whatever_the_environment_says() {
     let output = remote.once(&[("HTTPS_PROXY", &proxy), ("HTTP_PROXY", &proxy), ("ALL_PROXY", &proxy)]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(remote.proxy.asked(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_names_no_proxy_is_refused_by_its_name_and_its_password_is_not_shown() {
+    let remote = Remote::at("workspace.test", "store.test").await;
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+        for value in [
+            "http://user:s3cret@[gate",
+            "http//user:s3cret@gate",
+            "ftp://user:s3cret@gate:21",
+            "socks5://s3cret@gate:1",
+            "a b",
+        ] {
+            for arguments in [&["once"][..], &["check", "--user", "root"]] {
+                let output = remote.run(arguments, &[(variable, value)]).await;
+                let told = text(&output.stderr) + &text(&output.stdout);
+                let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+                assert!(told.contains(&format!("environment variable {variable}: ")), "{told}");
+                assert!(told.contains("http://HOST:PORT") && !told.contains("s3cret"), "{told}");
+            }
+            // Whoever only looks asks nobody.
+            let output = remote.run(&["plan"], &[(variable, value)]).await;
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        }
+    }
+    let output = remote.run(&["plan"], &[("HTTPS_PROXY", "")]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_not_there_is_named_with_its_variable_for_source_and_store() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for variable in ["HTTPS_PROXY", "all_proxy"] {
+        let address = format!("http://user:s3cret@{gone}");
+        let remote = Remote::at("workspace.test", "store.test").await;
+        let store = remote.once(&[(variable, &address)]).await;
+        let source = remote.run(&["check", "--json", "--user", "root"], &[(variable, &address)]).await;
+        for (host, told) in [("store.test", text(&store.stderr)), ("workspace.test", text(&source.stdout))] {
+            let line = told.lines().find(|line| line.contains(host) && line.contains(&gone.to_string()));
+            assert!(line.is_some_and(|line| line.contains("through the proxy")), "{host}: {told}");
+            assert!(told.contains(&format!("correct {variable}")), "{host}: {told}");
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+    }
 }

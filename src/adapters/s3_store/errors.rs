@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use url::Url;
 
 use super::S3Settings;
 use super::keys::Keyless;
 use crate::adapters::host_names::Unresolved;
+use crate::adapters::proxy::Proxy;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::text::{ForeignText, Line};
@@ -22,6 +24,8 @@ pub(super) struct Place {
     endpoint: String,
     /// The host that serves the bucket; nothing where that is AWS's.
     host: Option<String>,
+    /// What requests go through, where that is a proxy.
+    proxy: Option<Proxy>,
 }
 
 impl fmt::Display for Place {
@@ -287,7 +291,9 @@ impl Place {
             .as_ref()
             .map_or_else(|| format!("AWS region {region}"), |url| url.origin().ascii_serialization());
         let host = settings.endpoint.as_ref().and_then(|url| url.host_str()).map(str::to_owned);
-        Self { bucket: settings.bucket.clone(), endpoint, host }
+        let of_aws = || Url::parse(&format!("https://s3.{region}.amazonaws.com")).ok();
+        let proxy = settings.endpoint.clone().or_else(of_aws).and_then(|url| Proxy::to(&url));
+        Self { bucket: settings.bucket.clone(), endpoint, host, proxy }
     }
 
     /// What helps where `host` is not known by its name.
@@ -300,7 +306,10 @@ impl Place {
             "correct `bucket`, `region` and `endpoint`; where the store has no host name for each bucket, set path_style = true"
                 .to_owned()
         } else {
-            "this is the proxy: correct HTTPS_PROXY, or name the store's host in NO_PROXY".to_owned()
+            self.proxy.as_ref().map_or_else(
+                || "this is the proxy: correct HTTPS_PROXY, or name the store's host in NO_PROXY".to_owned(),
+                |proxy| format!("this is the proxy: {}", proxy.advice(at)),
+            )
         }
     }
 
@@ -309,7 +318,14 @@ impl Place {
         let cause = |why: &str| Message::new(format!("cannot {doing} in {self}: {why}"));
         let failed = |kind, scope, why: &str| StoreError(Failure::new(kind, scope, cause(why)));
         match trouble {
-            Trouble::NoAnswer(why) => failed(FailureKind::Transient, Scope::Store, &why),
+            Trouble::NoAnswer(why) => match &self.proxy {
+                None => failed(FailureKind::Transient, Scope::Store, &why),
+                Some(proxy) => {
+                    let host = self.host.as_deref().unwrap_or("amazonaws.com");
+                    let message = cause(&format!("through {proxy}: {why}")).advise(proxy.advice(host));
+                    StoreError(Failure::new(FailureKind::Transient, Scope::Store, message))
+                }
+            },
             Trouble::Unresolved { host, why } => {
                 let message = cause(&why).advise(self.where_is(&host));
                 StoreError(Failure::new(FailureKind::Transient, Scope::Store, message))
@@ -318,7 +334,10 @@ impl Place {
                 let message = cause(&why).advise("check the disk of the state directory");
                 StoreError(Failure::new(FailureKind::Local, Scope::Daemon, message))
             }
-            Trouble::Keyless(why) => failed(FailureKind::Auth, Scope::Store, &why),
+            Trouble::Keyless(why) => {
+                let message = cause("its keys cannot be read").advise(&*why);
+                StoreError(Failure::new(FailureKind::Auth, Scope::Store, message))
+            }
             Trouble::Unmakeable(why) => failed(FailureKind::Rejected, Scope::Store, &why),
             Trouble::Answered(answer) => {
                 let meaning = answer.meaning();
@@ -356,7 +375,7 @@ mod tests {
 
     fn place() -> Place {
         let host = Some("obs.test".to_owned());
-        Place { bucket: "audit".to_owned(), endpoint: "https://obs.test".to_owned(), host }
+        Place { bucket: "audit".to_owned(), endpoint: "https://obs.test".to_owned(), host, proxy: None }
     }
 
     fn answered(status: u16, code: &str) -> StoreError {

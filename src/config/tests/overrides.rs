@@ -71,5 +71,5 @@ fn the_environment_alone_does_not_make_up_for_the_file() {
     let error = super::Config::load(&gone, std::iter::empty(), super::super::Secrets::all(None))
         .unwrap_err()
         .to_string();
-    assert!(error.ends_with("gone.toml: cannot read it: No such file or directory (os error 2); name another file with --config"), "{error}");
+    assert!(error.ends_with("gone.toml: there is no such file; copy config.example.toml, which comes with connvault, there and fill it in, or name another file with --config"), "{error}");
 }
