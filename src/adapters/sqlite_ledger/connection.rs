@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool};
 
 use super::SqliteLedger;
 use crate::adapters::disk;
@@ -17,12 +17,18 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 const READERS: u32 = 2;
 
+/// How long a lock that another process holds is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
 impl SqliteLedger {
     /// Opens the ledger at `path`, making it and bringing its schema up to date.
     ///
     /// # Errors
     /// When the file cannot be used, is damaged ([`LedgerError::Damaged`]), or was written by a later version.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
+        if path.try_exists().unwrap_or_default() && kind_of(path).await == Some(Kind::Foreign) {
+            return Err(foreign(path));
+        }
         let options = options(path).create_if_missing(true);
         let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
         let opened = async {
@@ -47,6 +53,12 @@ impl SqliteLedger {
                     path.display()
                 )));
             }
+        }
+        match kind_of(path).await {
+            Some(Kind::Empty) => return Ok(None),
+            Some(Kind::Foreign) => return Err(foreign(path)),
+            // What cannot be looked into shows below, with what SQLite says.
+            Some(Kind::Ledger) | None => {}
         }
         let writer = pool(1, options(path)).await.map_err(|e| explain(path, e))?;
         let readers = Self::readers_beside(path, &writer).await;
@@ -89,6 +101,51 @@ impl SqliteLedger {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await.map_err(storage)?;
         Ok(write)
     }
+}
+
+/// What a database file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing yet: the first start makes a ledger of it.
+    Empty,
+    /// A ledger of some version of this program.
+    Ledger,
+    /// Some other program's.
+    Foreign,
+}
+
+/// What the file at `path` is; `None` where SQLite cannot say. Nothing is written to it, and no setting of it is changed: it may
+/// be somebody else's.
+async fn kind_of(path: &Path) -> Option<Kind> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Some(Kind::Empty);
+    }
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+    let mut connection = options.connect().await.ok()?;
+    let named =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite@_%' ESCAPE '@'";
+    let tables: Result<Vec<String>, _> = sqlx::query_scalar(named).fetch_all(&mut connection).await;
+    // It was only looked at.
+    _ = connection.close().await;
+    let tables = tables.ok()?;
+    let has = |name: &str| tables.iter().any(|table| table == name);
+    Some(match tables.as_slice() {
+        [] => Kind::Empty,
+        // A first start that was killed had got no further.
+        [only] if only == MIGRATED => Kind::Empty,
+        _ if has(MIGRATED) && has("streams") => Kind::Ledger,
+        _ => Kind::Foreign,
+    })
+}
+
+/// The table in which the schema's versions are noted.
+const MIGRATED: &str = "_sqlx_migrations";
+
+fn foreign(path: &Path) -> LedgerError {
+    LedgerError::Unusable(format!(
+        "{} is not a ledger of connvault: name another state_dir, or move that file away",
+        path.display()
+    ))
 }
 
 /// The ledger, or the error once nothing holds the file open any more: whoever closes a database that was moved aside removes the
@@ -157,7 +214,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(BUSY)
         // Large enough for years of windows, small enough for a small daemon.
         .pragma("cache_size", "-1024")
 }

@@ -169,3 +169,39 @@ async fn there_is_no_ledger_beside_a_daemon_that_never_ran() {
     assert!(SqliteLedger::open_beside(&path).await.unwrap().is_none());
     assert!(!path.exists());
 }
+
+/// Makes a database of some other program, and says what is in it.
+async fn foreign(path: &std::path::Path, statement: &'static str) -> Vec<u8> {
+    std::fs::write(path, b"").unwrap();
+    execute(path, statement).await;
+    std::fs::read(path).unwrap()
+}
+
+#[tokio::test]
+async fn an_empty_file_is_no_ledger_yet_and_a_foreign_database_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite3");
+    std::fs::write(&path, b"").unwrap();
+    assert!(SqliteLedger::open_beside(&path).await.unwrap().is_none());
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    let others = [
+        "CREATE TABLE bookmarks (url TEXT)",
+        "CREATE TABLE _sqlx_migrations (version INTEGER); CREATE TABLE bookmarks (url TEXT)",
+    ];
+    for statement in others {
+        let bytes = foreign(&path, statement).await;
+        for error in [
+            SqliteLedger::open_beside(&path).await.unwrap_err(),
+            SqliteLedger::open(&path).await.unwrap_err(),
+        ] {
+            let refused = line(error);
+            assert!(refused.contains("is not a ledger of connvault"), "{refused}");
+            assert!(refused.contains("name another state_dir"), "{refused}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "it was written to");
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::write(&path, b"").unwrap();
+    SqliteLedger::open(&path).await.unwrap().close().await;
+    assert!(SqliteLedger::open_beside(&path).await.unwrap().is_some());
+}
