@@ -24,6 +24,8 @@ pub struct RunRecord {
     /// When a run before this one last looked.
     before: Option<Timestamp>,
     written: Mutex<Option<Instant>>,
+    /// When this run last looked, while the ledger does not take that down.
+    unwritten: Mutex<Option<Timestamp>>,
 }
 
 impl RunRecord {
@@ -32,7 +34,14 @@ impl RunRecord {
         let before = before.and_then(|run| run.looked_at);
         // As the ledger keeps it.
         let started_at = Timestamp::from_millisecond(started_at.as_millisecond()).unwrap_or(started_at);
-        Self { is_daemon: AtomicBool::new(false), started_at, config, before, written: Mutex::default() }
+        Self {
+            is_daemon: AtomicBool::new(false),
+            started_at,
+            config,
+            before,
+            written: Mutex::default(),
+            unwritten: Mutex::default(),
+        }
     }
 
     /// Writes down that the run has begun. A ledger that cannot be written to shows at the first look.
@@ -52,9 +61,16 @@ impl RunRecord {
         if !must_write && written.is_some_and(|then| then.elapsed() < APART) {
             return Ok(());
         }
-        ledger.note_run(&self.run(Some(now))).await.map_err(of_ledger)?;
+        let noted = ledger.note_run(&self.run(Some(now))).await.map_err(of_ledger);
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = noted.is_err().then_some(now);
+        noted?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
+    }
+
+    /// When this run last looked, where the ledger could not be told, and knows of an earlier look only.
+    pub fn unwritten(&self) -> Option<Timestamp> {
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This run, where it last looked then.

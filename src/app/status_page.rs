@@ -72,7 +72,7 @@ impl StatusPage {
         let config = now.as_ref().and_then(WrittenConfig::digest);
         // The ledger may not have been told of this run.
         let run = self.services.run.run(snapshot.run.as_ref().and_then(|run| run.looked_at));
-        let daemon = DaemonStatus::of(Some(&run), true, config);
+        let daemon = DaemonStatus::of(Some(&run), true, config).unwritten(self.services.run.unwritten());
         Ok(Status::of(&roster.rules(), &self.sources, &snapshot, daemon, clock.now()))
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::backfill::{When, check_order};
 use super::ledger_view::{failed, open};
 use super::{CliError, output, reconcile, retry, signals};
-use crate::adapters::state_dir::{StateDir, StateDirError};
+use crate::adapters::state_dir::{StateDir, StateDirError, is_closed_to_us};
 use crate::app::clock_watch::Standing;
 use crate::app::compose::{self, Injected};
 use crate::app::selection::Selection;
@@ -109,6 +109,9 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     if !config.streams.contains_key(&asked.stream) {
         return Err(retry::unknown_stream(config, &asked.stream));
+    }
+    if is_closed_to_us(&config.daemon.state_dir) {
+        return Err(retry::not_allowed(config, "acknowledge"));
     }
     // Root may not work in a daemon's directory, but it may leave a request there. Whatever else is wrong with the directory,
     // the session says when it locks it.

@@ -77,26 +77,33 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
         snapshot.void_leases();
     }
     let daemon = DaemonStatus::of(snapshot.run.as_ref(), is_held, written);
-    if daemon.runs {
-        add_what_the_daemon_knows(config, &mut snapshot).await;
-    }
+    let told = if daemon.runs { told_by_the_page(config).await } else { None };
+    let now = injected.clock.now();
+    let daemon = match told {
+        None => daemon.by_the_ledger_alone(now),
+        Some(told) => {
+            for held in told.holds.into_iter().filter(|held| held.resource == Resource::Daemon) {
+                snapshot.holds.entry(Resource::Daemon).or_insert_with(|| held.into_hold());
+            }
+            daemon.unwritten(told.daemon.looked_at.filter(|_| told.daemon.written_at.is_some()))
+        }
+    };
     let rules = compose::recorded_rules(config, &snapshot);
-    Ok(View { rules, snapshot, daemon, now: injected.clock.now() })
+    Ok(View { rules, snapshot, daemon, now })
 }
 
-/// A full disk is the one outage that a daemon may be unable to write down: its status page tells it.
-async fn add_what_the_daemon_knows(config: &Config, snapshot: &mut Snapshot) {
-    #[derive(serde::Deserialize)]
-    struct Told {
-        holds: Vec<HeldUp>,
-    }
-    let Some(address) = config.daemon.listen else { return };
-    // Without its word there is what the ledger says.
-    let Ok(document) = daemon_page::get(address, "/status.json").await else { return };
-    let Ok(told) = serde_json::from_slice::<Told>(&document) else { return };
-    for held in told.holds.into_iter().filter(|held| held.resource == Resource::Daemon) {
-        snapshot.holds.entry(Resource::Daemon).or_insert_with(|| held.into_hold());
-    }
+/// What the daemon says of itself.
+#[derive(serde::Deserialize)]
+struct Told {
+    holds: Vec<HeldUp>,
+    daemon: DaemonStatus,
+}
+
+/// A full disk is the one outage that a daemon may be unable to write down: its status page tells it. Without its word there is
+/// what the ledger says.
+async fn told_by_the_page(config: &Config) -> Option<Told> {
+    let document = daemon_page::get(config.daemon.listen?, "/status.json").await.ok()?;
+    serde_json::from_slice(&document).ok()
 }
 
 /// The ledger, if there is one, for whoever may read it.

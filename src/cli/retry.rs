@@ -37,7 +37,7 @@ pub(super) async fn run(
         check_window(&no_secret, stream, window)?;
     }
     if is_closed_to_us(&config.daemon.state_dir) {
-        return Err(not_allowed(config));
+        return Err(not_allowed(config, "retry"));
     }
     let (lifted, freed) = match open(config).await? {
         None => (BTreeSet::new(), BTreeSet::new()),
@@ -85,10 +85,10 @@ fn words(lifted: &BTreeSet<(StreamName, Window)>, freed: &BTreeSet<Resource>) ->
     text
 }
 
-/// Whoever may not write to the ledger cannot free anything in it.
-fn not_allowed(config: &Config) -> CliError {
+/// Whoever may not write to the ledger cannot do with `command` what it is for.
+pub(super) fn not_allowed(config: &Config, command: &str) -> CliError {
     let message = format!(
-        "retry changes the ledger in {}, which this user may not: run it as root (sudo connvault retry …), or as the \
+        "{command} changes the ledger in {}, which this user may not: run it as root (sudo connvault {command} …), or as the \
          daemon's user",
         config.daemon.state_dir.display()
     );

@@ -85,14 +85,10 @@ fn answer(output: &Output) -> (Option<i32>, Value) {
     (output.status.code(), document)
 }
 
-/// What is due is due now, whenever that is.
 fn without_now(document: &mut Value) {
     match document {
         Value::Object(object) => {
             object.remove("now");
-            if object.get("why").is_some_and(|why| why["waiting_for"] == "turn") {
-                object.remove("next");
-            }
             object.values_mut().for_each(without_now);
         }
         Value::Array(values) => values.iter_mut().for_each(without_now),
@@ -232,6 +228,45 @@ async fn a_user_who_may_read_nothing_is_told_the_same_by_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_due_since_its_time_whoever_asks_and_whenever() {
+    let vault = vault().await;
+    with_a_parked_window(&vault).await;
+    for look in LOOKS {
+        let first = answer(&run(&vault, &[look, "--json"], None).await);
+        // A second is enough to tell the asker's own time from the window's.
+        let began = jiff::Timestamp::from_second(this_second()).unwrap();
+        while jiff::Timestamp::from_second(this_second()).unwrap() == began {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(answer(&run(&vault, &[look, "--json"], None).await), first, "{look}");
+    }
+    let shown = text(&run(&vault, &["status"], None).await.stdout);
+    let due = vault.start + SignedDuration::from_hours(48);
+    let line = shown.lines().find(|line| line.contains("it is due")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(line.contains(&format!("since {:.13}", due.to_string())), "{shown}");
+}
+
+fn this_second() -> i64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_write_the_ledger_is_told_so_by_acknowledge_as_by_retry() {
+    let vault = vault().await;
+    let parked = with_a_parked_window(&vault).await;
+    let window = parked.to_string();
+    let asked = ["acknowledge", "logins", &window, "--by", "Ada", "--reason", "an outage"];
+    let Some(refused) = as_nobody(&vault, &asked).await else { return };
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("run it as root (sudo connvault acknowledge") && told.contains("the daemon's user"),
+        "{told}"
+    );
+    assert_eq!(as_nobody(&vault, &["retry"]).await.unwrap().status.code(), refused.status.code());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_page_nobody_is_told_that_all_is_well() {
     let vault = vault().await;
     with_a_parked_window(&vault).await;
@@ -272,6 +307,9 @@ async fn a_secret_is_named_with_what_is_wrong_around_it_before_anything_is_sent(
         (" vault-secret-key-of-the-source\n", "begins with a blank"),
         ("\"vault-secret-key-of-the-source\"\n", "is in quotes"),
         ("vault-secret-key-of-the-source\nVAULTACCESSKEY\n", "has a second line"),
+        ("\u{201c}vault-secret-key-of-the-source\u{201d}\n", "is in quotes"),
+        ("vault-secret-key\u{200b}-of-the-source\n", "U+200B"),
+        ("HUAWEICLOUD_SDK_SK=vault-secret-key-of-the-source\n", "begins with the name of a variable"),
     ] {
         vault.secret("credentials/source-sk", content);
         for (arguments, code) in [(&["once"][..], 2), (&["check"], 1)] {

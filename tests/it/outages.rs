@@ -273,10 +273,20 @@ async fn a_full_disk_is_listed_until_there_is_room_again() {
             assert!(words.contains("this machine"), "{words}");
         }
     }
+    let first_line = async || {
+        let words = text(&vault.connvault(&["status"]).await.stdout);
+        words.lines().next().unwrap_or_default().to_owned()
+    };
+    until("it is told that it looks, and when it last wrote", async || {
+        let line = first_line().await;
+        line.contains("; it last looked at ") && line.contains("; it last wrote to its ledger at ")
+    })
+    .await;
     std::fs::remove_file(&ballast).unwrap();
     disk.remount("size=64m");
     until("it is ready", async || page(address, "/readyz").await.0 == 200).await;
     until("all is archived", async || archived(&vault, "logins").await == WINDOWS as u64).await;
+    assert!(!first_line().await.contains("last wrote"), "{}", first_line().await);
     watched.end();
     drop(vault);
     drop(disk);
