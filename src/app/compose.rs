@@ -116,7 +116,7 @@ fn rules_by(config: &Config, fingerprint: &dyn Fn(&Resource) -> Option<Fingerpri
             revisit: stream.revisit.clone(),
             horizon: source.horizon,
             past_horizon: source.past_horizon,
-            api: source.api,
+            answers_past_horizon: notice::answers_past_horizon(source.api),
             deadline: stream.deadline,
             accept_lost_before: stream.accept_lost_before,
             fingerprints: Fingerprints {

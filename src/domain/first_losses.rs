@@ -87,11 +87,12 @@ impl StreamRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::export::{ApiChoice, PastHorizon};
+    use crate::domain::export::PastHorizon;
     use crate::domain::failure::FailureKind;
     use crate::domain::planner::tests::{at, fingerprint, note, rules, with};
     use crate::domain::planner::{Task, plan};
-    use crate::domain::snapshot::Withdrawal;
+    use crate::domain::snapshot::Note;
+    use crate::domain::stream_rules::Answers;
 
     /// Opened on the 20th, with ten windows of October that had expired by then.
     fn opened() -> (StreamRules, Snapshot) {
@@ -110,7 +111,7 @@ mod tests {
             assert_eq!(losses.to_be_asked, 0, "v3 is not asked for what it need not have");
             Some((losses.windows, losses.accept_before))
         };
-        rules.api = ApiChoice::V3;
+        rules.answers_past_horizon = Answers::Never;
         let expected = Some((11, "2026-10-22".to_owned()));
         assert_eq!(first(&rules, &snapshot, "2026-11-20T02:00:00Z"), expected);
         // Ten days later ten more have expired, which were promised while they could be had.
@@ -182,10 +183,10 @@ mod tests {
         let asked = [vec![Task::AskPastHorizon; 11], vec![Task::AttestLost]].concat();
         assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), (asked, Some((0, 11))));
         let of_later = (vec![Task::AttestLost], Some((11, 0)));
-        let withdrawal = Withdrawal { at: now, reason: "it is gone".into() };
-        snapshot.withdrawals.insert(rules.source.clone(), withdrawal);
+        let note = Note { at: now, reason: "it is gone".into() };
+        snapshot.notes.insert(rules.source.clone(), [("gone".to_owned(), note)].into());
         assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), of_later);
-        (rules.api, rules.past_horizon) = (ApiChoice::V2, PastHorizon::Lose);
+        (rules.answers_past_horizon, rules.past_horizon) = (Answers::Always, PastHorizon::Lose);
         assert_eq!((lost(&rules, &snapshot), counted(&rules, &snapshot)), of_later);
         rules.accept_lost_before = Some(at("2026-10-22T00:00:00Z"));
         assert_eq!((lost(&rules, &snapshot).len(), counted(&rules, &snapshot)), (12, None));

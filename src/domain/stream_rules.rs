@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::{CAP, PARKED_RETRY};
 use super::calendar::Calendar;
-use super::export::{ApiChoice, Bounds, ExportApi, PastHorizon};
+use super::export::{Bounds, PastHorizon};
 use super::name::{SourceName, StoreName, StreamName};
 use super::snapshot::{Fingerprint, Hold, Resource, Snapshot};
 use super::window::Window;
@@ -35,14 +35,25 @@ pub struct StreamRules {
     pub horizon: SignedDuration,
     /// What is done about windows older than that.
     pub past_horizon: PastHorizon,
-    /// Which of the provider's APIs the source is asked through.
-    pub api: ApiChoice,
+    /// Whether the source answers at all when it is asked for such a window.
+    pub answers_past_horizon: Answers,
     /// How long after it was due a window is late.
     pub deadline: SignedDuration,
     /// Windows that end by then may be recorded as lost though they were lost before the stream was opened.
     pub accept_lost_before: Option<Timestamp>,
     /// What the config and credentials are now.
     pub fingerprints: Fingerprints,
+}
+
+/// Whether a source answers a question of some kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// The source may answer.
+    Always,
+    /// The source refuses the question.
+    Never,
+    /// The source may answer until it has noted this topic about its provider.
+    UntilNoted(&'static str),
 }
 
 /// Digests of effective config and credentials, by what they belong to.
@@ -64,10 +75,16 @@ impl StreamRules {
         settled.max(over)
     }
 
-    /// Whether the source is asked for a window that it need not have any more: v3 refuses such bounds.
+    /// Whether the source is asked for a window that it need not have any more.
     pub fn asks_past_horizon(&self, snapshot: &Snapshot) -> bool {
-        let in_use = self.api.in_use(snapshot.withdrawals.contains_key(&self.source));
-        self.past_horizon == PastHorizon::Try && in_use == ExportApi::V2
+        let answers = match self.answers_past_horizon {
+            Answers::Always => true,
+            Answers::Never => false,
+            Answers::UntilNoted(topic) => {
+                !snapshot.notes.get(&self.source).is_some_and(|notes| notes.contains_key(topic))
+            }
+        };
+        self.past_horizon == PastHorizon::Try && answers
     }
 
     /// When the source may begin to answer short.

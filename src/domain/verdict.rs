@@ -16,7 +16,7 @@ use super::snapshot::{
 };
 use super::window::Window;
 
-pub use super::stream_rules::{Fingerprints, StreamRules, is_for_a_day};
+pub use super::stream_rules::{Answers, Fingerprints, StreamRules, is_for_a_day};
 
 /// What can be said of a window at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use crate::domain::export::ExportApi;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::domain::name::SourceName;
-use crate::domain::text::ForeignText;
+use crate::domain::text::{ForeignText, Line};
 use crate::ports::checkpoint::{Checkpoint, Step};
 use crate::ports::ledger::LedgerError;
 use crate::ports::notebook::{Notebook, Order, OrderNumber, OrderState, Standing, Subject};

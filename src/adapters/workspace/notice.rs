@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::domain::export::{ApiChoice, ExportApi};
 use crate::domain::name::SourceName;
 use crate::domain::snapshot::{Note, Notes};
+use crate::domain::verdict::Answers;
 use crate::ports::source_status::SourceStatus;
 
 /// The topic under which a source notes that the provider has withdrawn the v2 export.
@@ -29,6 +30,15 @@ pub fn status(source: &SourceName, api: ApiChoice, notes: &Notes) -> SourceStatu
 /// The API that exports of `source` go through now.
 pub fn in_use(source: &SourceName, api: ApiChoice, notes: &Notes) -> ExportApi {
     api.in_use(withdrawal(source, notes).is_some())
+}
+
+/// Whether exports of windows past the horizon are answered: v3 refuses such bounds.
+pub fn answers_past_horizon(api: ApiChoice) -> Answers {
+    match api {
+        ApiChoice::V2 => Answers::Always,
+        ApiChoice::V3 => Answers::Never,
+        ApiChoice::Auto => Answers::UntilNoted(V2_WITHDRAWN),
+    }
 }
 
 fn withdrawal<'n>(source: &SourceName, notes: &'n Notes) -> Option<&'n Note> {

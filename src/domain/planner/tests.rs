@@ -11,11 +11,11 @@ use crate::domain::backoff::PARKED_RETRY;
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::content::Content;
 use crate::domain::count::CountVerdict;
-use crate::domain::export::{ApiChoice, PastHorizon};
+use crate::domain::export::PastHorizon;
 use crate::domain::failure::FailureKind;
 use crate::domain::object_key::{Revision, Seq};
 use crate::domain::snapshot::{AcknowledgeRequest, FailureNote, Fingerprint, Hold, Resource, WindowState};
-use crate::domain::verdict::Fingerprints;
+use crate::domain::verdict::{Answers, Fingerprints};
 use crate::domain::window_length::WindowLength;
 
 mod places;
@@ -39,7 +39,7 @@ pub(crate) fn rules(name: &str, start: &str) -> StreamRules {
         revisit: Vec::new(),
         horizon: SignedDuration::from_hours(30 * 24),
         past_horizon: PastHorizon::Try,
-        api: ApiChoice::Auto,
+        answers_past_horizon: Answers::UntilNoted("gone"),
         deadline: SignedDuration::from_hours(12),
         // Few tests are about windows that had expired before their stream was opened.
         accept_lost_before: Some(at("2100-01-01T00:00:00Z")),
