@@ -114,6 +114,8 @@ pub(super) async fn remake(
     meter: &Meter,
     kept_as: Option<&str>,
 ) -> Result<(Vec<Rebuilt>, Vec<LeftOut>), StartError> {
+    let failed = |failure: &Failure| StartError::from_failure("ledger", failure);
+    SqliteLedger::check_own(&state_dir.ledger()).await.map_err(|e| failed(&of_ledger(e)))?;
     // As the daemon does: without a file of allowed signers its own key's signatures count.
     let signing = signing::signing(config, injected.clock.now())?;
     let signers = signing.as_ref().map(|signing| Arc::new(signing.signers().clone()));
@@ -161,7 +163,6 @@ pub(super) async fn remake(
     if trust == Trust::Verified && rebuilt.iter().any(|stream| !stream.findings.is_empty()) {
         return Ok((rebuilt, left_out));
     }
-    let failed = |failure: &Failure| StartError::from_failure("ledger", failure);
     let beside = state_dir.new_ledger().map_err(|error| failed(&of_disk(&error)))?;
     let ledger = SqliteLedger::open(&beside).await.map_err(|e| failed(&of_ledger(e)))?;
     let rules = compose::rules(config);

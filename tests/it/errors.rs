@@ -72,6 +72,30 @@ async fn a_configuration_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_programs_database_is_refused_by_every_command_and_left_as_it_is() {
+    use sqlx::{ConnectOptions, Connection};
+    let vault = Vault::in_directory().await;
+    std::fs::create_dir(vault.state_dir()).unwrap();
+    std::fs::set_permissions(vault.state_dir(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let path = vault.state_dir().join("ledger.sqlite3");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    sqlx::raw_sql("CREATE TABLE bookmarks (url TEXT)").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for command in ["status", "plan", "gaps", "retry", "once", "run", "rebuild"] {
+        let output = vault.connvault(&[command]).await;
+        let words = ["ledger.sqlite3 is not a ledger of connvault", "name another state_dir"];
+        assert_says(&output, 1, &words);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{command} has written to it");
+    }
+    std::fs::write(&path, b"").unwrap();
+    let status = vault.connvault(&["status"]).await;
+    assert!(text(&status.stderr).contains("there is no ledger yet"), "{}", text(&status.stderr));
+    assert_nothing_lost(&vault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_others_can_read_is_refused_and_so_is_one_that_is_not_there() {
     let vault = Vault::in_directory().await;
     let mode = |mode| {

@@ -26,9 +26,7 @@ impl SqliteLedger {
     /// # Errors
     /// When the file cannot be used, is damaged ([`LedgerError::Damaged`]), or was written by a later version.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
-        if path.try_exists().unwrap_or_default() && kind_of(path).await == Some(Kind::Foreign) {
-            return Err(foreign(path));
-        }
+        Self::check_own(path).await?;
         let options = options(path).create_if_missing(true);
         let writer = pool(1, options.clone()).await.map_err(|e| explain(path, e))?;
         let opened = async {
@@ -37,6 +35,15 @@ impl SqliteLedger {
             pool(READERS, options).await.map_err(|e| explain(path, e))
         };
         closed_unless(opened.await, writer).await
+    }
+
+    /// Whether what lies at `path`, if anything does, may be written over: it is no other program's database.
+    ///
+    /// # Errors
+    /// When it is one.
+    pub async fn check_own(path: &Path) -> Result<(), LedgerError> {
+        let is_foreign = path.try_exists().unwrap_or_default() && kind_of(path).await == Some(Kind::Foreign);
+        if is_foreign { Err(foreign(path)) } else { Ok(()) }
     }
 
     /// Opens the ledger beside a running daemon; `None` where there is none. Changes nothing in its schema.
