@@ -90,7 +90,9 @@ impl Look {
     /// When this machine's ledger fails: then nothing can be done at all.
     pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
         let services = &self.services;
-        services.owed.give_back(&*services.ledger, services.clock.now()).await?;
+        let given_back = services.owed.give_back(&*services.ledger, services.clock.now()).await;
+        // A look all the same, though the ledger takes nothing down.
+        given_back.inspect_err(|_| services.run.not_noted(services.clock.now()))?;
         // A ledger that could not be written to is seen to take something, before anybody is told that all is well.
         let must_write = services.machine.is_down();
         services.run.looked(&*services.ledger, services.clock.now(), must_write).await?;

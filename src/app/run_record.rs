@@ -57,6 +57,7 @@ impl RunRecord {
     /// # Errors
     /// When the ledger fails.
     pub async fn looked(&self, ledger: &dyn Ledger, now: Timestamp, must_write: bool) -> Result<(), Failure> {
+        let must_write = must_write || self.unwritten().is_some();
         let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if !must_write && written.is_some_and(|then| then.elapsed() < APART) {
             return Ok(());
@@ -66,6 +67,11 @@ impl RunRecord {
         noted?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
+    }
+
+    /// This run looked `now`, and the ledger took nothing down, not even what comes before the look.
+    pub fn not_noted(&self, now: Timestamp) {
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// When this run last looked, where the ledger could not be told, and knows of an earlier look only.
