@@ -12,9 +12,17 @@
 //! A full, read-only or failing disk is this *store's* trouble: it holds up the streams of this store only
 //! (`Transient`: it goes on by itself once there is room), whereas `Local` would hold up the whole daemon.
 //!
+//! Nor may a file system that answers nothing hold up more than its own streams: no work is waited for longer than
+//! [`LONGEST_SILENCE`] without a step that ends or a byte that moves (`patience.rs`). What was given up may still be gone
+//! through with when the file system comes back, and that is harmless, as is a put whose answer was lost: it puts the bytes
+//! that were to stand under this key, whole or not at all, and takes no name that another has. Whoever put there meanwhile
+//! has found the name free or taken, as with any other writer. It reads its file in the spool by its digest, so one that
+//! was replaced there is not taken.
+//!
 //! Symbolic links below the root are no objects: they are neither listed nor read.
 
 mod copied;
+mod patience;
 mod put;
 mod walk;
 
@@ -22,21 +30,25 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use sha2::Digest;
-use tokio_util::io::ReaderStream;
 
 use crate::domain::digest::Sha256;
-use crate::domain::failure::FailureKind;
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::Lock;
+use crate::domain::message::Message;
 use crate::domain::name::StreamName;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{
-    Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
+    Content, CreateOnly, LONGEST_SILENCE, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
+
+use self::patience::{NoOutcome, Patience, Step, Steps};
+use super::local_content;
 
 pub use copied::{NoArchive, streams_in};
 
@@ -58,17 +70,44 @@ pub struct DirectoryStore {
     root: PathBuf,
     /// What every key begins with that the root stands for: nothing, or one stream's folder.
     within: String,
+    /// How long it may be silent.
+    patience: Patience,
+}
+
+/// A work on the store, which blocks: it says each of its steps before it takes it.
+struct Work<'w> {
+    store: &'w DirectoryStore,
+    steps: &'w Steps,
+}
+
+/// An open file. Closing it may take as long as anything else does that is asked of a file system: whoever has no more use
+/// for it waits for that on no thread that others need.
+struct Opened(Option<std::fs::File>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            // Without a thread for it, it is closed here.
+            _ = std::thread::Builder::new().name("store".to_owned()).spawn(move || drop(file));
+        }
+    }
 }
 
 impl DirectoryStore {
     /// The store in `root`, which nobody has looked at yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), within: String::new() }
+        Self { root: root.into(), within: String::new(), patience: Patience::new(LONGEST_SILENCE) }
     }
 
     /// One stream's folder, whatever it is called where it lies: for reading.
     pub fn of_stream(folder: impl Into<PathBuf>, stream: &StreamName) -> Self {
-        Self { root: folder.into(), within: format!("{stream}/") }
+        Self { within: format!("{stream}/"), ..Self::new(folder) }
+    }
+
+    /// The same store, which may be silent for so long.
+    #[must_use]
+    pub fn silent_for(self, longest: Duration) -> Self {
+        Self { patience: Patience::new(longest), ..self }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
@@ -80,16 +119,50 @@ impl DirectoryStore {
         self.root.join(key.strip_prefix(&self.within).unwrap_or(key))
     }
 
-    /// Does `work`, which blocks, elsewhere.
+    /// Does `work`, which blocks, elsewhere, and waits for as long as it gets on.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Work<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|error| {
-            let message = format!("work on the directory store {} broke off: {error}", self.root.display());
-            Err(StoreError::of_store(FailureKind::Transient, message))
-        })
+        let first = Step { doing: "look at", path: self.root.clone(), is_local: false };
+        let outcome = self.patience.run(first, move |steps| work(&Work { store: &store, steps })).await;
+        outcome.unwrap_or_else(|none| Err(self.no_outcome(none)))
+    }
+
+    /// The error for a work that came to no end.
+    fn no_outcome(&self, none: NoOutcome) -> StoreError {
+        let (root, limit) = (self.root.display(), self.patience.limit);
+        let cause = match none {
+            NoOutcome::Silent(Step { path, is_local: true, .. }) => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+                return local_content::unreadable(&path, &error);
+            }
+            NoOutcome::Silent(Step { doing, path, .. }) => {
+                let path = path.display();
+                format!("cannot {doing} {path} in the directory store {root}: no answer within {limit:?}")
+            }
+            NoOutcome::NotBegun(Step { doing, path, .. }) => {
+                let path = path.display();
+                format!(
+                    "the directory store {root} is asked nothing: no answer has come to earlier requests, the oldest of \
+                     them to {doing} {path}"
+                )
+            }
+            NoOutcome::NoThread(error) => {
+                let cause = format!("cannot start a thread for the directory store {root}: {error}");
+                let message = Message::new(cause).advise("let the daemon have more tasks (TasksMax)");
+                return StoreError(Failure::new(FailureKind::Local, Scope::Daemon, message));
+            }
+            NoOutcome::BrokeOff => {
+                let cause = format!("work on the directory store {root} broke off");
+                let message = Message::new(cause).advise("please report this as a bug");
+                return StoreError::of_store(FailureKind::Transient, message);
+            }
+        };
+        let advice =
+            "see to the disk, or to the server that it is on; it goes on by itself once there is an answer";
+        StoreError::of_store(FailureKind::Transient, Message::new(cause).advise(advice))
     }
 
     /// The error for what the file system would not do.
@@ -111,9 +184,23 @@ impl DirectoryStore {
             format!("cannot {doing} {path} in the directory store {root}: {error}; {next}"),
         )
     }
+}
+
+impl Work<'_> {
+    /// Takes one step, which the file system may refuse.
+    fn step<T>(
+        &self,
+        doing: &'static str,
+        path: &Path,
+        call: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.steps.begin(doing, path);
+        call().map_err(|error| self.store.error(doing, path, &error))
+    }
 
     /// What stands at `path`; `None` where no file does.
     fn look(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        self.steps.begin("look at", path);
         if self.is_behind_a_link(path) {
             return Ok(None);
         }
@@ -126,35 +213,36 @@ impl DirectoryStore {
                 self.root_is_there()?;
                 Ok(None)
             }
-            Err(error) => Err(self.error("look at", path, &error)),
+            Err(error) => Err(self.store.error("look at", path, &error)),
         }
     }
 
     /// Whether a folder on the way from the root to `path` is a link: what lies behind it is not in the store.
     fn is_behind_a_link(&self, path: &Path) -> bool {
-        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.store.root);
         folders.into_iter().any(Path::is_symlink)
     }
 
     /// Fails where the root is gone, so that a disk that is not mounted is not taken for an empty store.
     fn root_is_there(&self) -> Result<(), StoreError> {
-        let root =
-            std::fs::metadata(&self.root).map_err(|error| self.error("look at", &self.root, &error))?;
-        if root.is_dir() {
+        let root = &self.store.root;
+        if self.step("look at", root, || std::fs::metadata(root))?.is_dir() {
             return Ok(());
         }
-        let message = format!("{} is no directory: correct the store's `path`", self.root.display());
+        let message = format!("{} is no directory: correct the store's `path`", root.display());
         Err(StoreError::of_store(FailureKind::Rejected, message))
     }
 
     /// Makes the root (not what is above it: that would hide a disk that is not mounted) and our folders in it.
     fn make_folders(&self) -> Result<(), StoreError> {
-        for folder in [self.root.clone(), self.root.join(OWN_FOLDER), self.root.join(TEMP_FOLDER)] {
+        let root = &self.store.root;
+        for folder in [root.clone(), root.join(OWN_FOLDER), root.join(TEMP_FOLDER)] {
+            self.steps.begin("make", &folder);
             match std::fs::create_dir(&folder) {
                 // Above the root the daemon need not be allowed to look.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder == self.root => continue,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder == *root => continue,
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(self.error("make", &folder, &error));
+                    return Err(self.store.error("make", &folder, &error));
                 }
                 _ => {}
             }
@@ -165,8 +253,7 @@ impl DirectoryStore {
     }
 
     fn sync_directory(&self, directory: &Path) -> Result<(), StoreError> {
-        let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| self.error("sync", directory, &error))
+        self.step("sync", directory, || std::fs::File::open(directory)?.sync_all())
     }
 
     /// Removes what dead writers left in the temporary folder.
@@ -176,8 +263,16 @@ impl DirectoryStore {
     /// had is dead. (A living writer that loses its file between making and locking it
     /// makes another.) Where the file system knows no locks, everything stays.
     fn remove_leftovers(&self) -> io::Result<()> {
-        for leftover in std::fs::read_dir(self.root.join(TEMP_FOLDER))? {
-            let path = leftover?.path();
+        let folder = self.store.root.join(TEMP_FOLDER);
+        self.steps.begin("list", &folder);
+        for leftover in std::fs::read_dir(folder)? {
+            let leftover = leftover?;
+            // What is no file is no writer's, and opening it may wait for somebody for ever.
+            if !leftover.file_type()?.is_file() {
+                continue;
+            }
+            let path = leftover.path();
+            self.steps.begin("look at", &path);
             let dead = std::fs::File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
             if dead {
                 std::fs::remove_file(&path)?;
@@ -196,8 +291,7 @@ impl DirectoryStore {
         if self.look(path)?.is_none() {
             return Ok(None);
         }
-        let failed = |error| self.error("read", path, &error);
-        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mut file = self.step("read", path, || std::fs::File::open(path))?;
         // A hint that readers of whole files give; where it is not taken, nothing is lost.
         _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         let (mut buffer, mut hasher, mut total) = (vec![0; HASH_CHUNK], sha2::Sha256::new(), 0);
@@ -207,8 +301,9 @@ impl DirectoryStore {
                 Ok(_) if total > expected => return Ok(Some(Sha256::finish(hasher))),
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(self.store.error("read", path, &error)),
             };
+            self.steps.moved();
             hasher.update(&buffer[..bytes]);
             total += bytes as u64;
             read.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -218,28 +313,41 @@ impl DirectoryStore {
     fn prove_blocking(&self) -> Result<CreateOnly, StoreError> {
         self.make_folders()?;
         if let Err(error) = self.remove_leftovers() {
-            tracing::warn!(store.path = %self.root.display(), %error, "leftovers cannot be removed");
+            tracing::warn!(store.path = %self.store.root.display(), %error, "leftovers cannot be removed");
         }
         let probe = ObjectKey::probe();
         self.put_blocking(&probe, &Content::Bytes(Bytes::from_static(b"connvault\n")))?;
         // Now that the name is surely taken, a second link to it has to be refused.
-        match self.link(self.temporary()?.path(), &self.path(&probe))? {
+        match self.link(self.temporary()?.path(), &self.store.path(&probe))? {
             PutOutcome::AlreadyExists => Ok(CreateOnly::FileSystem),
             PutOutcome::Created { .. } => {
                 let message = format!(
                     "the file system of {} lets a link replace a file, so nothing there is create-only: use another",
-                    self.root.display()
+                    self.store.root.display()
                 );
                 Err(StoreError::of_store(FailureKind::Rejected, message))
             }
         }
+    }
+
+    /// The next piece of an open file; `None` at its end, where it is closed.
+    fn next_piece(&self, opened: &mut Opened, path: &Path) -> Result<Option<Bytes>, StoreError> {
+        let Some(file) = &mut opened.0 else { return Ok(None) };
+        let mut piece = Vec::with_capacity(CHUNK);
+        self.step("read", path, || file.take(CHUNK as u64).read_to_end(&mut piece))?;
+        if piece.is_empty() {
+            self.steps.begin("close", path);
+            opened.0 = None;
+            return Ok(None);
+        }
+        Ok(Some(Bytes::from(piece)))
     }
 }
 
 #[async_trait]
 impl ObjectStore for DirectoryStore {
     async fn prove(&self) -> Result<CreateOnly, StoreError> {
-        self.blocking(Self::prove_blocking).await
+        self.blocking(|work| work.prove_blocking()).await
     }
 
     async fn put_if_absent(
@@ -255,29 +363,36 @@ impl ObjectStore for DirectoryStore {
             return Err(StoreError::of_store(FailureKind::Rejected, message));
         }
         let (key, content) = (key.clone(), content.clone());
-        self.blocking(move |store| store.put_blocking(&key, &content)).await
+        self.blocking(move |work| work.put_blocking(&key, &content)).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
         let path = self.path(key);
-        self.blocking(move |store| store.look(&path)).await
+        self.blocking(move |work| work.look(&path)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<ObjectBody>, StoreError> {
         let path = self.path(key);
-        let opened = self.blocking(move |store| {
-            let Some(meta) = store.look(&path)? else {
+        let opened = self.blocking(move |work| {
+            let Some(meta) = work.look(&path)? else {
                 return Ok(None);
             };
-            let file = std::fs::File::open(&path).map_err(|error| store.error("read", &path, &error))?;
-            Ok(Some((meta, file)))
+            Ok(Some((meta, Opened(Some(work.step("read", &path, || std::fs::File::open(&path))?)))))
         });
         let Some((meta, file)) = opened.await? else {
             return Ok(None);
         };
-        let (store, path) = (self.clone(), self.path(key));
-        let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
-            .map(move |chunk| chunk.map_err(|error| store.error("read", &path, &error)));
+        let coming = (Some(file), self.clone(), self.path(key));
+        let bytes = stream::unfold(coming, |(file, store, path)| async move {
+            // What broke off once is over.
+            let mut file = file?;
+            let of = path.clone();
+            let read = store.blocking(move |work| Ok((work.next_piece(&mut file, &of)?, file))).await;
+            match read {
+                Ok((piece, file)) => Some((Ok(piece?), (Some(file), store, path))),
+                Err(error) => Some((Err(error), (None, store, path))),
+            }
+        });
         Ok(Some(ObjectBody { meta, bytes: bytes.boxed() }))
     }
 
@@ -288,7 +403,7 @@ impl ObjectStore for DirectoryStore {
         read: &Arc<AtomicU64>,
     ) -> Result<Option<Sha256>, StoreError> {
         let (path, read) = (self.path(key), Arc::clone(read));
-        self.blocking(move |store| store.hash_blocking(&path, expected, &read)).await
+        self.blocking(move |work| work.hash_blocking(&path, expected, &read)).await
     }
 
     fn list(

@@ -53,7 +53,7 @@ use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::domain::text::{ForeignText, Line};
 use crate::ports::clock::{AnswerWatch, NoAnswerWatch};
 use crate::ports::object_store::{
-    Content, CreateOnly, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
+    Content, CreateOnly, LONGEST_SILENCE, ObjectBody, ObjectMeta, ObjectStore, PutOutcome, StoreError,
 };
 
 /// All that a bucket needs to be used.
@@ -133,7 +133,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),
-            attempt: Duration::from_secs(60),
+            attempt: LONGEST_SILENCE,
             least_rate: LeastRate::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use crate::domain::text::{ForeignText, Line};
 
 /// The size of the largest object, in bytes: what one put may carry with every store.
 pub const LARGEST_OBJECT: u64 = 5 << 30;
+
+/// So long a store may say nothing while something is asked of it: then it counts as silent, and is held up.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// What is put: bytes in memory (log entries) or a file (exports), with the digests taken before.
 #[derive(Debug, Clone)]

@@ -1,12 +1,15 @@
 //! What a directory store does beyond the suite: mount points, leftovers, links, and answers that get lost.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use connvault::adapters::directory_store::DirectoryStore;
+use connvault::domain::digest::{Md5, Sha256};
 use connvault::domain::failure::{FailureKind, Scope};
 use connvault::domain::lock::Lock;
-use connvault::ports::object_store::{CreateOnly, ObjectStore, PutOutcome};
+use connvault::ports::object_store::{Content, CreateOnly, ObjectStore, PutOutcome};
 use futures_util::StreamExt;
 
 use crate::support::content::{bytes, key, list, log_of, read};
@@ -90,4 +93,63 @@ async fn a_put_whose_answer_is_lost_is_found_done_when_repeated() {
     assert_eq!(store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap(), PutOutcome::AlreadyExists);
     assert_eq!(read(&store, &name).await.unwrap(), b"x");
     assert_eq!(store.calls(Call::Put), 3);
+}
+
+/// A pipe in place of the file that is put: reading it waits for what is written there.
+fn put_from_a_pipe(folder: &Path) -> (PathBuf, Content, Vec<u8>) {
+    let pipe = folder.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let written = b"slowly".repeat(10);
+    let (sha256, md5) = (Sha256::of(&written), Md5::of(&written));
+    (pipe.clone(), Content::File { path: pipe, bytes: written.len() as u64, sha256, md5 }, written)
+}
+
+#[tokio::test]
+async fn a_put_that_gets_on_is_waited_for_however_slow_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = directory(folder.path()).await;
+    let limit = Duration::from_millis(500);
+    let store = store.silent_for(limit);
+    let (pipe, content, written) = put_from_a_pipe(folder.path());
+    let began = Instant::now();
+    let writer = std::thread::spawn(move || {
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        for byte in written {
+            pipe.write_all(&[byte]).unwrap();
+            std::thread::sleep(limit / 20);
+        }
+    });
+    let put = store.put_if_absent(&key("s/data/1"), &content, &Lock::NONE).await.unwrap();
+    assert_eq!(put, PutOutcome::Created { version_id: None });
+    assert!(began.elapsed() > limit * 2, "it was slow");
+    writer.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_put_that_was_given_up_is_gone_through_with_and_found_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = directory(folder.path()).await;
+    let store = store.silent_for(Duration::from_millis(50));
+    let (pipe, content, written) = put_from_a_pipe(folder.path());
+    let name = key("s/data/1");
+    let error = store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap_err();
+    // It is no file of the store that says nothing.
+    assert_eq!((error.kind(), error.0.scope), (FailureKind::Local, Scope::Daemon), "{error}");
+    assert!(error.to_string().contains(&format!("{}: no answer within 50ms", pipe.display())), "{error}");
+    assert_eq!(store.head(&name).await.unwrap(), None);
+    std::fs::write(&pipe, &written).unwrap();
+    while store.head(&name).await.unwrap().is_none() {}
+    assert_eq!(read(&store, &name).await.unwrap(), written);
+    let again = store.put_if_absent(&name, &content, &Lock::NONE).await.unwrap();
+    assert_eq!(again, PutOutcome::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_pipe_among_the_leftovers_keeps_no_store_from_being_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, root) = directory(folder.path()).await;
+    let pipe = root.join(".connvault/tmp/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(store.prove().await.unwrap(), CreateOnly::FileSystem);
 }

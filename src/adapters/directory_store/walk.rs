@@ -8,7 +8,7 @@ use std::path::Path;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::{DirectoryStore, OWN_FOLDER};
+use super::{DirectoryStore, OWN_FOLDER, Steps, Work};
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::StoreError;
 
@@ -43,7 +43,7 @@ async fn next_key(
     while let Some(name) = pending.pop() {
         if name.is_empty() || name.ends_with('/') {
             let wanted = wanted.clone();
-            let inside = store.blocking(move |store| read_folder(store, &name, &wanted)).await?;
+            let inside = store.blocking(move |work| read_folder(work, &name, &wanted)).await?;
             pending.extend(inside);
         } else {
             match ObjectKey::parse(&name) {
@@ -73,11 +73,11 @@ impl Wanted {
 }
 
 /// What is wanted of a folder, last first. A folder that is gone is an empty one; the root has to be there.
-fn read_folder(store: &DirectoryStore, folder: &str, wanted: &Wanted) -> Result<Pending, StoreError> {
-    let path = store.located(folder);
-    let mut names = match read_twice(&path, folder) {
+fn read_folder(work: &Work<'_>, folder: &str, wanted: &Wanted) -> Result<Pending, StoreError> {
+    let path = work.store.located(folder);
+    let mut names = match read_twice(work.steps, &path, folder) {
         Err(error) if !folder.is_empty() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => read.map_err(|error| store.error("list", &path, &error))?,
+        read => read.map_err(|error| work.store.error("list", &path, &error))?,
     };
     names.retain(|name| wanted.takes(name));
     names.sort_unstable_by(|one, other| other.cmp(one));
@@ -89,10 +89,10 @@ fn read_folder(store: &DirectoryStore, folder: &str, wanted: &Wanted) -> Result<
 ///
 /// A folder that is read while it grows may show the newer of two files without the older. The older was there before the
 /// newer was seen, so a second reading shows it; what that one shows beyond the first is left for the next listing.
-fn read_twice(path: &Path, folder: &str) -> io::Result<Vec<String>> {
-    let mut names = read_names(path, folder)?;
+fn read_twice(steps: &Steps, path: &Path, folder: &str) -> io::Result<Vec<String>> {
+    let mut names = read_names(steps, path, folder)?;
     if let Some(last) = names.iter().max().cloned() {
-        let again = read_names(path, folder)?;
+        let again = read_names(steps, path, folder)?;
         names.extend(again.into_iter().filter(|name| *name < last));
         names.sort_unstable();
         names.dedup();
@@ -101,10 +101,12 @@ fn read_twice(path: &Path, folder: &str) -> io::Result<Vec<String>> {
 }
 
 /// The files and folders in `path`, named as in keys.
-fn read_names(path: &Path, folder: &str) -> io::Result<Vec<String>> {
+fn read_names(steps: &Steps, path: &Path, folder: &str) -> io::Result<Vec<String>> {
+    steps.begin("list", path);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
+        steps.moved();
         let kind = entry.file_type()?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
