@@ -1,26 +1,34 @@
 //! Proving stores: no stream is worked on before its store has shown how it refuses to overwrite.
 //!
 //! Level, not edge: a store that has shown nothing yet is asked whenever nothing holds it up, beside all other work. What
-//! fails is a hold on that store, like any other. A store that was proven stays so for the run: a directory whose disk is
+//! fails is a hold on that store, like any other. One that has not answered for a while is listed as such a hold, whose pause is
+//! over: it is being tried. A store that was proven stays so for the run: a directory whose disk is
 //! gone would be made anew by another proof, and be taken for the archive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::clock_watch::Standing;
 use super::compose::OpenStore;
-use super::failure_policy::{of_ledger, of_store};
+use super::failure_policy::{hold_on, of_ledger, of_store};
 use super::services::Services;
 use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::message::Message;
 use crate::domain::name::StoreName;
-use crate::domain::snapshot::Resource;
-use crate::ports::object_store::{CreateOnly, ObjectStore, StoreError};
+use crate::domain::snapshot::{Hold, Resource};
+use crate::domain::verdict::StreamRules;
+use crate::ports::ledger::Ledger;
+use crate::ports::object_store::{CreateOnly, LONGEST_SILENCE, ObjectStore, StoreError};
 
 /// A store that takes longer is held up. Its answer counts all the same when the store is asked the next time.
-const LONGEST_PROOF: Duration = Duration::from_secs(120);
+const LONGEST_PROOF: Duration = Duration::from_secs(2 * LONGEST_SILENCE.as_secs());
+/// A store that takes longer is named, and still asked.
+const NAMED_AFTER: Duration = Duration::from_secs(10);
 
 type GoingOn = JoinHandle<Result<CreateOnly, StoreError>>;
 
@@ -106,8 +114,21 @@ pub async fn prove(services: &Services, store: &StoreName) -> Result<Proof, Fail
     if proofs.is_proven(store) || rules.store_held_by(&snapshot, clock.now()).is_some() {
         return Ok(Proof::NotAsked);
     }
-    match proofs.prove(store).await {
-        Ok(()) => Ok(Proof::Given),
+    let mut proof = pin!(proofs.prove(store));
+    let (outcome, named) = match tokio::time::timeout(NAMED_AFTER, &mut proof).await {
+        Ok(outcome) => (outcome, None),
+        Err(_) => {
+            let named = name_silent(services, rules, store).await?;
+            (proof.await, Some(named))
+        }
+    };
+    match outcome {
+        Ok(()) => {
+            if let Some(named) = named {
+                named.take_back(&*services.ledger).await?;
+            }
+            Ok(Proof::Given)
+        }
         Err(failure) if failure.scope == Scope::Daemon => Err(failure),
         // Stores refuse requests of a wrong clock. The next look holds everything up for it, and says so.
         Err(error) if matches!(watch.look().await, Standing::Wrong(_)) => {
@@ -115,9 +136,65 @@ pub async fn prove(services: &Services, store: &StoreName) -> Result<Proof, Fail
             Ok(Proof::NotAsked)
         }
         Err(failure) => {
-            services.hold_up(&Resource::Store(store.clone()), &failure).await?;
+            match named {
+                Some(named) => named.failed(services, rules, &failure).await?,
+                None => services.hold_up(&Resource::Store(store.clone()), &failure).await?,
+            }
             Ok(Proof::Refused(failure))
         }
+    }
+}
+
+/// A store is listed as one that has not answered yet.
+struct Named {
+    resource: Resource,
+    since: Timestamp,
+    /// The hold that was on it before.
+    before: Option<Hold>,
+}
+
+/// Lists a store as one that has not answered yet, as a hold whose pause is over: it is being tried.
+async fn name_silent(services: &Services, rules: &StreamRules, store: &StoreName) -> Result<Named, Failure> {
+    let (seconds, now) = (NAMED_AFTER.as_secs(), services.clock.now());
+    let cause = format!("store {store}: it has not answered for {seconds} s and is still asked");
+    let message = Message::new(cause).advise("see to the store and the way to it");
+    let failure = Failure::new(FailureKind::Transient, Scope::Store, message);
+    let resource = Resource::Store(store.clone());
+    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let hold = hold_on(rules, &resource, &failure, &snapshot, now);
+    let before = snapshot.holds.get(&resource).filter(|before| before.since == hold.since).cloned();
+    if before.is_none() {
+        tracing::warn!(%store, "not proven yet: {}", failure.message);
+    }
+    let failures = before.as_ref().map_or(hold.failures, |before| before.failures);
+    let hold = Hold { until: now, failures, ..hold };
+    services.ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+    Ok(Named { resource, since: hold.since, before })
+}
+
+impl Named {
+    /// It has answered. What held it up before does so until something has worked.
+    async fn take_back(self, ledger: &dyn Ledger) -> Result<(), Failure> {
+        let taken_back = match self.before {
+            Some(before) => ledger.hold(&self.resource, &before).await,
+            None => ledger.lift(&self.resource, Timestamp::MAX).await.map(|_| ()),
+        };
+        taken_back.map_err(of_ledger)
+    }
+
+    /// It has failed, which is one failure: that it was named is none.
+    async fn failed(
+        self,
+        services: &Services,
+        rules: &StreamRules,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let Self { resource, since, before } = self;
+        let mut snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        snapshot.holds.remove(&resource);
+        snapshot.holds.extend(before.map(|before| (resource.clone(), before)));
+        let hold = hold_on(rules, &resource, failure, &snapshot, services.clock.now());
+        services.ledger.hold(&resource, &Hold { since, ..hold }).await.map_err(of_ledger)
     }
 }
 
