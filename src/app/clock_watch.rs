@@ -2,14 +2,15 @@
 //!
 //! Every answer of a source or a store is dated, and [`Dates`] keeps the newest of each host. Whoever writes an entry asks
 //! [`ClockWatch::confirm`] first. Where no answer of the last hour agrees with the clock, all hosts are asked once more,
-//! for the sake of the `Date` alone. A look asks as well ([`ClockWatch::look`]): a wrong clock shows while nothing is due.
+//! for the sake of the `Date` alone. The first answer that confirms it is enough, and those who would contradict it have a
+//! second more: a host that hangs keeps nobody waiting. A look asks as well ([`ClockWatch::look`]): a wrong clock shows while nothing is due.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
 
 use crate::domain::confirmed_time::{
     AGREEMENT, Confirmation, ConfirmedTime, KnownTime, Reading, Sighting, Unconfirmed, Witnesses,
@@ -27,6 +28,8 @@ use super::failure_policy::of_ledger;
 
 /// No host is waited for longer when it is asked for the time.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
+/// Once an answer has confirmed the clock, others have so long to contradict it.
+const TO_CONTRADICT: Duration = Duration::from_secs(1);
 /// All hosts are asked anew no sooner than this, while the clock is not confirmed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Before a window is recorded as lost, all hosts were asked no longer ago than this.
@@ -41,6 +44,8 @@ pub struct Dates {
     clock: Arc<dyn Clock>,
     began: Instant,
     heard: Mutex<Heard>,
+    /// Tells of each answer.
+    news: tokio::sync::watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -88,6 +93,8 @@ impl AnswerWatch for Dates {
             );
         }
         heard.witnesses.saw(host, sighting);
+        drop(heard);
+        self.news.send_replace(());
     }
 }
 
@@ -113,9 +120,31 @@ impl Teller {
 pub struct ClockWatch {
     dates: Arc<Dates>,
     tellers: Mutex<Vec<Arc<Teller>>>,
-    /// Held while hosts are asked: whoever comes meanwhile uses their answers.
-    asking: tokio::sync::Mutex<Option<Reading>>,
+    /// Held by whoever waits for all hosts: whoever comes meanwhile uses their answers.
+    asking: tokio::sync::Mutex<Option<Round>>,
     state: Mutex<State>,
+}
+
+/// All hosts are asked for the time, each by a task of its own.
+struct Round {
+    began: Reading,
+    /// Those who were not heard to the end, whether or not they have answered.
+    open: JoinSet<Option<Failure>>,
+    /// Why some did not answer.
+    silent: Vec<Message>,
+    /// How long it was waited for: nothing that it asks takes longer than [`LONGEST_QUESTION`].
+    took: Duration,
+}
+
+impl Round {
+    fn begin(tellers: Vec<Arc<Teller>>, began: Reading) -> Self {
+        // A host that is silent for so long is asked for more than its time elsewhere, and is named there.
+        let ask = async |teller: Arc<Teller>| {
+            tokio::time::timeout(LONGEST_QUESTION, teller.tell_time()).await.ok().flatten()
+        };
+        let open = tellers.into_iter().map(ask).collect();
+        Self { began, open, silent: Vec::new(), took: Duration::ZERO }
+    }
 }
 
 #[derive(Default)]
@@ -144,7 +173,12 @@ impl ClockWatch {
     /// A watch over `clock` that has heard of nobody yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            dates: Arc::new(Dates { clock, began: Instant::now(), heard: Mutex::default() }),
+            dates: Arc::new(Dates {
+                clock,
+                began: Instant::now(),
+                heard: Mutex::default(),
+                news: Default::default(),
+            }),
             tellers: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             state: Mutex::default(),
@@ -179,7 +213,7 @@ impl ClockWatch {
         if let Ok(confirmed) = self.judge() {
             return Ok(confirmed);
         }
-        self.ask(AGAIN).await;
+        self.ask_until_confirmed().await;
         self.judge().map_err(|unconfirmed| self.failure(&unconfirmed, Some(stream)))
     }
 
@@ -195,7 +229,7 @@ impl ClockWatch {
     /// How the clock stands. Asks where no answer of the last hour confirms it.
     pub async fn look(&self) -> Standing {
         if self.judge().is_err() {
-            self.ask(AGAIN).await;
+            self.ask_until_confirmed().await;
         }
         self.standing()
     }
@@ -282,20 +316,43 @@ impl ClockWatch {
         }
     }
 
-    /// Asks every host for the time, unless that was done within `pause` and the clock has not been set since.
-    async fn ask(&self, pause: Duration) {
-        let mut asked = self.asking.lock().await;
-        let now = self.dates.reading();
-        if asked.is_some_and(|then| now.since(then) < pause && now.continues(then)) {
-            return;
+    /// Asks every host for the time, until one has confirmed it. The answers of the others count when they come.
+    async fn ask_until_confirmed(&self) {
+        let mut news = self.dates.news.subscribe();
+        let confirmed = async {
+            while self.judge().is_err() {
+                while self.judge().is_err() {
+                    // The sender is ours, so it is there.
+                    _ = news.changed().await;
+                }
+                tokio::time::sleep(TO_CONTRADICT).await;
+            }
+        };
+        tokio::select! {
+            () = self.ask(AGAIN) => {}
+            () = confirmed => {}
         }
-        let tellers = self.tellers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let questions =
-            tellers.iter().map(|teller| tokio::time::timeout(LONGEST_QUESTION, teller.tell_time()));
-        // A host that is silent for so long is asked for more than its time elsewhere, and is named there.
-        let silent = join_all(questions).await.into_iter().filter_map(|asked| asked.ok().flatten());
-        self.state().silent = silent.map(|failure| failure.message).collect();
-        *asked = Some(self.dates.reading());
+    }
+
+    /// Asks every host for the time and waits for all of them, unless that was done within `pause` and the clock has not been
+    /// set since. A round that nobody waits for any more goes on, and is taken up by whoever comes next.
+    async fn ask(&self, pause: Duration) {
+        let mut asking = self.asking.lock().await;
+        loop {
+            if let Some(round) = asking.as_mut() {
+                while let Some(answer) = round.open.join_next().await {
+                    round.silent.extend(answer.ok().flatten().map(|failure| failure.message));
+                    round.took = self.dates.reading().since(round.began).min(LONGEST_QUESTION);
+                    self.state().silent.clone_from(&round.silent);
+                }
+                let now = self.dates.reading();
+                if now.since(round.began) < pause + round.took && now.continues(round.began) {
+                    return;
+                }
+            }
+            let tellers = self.tellers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            *asking = Some(Round::begin(tellers, self.dates.reading()));
+        }
     }
 
     fn say_wrong(&self, failure: &Failure) {

@@ -21,6 +21,7 @@ mod faketime;
 mod first_losses;
 mod fixtures;
 mod foreign_text;
+mod hanging_stores;
 mod horizon;
 mod isolation;
 mod known_losses;
