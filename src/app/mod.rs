@@ -11,6 +11,7 @@ pub mod failure_policy;
 pub mod first_losses;
 pub mod heartbeat;
 pub mod log_reader;
+pub mod log_readings;
 pub mod log_walk;
 pub mod machine;
 pub mod object_locks;

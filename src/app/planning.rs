@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::duration::spelled_std;
-use crate::domain::failure::{Failure, FailureKind, Scope};
+use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::planner::{Plan, plan};
 use crate::domain::snapshot::{Hold, Resource, Snapshot, WindowState};
@@ -17,15 +15,13 @@ use super::clock_watch::Standing;
 use super::compose::Streams;
 use super::failure_policy::{hold_log, of_ledger};
 use super::first_losses;
+use super::log_readings::Readings;
 use super::open_work::WindowStates;
 use super::proving::prove_all;
 use super::selection::Selection;
 use super::services::Services;
 use super::stream::Stream;
 use crate::domain::window::Window;
-
-/// A log that takes longer to read is gone on with at the next look: what was read by then is kept.
-const LONGEST_READ: Duration = Duration::from_secs(120);
 
 /// Makes plans.
 pub struct Look {
@@ -35,6 +31,7 @@ pub struct Look {
     pub selection: Selection,
     /// What is remembered between looks of this run, and could be found out anew.
     memory: Mutex<Memory>,
+    readings: Readings,
 }
 
 #[derive(Default)]
@@ -68,7 +65,7 @@ pub struct Planned {
 impl Look {
     /// Looks at the streams that there are, whose windows `selection` chooses from.
     pub fn new(services: Arc<Services>, selection: Selection) -> Self {
-        Self { services, selection, memory: Mutex::default() }
+        Self { services, selection, memory: Mutex::default(), readings: Readings::default() }
     }
 
     /// Has the stores prove themselves and reads the logs, for work that rests on what they say and on no plan. What fails holds
@@ -81,7 +78,7 @@ impl Look {
         let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
         let unproven = self.unproven(&roster.rules(), &snapshot, clock.now());
         prove_all(&self.services, unproven.into_keys()).await?;
-        self.plan(&BTreeSet::new()).await.map(|_| ())
+        self.plan_with(&BTreeSet::new(), true).await.map(|_| ())
     }
 
     /// What is to be done now, by others than those who are `busy` with a window.
@@ -89,6 +86,15 @@ impl Look {
     /// # Errors
     /// When this machine's ledger fails: then nothing can be done at all.
     pub async fn plan(&self, busy: &BTreeSet<(StreamName, Window)>) -> Result<Planned, Failure> {
+        self.plan_with(busy, false).await
+    }
+
+    /// As [`Self::plan`], with every log read to its end where it `waits_for_all`, whatever else there is to do.
+    async fn plan_with(
+        &self,
+        busy: &BTreeSet<(StreamName, Window)>,
+        waits_for_all: bool,
+    ) -> Result<Planned, Failure> {
         let services = &self.services;
         let given_back = services.owed.give_back(&*services.ledger, services.clock.now()).await;
         // A look all the same, though the ledger takes nothing down.
@@ -112,10 +118,14 @@ impl Look {
         self.forget_old_attempts().await?;
         let wanted = self.choose(&rules, &snapshot);
         let looks = streams.values().filter(|stream| self.is_to_be_read(stream, &wanted, &snapshot));
-        // All at the same time: a store that does not answer keeps no other stream waiting.
-        let read = futures_util::future::join_all(looks.map(|stream| self.read_log(stream))).await;
+        let is_open = |stream: &StreamName| self.memory(|memory| memory.opened.contains(stream));
+        let looks = looks.map(|stream| (Arc::clone(stream), is_open(stream.name()))).collect();
+        let goes_on_without = |logs: &BTreeSet<&StreamName>| {
+            !waits_for_all && (!busy.is_empty() || self.has_work_without(logs, &streams, &wanted))
+        };
+        let read = self.readings.read(looks, goes_on_without).await;
         let looked = !read.is_empty();
-        let is_read = |(stream, outcome): &(&Arc<Stream>, Result<(), Failure>)| {
+        let is_read = |(stream, outcome): &(Arc<Stream>, Result<(), Failure>)| {
             outcome.is_ok().then(|| stream.rules.store.clone())
         };
         let works: BTreeSet<_> = read.iter().filter_map(is_read).collect();
@@ -127,7 +137,7 @@ impl Look {
                     if self.memory(|memory| memory.opened.insert(stream.name().clone())) {
                         opened.push(stream.rules.clone());
                     }
-                    lifted.extend(self.lift_idle(stream, &at_work, &snapshot).await?);
+                    lifted.extend(self.lift_idle(&stream, &at_work, &snapshot).await?);
                 }
                 Err(failure) if failure.scope == Scope::Daemon => return Err(failure),
                 Err(failure) => {
@@ -146,7 +156,7 @@ impl Look {
             plan.lose_nothing_after(confirmed.at(), services.clock.now());
         }
         // Nothing is put into a store that has shown nothing yet, whatever was lifted meanwhile.
-        self.memory(|memory| plan.actions.retain(|action| memory.opened.contains(&action.stream)));
+        plan.actions.retain(|action| is_open(&action.stream) && !self.readings.go_on(&action.stream));
         let all = services.roster.rules();
         self.remember(&all, &snapshot);
         let now = services.clock.now();
@@ -237,6 +247,13 @@ impl Look {
         Ok((was_down || lifted).then_some(Resource::Daemon))
     }
 
+    /// Whether there is work of streams that can be worked on, other than these.
+    fn has_work_without(&self, those: &BTreeSet<&StreamName>, streams: &Streams, wanted: &Plan) -> bool {
+        let is_proven = |stream: &Arc<Stream>| self.services.proofs.is_proven(&stream.rules.store);
+        let mut others = wanted.actions.iter().filter(|action| !those.contains(&action.stream));
+        others.any(|action| streams.get(&action.stream).is_some_and(is_proven))
+    }
+
     /// Whether a stream's log is to be read: before its windows are worked on, and to see whether what held it is over.
     fn is_to_be_read(&self, stream: &Stream, wanted: &Plan, snapshot: &Snapshot) -> bool {
         let Services { clock, proofs, .. } = &*self.services;
@@ -264,17 +281,6 @@ impl Look {
             (rules.store.clone(), due)
         };
         unproven.map(due).collect()
-    }
-
-    async fn read_log<'s>(&self, stream: &'s Arc<Stream>) -> (&'s Arc<Stream>, Result<(), Failure>) {
-        let opened = self.memory(|memory| memory.opened.contains(stream.name()));
-        // Nothing holds the stream up any more: how it is now, its log and its next object will show.
-        stream.locks.trust_again();
-        let read = async {
-            if opened { stream.log.follow().await } else { stream.log.open(&stream.definition).await }
-        };
-        let outcome = tokio::time::timeout(LONGEST_READ, read).await;
-        (stream, outcome.unwrap_or_else(|_| Err(not_read(stream.name(), opened))))
     }
 
     /// What the log has settled meanwhile needs no spool. The export of a lost window may still be asked for.
@@ -384,28 +390,4 @@ impl AtWork {
 
 fn has_work(stream: &Stream, wanted: &Plan) -> bool {
     wanted.actions.iter().any(|action| action.stream == *stream.name())
-}
-
-/// A log that was not read in time. Whole logs are long: only one that was `opened` before, and has little to add, shows that
-/// its store is slow.
-fn not_read(stream: &StreamName, opened: bool) -> Failure {
-    let longest = spelled_std(LONGEST_READ);
-    let message = format!(
-        "the log of stream {stream} was not read to its end within {longest}; the rest is read later"
-    );
-    Failure::new(FailureKind::Transient, if opened { Scope::Store } else { Scope::Stream }, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_that_takes_long_to_read_for_the_first_time_holds_up_its_own_stream_only() {
-        let stream = "logins".parse().unwrap();
-        assert_eq!(
-            [false, true].map(|opened| not_read(&stream, opened).scope),
-            [Scope::Stream, Scope::Store]
-        );
-    }
 }

@@ -1,6 +1,6 @@
 //! A store that hangs harms no other, and is named while it hangs.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use connvault_sim::{Endpoint, Fault, Rule};
 use futures_util::poll;
 use futures_util::stream::BoxStream;
 use jiff::SignedDuration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use crate::support::clock::TestClock;
@@ -139,6 +140,56 @@ async fn a_store_that_hangs_at_the_start_is_named_in_the_same_words_everywhere_w
     .await;
     until("it is ready", async || shown("/readyz").await.0 == 200).await;
     watched.end();
+}
+
+/// Passes on what `server` is asked, until `word` is in it: that gets no answer. Says where it listens.
+async fn silent_about(word: &'static str, server: SocketAddr) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(server).await.unwrap();
+                let (mut from_client, mut to_client) = client.split();
+                let (mut from_server, mut to_server) = server.split();
+                let up = async {
+                    let mut asked = vec![0; 64 * 1024];
+                    while let Ok(bytes @ 1..) = from_client.read(&mut asked).await {
+                        if String::from_utf8_lossy(&asked[..bytes]).contains(word) {
+                            std::future::pending::<()>().await;
+                        }
+                        to_server.write_all(&asked[..bytes]).await.unwrap();
+                    }
+                };
+                tokio::select! {
+                    () = up => {}
+                    _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_read_for_ever_keeps_no_other_stream_from_being_archived() {
+    let vault = Vault::in_directory().await;
+    let mut second = SecondStore::open().await;
+    second.address = silent_about("list-type=2", second.address).await;
+    second.configure(&vault);
+    let path = vault.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("[daemon]\n", "[daemon]\nconcurrency = 1\n")).unwrap();
+    // The other stream has work for longer than the proof takes.
+    vault.sim.faults().always(Fault::DelayFirstByte(Duration::from_secs(1)));
+    let watched = Watched::start(&vault, "127.0.0.1:0", "");
+    watched.event("ready");
+    until("the other stream is archived", async || archived(&vault, "logins").await == WINDOWS).await;
+    let document = status(&vault).await;
+    let holds = document["holds"].as_array().unwrap();
+    assert!(holds.is_empty(), "the log is given up already: {document}");
+    let log = watched.end();
+    assert!(log.contains("store proven") && log.matches("stream opened").count() == 1, "{log}");
 }
 
 /// A store that is asked for nothing but the time, and answers when it may.
