@@ -3,11 +3,11 @@
 //! A window in work holds a place of its source and of its store: the two are its pair. A place is given back when the window is
 //! done, which may take hours, and nobody can tell beforehand. The number of places never grows: they bound memory and disk.
 //!
-//! 1. A place is kept for each pair that holds none. A pair takes a further place only while more places are free than other
-//!    pairs hold none. With as many places as pairs, each pair has its place at any time, however slow all others are.
+//! 1. A pair that holds a place takes a further one only while enough are free for the others: one for each pair that has
+//!    windows due and holds none, and one for all pairs together that have nothing due yet. With as many places as pairs that
+//!    have windows due, each of them begins at once.
 //! 2. Of several sources, one holds at most all places but one, and so does one store of several.
-//! 3. With fewer places than pairs, the slow pairs together hold at most all places but one, unless all pairs are slow. A pair
-//!    is slow while a window of it has held its place for more than a minute, and after its last window did so. A pair is slow,
+//! 3. The slow pairs together hold at most all places but one, unless all pairs are slow. A pair is slow while a window of it has held its place for more than a minute, and after its last window did so. A pair is slow,
 //!    too, while its source or store is on trial.
 //! 4. A source or store that failed is on trial once its pause is over, until something has worked with it: the half-open state of
 //!    a circuit breaker. One window tries it. The others begin when that has worked. The ledger says what is on trial: each
@@ -198,7 +198,8 @@ impl<'s> Places<'s> {
         self.in_work.iter().filter(|(window, _)| is(window)).count()
     }
 
-    pub(super) fn admits(&self, action: &Action, slow: &Slow) -> bool {
+    /// Whether `action` may begin now; `waiting` are the pairs that have windows due.
+    pub(super) fn admits(&self, action: &Action, slow: &Slow, waiting: &BTreeSet<Pair>) -> bool {
         let pair = Pair::of(action);
         let is_tried = |resource| {
             let mut in_work = self.in_work.iter();
@@ -206,14 +207,14 @@ impl<'s> Places<'s> {
                 window.tries.contains(&resource) && (window.pair == pair || *held <= LONG)
             })
         };
-        self.keeps_the_others_places(&pair, action.task.asks_source())
+        self.keeps_the_others_places(&pair, action.task.asks_source(), waiting)
             && self.is_within_bounds(&pair, action.task.asks_source())
             && self.leaves_one_to_the_fast(&pair, slow)
             && !self.sharers.tried_by(action).any(is_tried)
     }
 
     /// Rule 1.
-    fn keeps_the_others_places(&self, pair: &Pair, asks_source: bool) -> bool {
+    fn keeps_the_others_places(&self, pair: &Pair, asks_source: bool, waiting: &BTreeSet<Pair>) -> bool {
         let holds = |of: &Pair| self.count(|window| window.asks_source && window.pair == *of);
         if asks_source && holds(pair) == 0 {
             return true;
@@ -222,8 +223,10 @@ impl<'s> Places<'s> {
             let is_concerned = if asks_source { *other != pair } else { other.store != pair.store };
             is_concerned && holds(other) == 0
         });
+        let (due, idle): (Vec<_>, Vec<_>) = others.partition(|other| waiting.contains(*other));
+        let kept = due.len() + usize::from(!idle.is_empty());
         // Where nothing is in work something may always begin.
-        self.free().saturating_sub(1) >= others.count().min(self.all.get() - 1)
+        self.free().saturating_sub(1) >= kept.min(self.all.get() - 1)
     }
 
     /// Rule 2.
@@ -237,7 +240,7 @@ impl<'s> Places<'s> {
 
     /// Rule 3.
     fn leaves_one_to_the_fast(&self, pair: &Pair, slow: &Slow) -> bool {
-        if self.is_one() || self.sharers.pairs.len() <= self.all.get() {
+        if self.is_one() || self.sharers.pairs.len() < 2 {
             return true;
         }
         let holds_for_long =

@@ -60,11 +60,12 @@ impl Turns {
 
     fn usual(&self, queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
         let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
+        let waiting = queue.iter().filter(|action| action.turn != Turn::Alone).map(Pair::of).collect();
         // There are few pairs and many windows.
         let mut admitted = BTreeMap::new();
         let mut may_begin = |action: &Action| {
             let (pair, asks_source) = (Pair::of(action), action.task.asks_source());
-            let admits = || places.admits(action, &self.slow);
+            let admits = || places.admits(action, &self.slow, &waiting);
             action.turn != Turn::Alone && *admitted.entry((pair, asks_source)).or_insert_with(admits)
         };
         let may_begin: Vec<_> = queue.iter().map(&mut may_begin).collect();
