@@ -48,6 +48,12 @@ use crate::domain::window::Window;
 #[error("{}", .0.message)]
 pub struct SpoolError(pub Failure);
 
+impl From<SpoolError> for Failure {
+    fn from(SpoolError(failure): SpoolError) -> Self {
+        failure
+    }
+}
+
 impl SpoolError {
     fn new(message: String) -> Self {
         Self(Failure::new(FailureKind::Local, Scope::Daemon, message))

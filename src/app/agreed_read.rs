@@ -26,7 +26,6 @@ use crate::domain::object_key::ObjectKey;
 use crate::domain::text::ForeignText;
 use crate::ports::object_store::{LARGEST_OBJECT, ObjectStore};
 
-use super::failure_policy::of_store;
 use super::scratch::Scratch;
 
 /// Reads of one object before the store counts as unreliable for now.
@@ -180,7 +179,7 @@ impl Reading<'_> {
     /// One read, as it came. The inner error is of a body that broke off on its way.
     async fn once(&self) -> Result<Result<Agreed, Failure>, Failure> {
         let Limits { keep, read } = self.limits;
-        let Some(mut body) = self.store.get(self.key).await.map_err(of_store)? else {
+        let Some(mut body) = self.store.get(self.key).await? else {
             return Ok(Ok(Agreed::Absent));
         };
         let meta = body.meta;
@@ -192,7 +191,7 @@ impl Reading<'_> {
         let mut room = self.scratch.room_of_a_file();
         let (mut bytes, mut sha256, mut md5) = (0, sha2::Sha256::new(), md5::Md5::new());
         loop {
-            let chunk = match body.bytes.try_next().await.map_err(of_store) {
+            let chunk = match body.bytes.try_next().await.map_err(Failure::from) {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(failure) if failure.kind == FailureKind::Transient => return Ok(Err(failure)),

@@ -24,8 +24,6 @@ use crate::ports::ledger::Ledger;
 use crate::ports::object_store::ObjectStore;
 use crate::ports::record_source::RecordSource;
 
-use super::failure_policy::of_ledger;
-
 /// No host is waited for longer when it is asked for the time.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
 /// Once an answer has confirmed the clock, others have so long to contradict it.
@@ -271,17 +269,17 @@ impl ClockWatch {
             Standing::Wrong(failure) => {
                 self.say_wrong(failure);
                 let hold = hold(failure, snapshot, self.clock().now());
-                ledger.hold(&Resource::Clock, &hold).await.map_err(of_ledger)?;
+                ledger.hold(&Resource::Clock, &hold).await?;
                 snapshot.holds.insert(Resource::Clock, hold);
             }
             Standing::Confirmed(confirmed) => {
                 self.say_right(confirmed);
                 if snapshot.holds.remove(&Resource::Clock).is_some() {
-                    ledger.lift(&Resource::Clock, Timestamp::MAX).await.map_err(of_ledger)?;
+                    ledger.lift(&Resource::Clock, Timestamp::MAX).await?;
                 }
                 let confirmation = Confirmation { at: confirmed.at(), host: confirmed.host().to_owned() };
                 if is_news(snapshot.confirmed.as_ref(), &confirmation) {
-                    ledger.confirm(&confirmation).await.map_err(of_ledger)?;
+                    ledger.confirm(&confirmation).await?;
                     snapshot.confirmed = Some(confirmation);
                     self.know(snapshot);
                 }

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::adapters::spool::SpoolError;
 use crate::domain::backoff::{LONG_WAIT, LONGEST_ASKED_FOR, pause_after};
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::name::StoreName;
 use crate::domain::snapshot::{FailureNote, Hold, Resource, Snapshot, WindowState};
 use crate::domain::verdict::StreamRules;
 use crate::domain::window::Window;
-use crate::ports::ledger::{Disposition, Ledger, LedgerError};
-use crate::ports::object_store::StoreError;
-use crate::ports::record_source::SourceError;
+use crate::ports::ledger::{Disposition, Ledger};
 
 /// So many files that are no exports in a row park a window.
 const CORRUPT_LIMIT: u32 = 3;
@@ -146,9 +143,9 @@ pub async fn hold_log(
         Scope::Store if !works.contains(&rules.store) => Resource::Store(rules.store.clone()),
         _ => Resource::Stream(rules.name.clone()),
     };
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = ledger.snapshot().await?;
     let hold = hold_on(rules, &resource, failure, &snapshot, now);
-    ledger.hold(&resource, &hold).await.map_err(of_ledger)
+    ledger.hold(&resource, &hold).await.map_err(Failure::from)
 }
 
 fn of_window(
@@ -192,41 +189,6 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 /// A failure as the ledger keeps it.
 pub fn note(failure: &Failure, at: Timestamp) -> FailureNote {
     FailureNote { kind: failure.kind, message: failure.message.clone(), at }
-}
-
-/// A store's error, as a failure.
-pub fn of_store(error: StoreError) -> Failure {
-    error.0
-}
-
-/// A source's error, as a failure.
-pub fn of_source(error: SourceError) -> Failure {
-    error.0
-}
-
-/// The spool's error, as a failure.
-pub fn of_spool(error: SpoolError) -> Failure {
-    error.0
-}
-
-/// A ledger's error, as a failure: the machine's, never a window's.
-pub fn of_ledger(error: LedgerError) -> Failure {
-    let scope = match error {
-        LedgerError::StaleLease { .. } => Scope::Window,
-        LedgerError::NotNext { .. } => Scope::Stream,
-        LedgerError::Storage(_)
-        | LedgerError::Outdated(_)
-        | LedgerError::Damaged(_)
-        | LedgerError::Unusable(_) => Scope::Daemon,
-    };
-    let kind = match error {
-        LedgerError::StaleLease { .. } => FailureKind::Transient,
-        // Somebody else moved the head; reading on puts it right.
-        LedgerError::NotNext { .. } => FailureKind::Transient,
-        LedgerError::Storage(_) => FailureKind::Local,
-        LedgerError::Outdated(_) | LedgerError::Damaged(_) | LedgerError::Unusable(_) => FailureKind::Damaged,
-    };
-    Failure::new(kind, scope, error.to_string())
 }
 
 #[cfg(test)]

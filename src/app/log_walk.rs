@@ -29,7 +29,6 @@ use futures_util::stream::{BoxStream, StreamExt};
 use self::belief::{LogSoFar, is_signed};
 pub use self::beyond::say_passed_over;
 use self::proof::{Fitting, Placed, Prover};
-use super::failure_policy::of_store;
 use super::log_reader::LogReader;
 use super::signing::Signing;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -149,7 +148,7 @@ impl<'r> Walk<'r> {
         if signing.has_file() {
             let reader = self.prover.reader;
             let key = log_key(reader.stream(), head.seq);
-            let reading = reader.agreed(&key, None, Some(head.hash)).await.map_err(of_store)?;
+            let reading = reader.agreed(&key, None, Some(head.hash)).await?;
             let entry = reading.and_then(|reading| serde_json::from_slice::<LogEntry>(reading.bytes()).ok());
             self.known.recorded_at = entry.map(|entry| entry.recorded_at);
         }
@@ -195,7 +194,7 @@ impl<'r> Walk<'r> {
     async fn list_on(&mut self) -> Result<bool, Failure> {
         let next = match self.list_ended {
             true => None,
-            false => self.listed.next().await.transpose().map_err(of_store)?,
+            false => self.listed.next().await.transpose()?,
         };
         self.list_ended = next.is_none();
         self.ahead.extend(next);
@@ -207,8 +206,7 @@ impl<'r> Walk<'r> {
         let seq = self.expected;
         let key = log_key(self.prover.reader.stream(), seq);
         let beyond = self.shown_missing().await?;
-        let is_taken =
-            beyond.is_some() || self.prover.reader.store().head(&key).await.map_err(of_store)?.is_some();
+        let is_taken = beyond.is_some() || self.prover.reader.store().head(&key).await?.is_some();
         if !is_taken {
             return Ok(None);
         }
@@ -237,11 +235,11 @@ impl<'r> Walk<'r> {
 /// When it is gone or another one, when its signature does not count, or the store fails.
 pub async fn check_head(reader: &LogReader, head: Head, signing: Option<&Signing>) -> Result<bool, Failure> {
     let key = log_key(reader.stream(), head.seq);
-    let Some(reading) = reader.agreed(&key, None, Some(head.hash)).await.map_err(of_store)? else {
+    let Some(reading) = reader.agreed(&key, None, Some(head.hash)).await? else {
         return Err(damaged(reader.stream(), &format!("log entry {key} is gone from the store")));
     };
     let hash = match reading.is_too_large() {
-        true => reader.whole_hash(&key).await.map_err(of_store)?,
+        true => reader.whole_hash(&key).await?,
         false => Some(reading.hash()),
     };
     let known = head.hash;
@@ -270,7 +268,7 @@ async fn check_signer(
     let Ok(entry) = serde_json::from_slice::<LogEntry>(bytes) else { return Ok(signed) };
     let key = signature_key(reader.stream(), head.seq, &head.hash);
     // `verify` finds a signature that is gone; the entry itself is the one that was proven before.
-    let Some(armored) = reader.agreed(&key, None, None).await.map_err(of_store)? else { return Ok(signed) };
+    let Some(armored) = reader.agreed(&key, None, None).await? else { return Ok(signed) };
     match signing.verify(bytes, armored.bytes(), entry.recorded_at) {
         Ok(_) => Ok(signed),
         Err(error) => {

@@ -33,8 +33,6 @@ use crate::domain::name::StoreName;
 use crate::domain::object_key::{KeyPrefix, ObjectKey};
 use crate::ports::object_store::{Content, ObjectStore, PutOutcome};
 
-use super::failure_policy::of_store;
-
 /// The pauses between looks at an object that is not shown yet.
 const SHOWN_LATE: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
@@ -103,7 +101,7 @@ impl ObjectLocks {
         if let Trust::Broken(failure) = self.trust() {
             return Err(failure);
         }
-        self.store.put_if_absent(key, content, lock).await.map_err(of_store)
+        self.store.put_if_absent(key, content, lock).await.map_err(Failure::from)
     }
 
     /// Whether `key` is under `asked`: as the store `said` when it gave the object, else as it says now (not every
@@ -128,12 +126,12 @@ impl ObjectLocks {
     /// read a moment ago.
     async fn lock_of(&self, key: &ObjectKey) -> Result<Lock, Failure> {
         for pause in SHOWN_LATE {
-            if let Some(meta) = self.store.head(key).await.map_err(of_store)? {
+            if let Some(meta) = self.store.head(key).await? {
                 return Ok(meta.lock.unwrap_or_default());
             }
             tokio::time::sleep(pause).await;
         }
-        let meta = self.store.head(key).await.map_err(of_store)?;
+        let meta = self.store.head(key).await?;
         Ok(meta.and_then(|meta| meta.lock).unwrap_or_default())
     }
 
@@ -147,8 +145,8 @@ impl ObjectLocks {
             return Ok(());
         }
         let mut left = self.store.list(prefix, None);
-        while let Some(key) = left.try_next().await.map_err(of_store)? {
-            let meta = self.store.head(&key).await.map_err(of_store)?;
+        while let Some(key) = left.try_next().await? {
+            let meta = self.store.head(&key).await?;
             // It may be of another window: until when it is locked says nothing, that it is locked does.
             if meta.is_some_and(|meta| meta.lock.unwrap_or_default().is_none()) {
                 let failure = self.does_not_hold(&key, asked, &Lock::NONE);

@@ -13,7 +13,7 @@ use crate::domain::verdict::{StreamRules, Verdict, Waiting, judge, pauses_until}
 
 use super::clock_watch::Standing;
 use super::compose::Streams;
-use super::failure_policy::{hold_log, of_ledger};
+use super::failure_policy::hold_log;
 use super::first_losses;
 use super::log_readings::Readings;
 use super::open_work::WindowStates;
@@ -75,7 +75,7 @@ impl Look {
     /// When this machine fails.
     pub async fn open(&self) -> Result<(), Failure> {
         let Services { ledger, clock, roster, .. } = &*self.services;
-        let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = ledger.snapshot().await?;
         let unproven = self.unproven(&roster.rules(), &snapshot, clock.now());
         prove_all(&self.services, unproven.into_keys()).await?;
         self.plan_with(&BTreeSet::new(), true).await.map(|_| ())
@@ -104,7 +104,7 @@ impl Look {
         services.run.looked(&*services.ledger, services.clock.now(), must_write).await?;
         let streams = services.roster.streams();
         let rules: Vec<_> = streams.values().map(|stream| stream.rules.clone()).collect();
-        let mut snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
+        let mut snapshot = self.services.ledger.snapshot().await?;
         // The answers to proofs say what time it is: nobody need be asked for it first.
         if services.watch.standing() == Standing::Unknown
             && let Some(planned) = self.proofs_first(&snapshot)
@@ -147,7 +147,7 @@ impl Look {
             }
         }
         if looked {
-            snapshot = self.services.ledger.snapshot().await.map_err(of_ledger)?;
+            snapshot = self.services.ledger.snapshot().await?;
             self.sweep_spool(busy, &snapshot).await?;
             first_losses::say(&opened, &snapshot, services.clock.now());
         }
@@ -188,7 +188,7 @@ impl Look {
             self.memory(|memory| memory.forgot_at.is_some_and(|at| now.duration_since(at).abs() < day));
         let before = now.saturating_sub(self.services.keep_attempts).ok().filter(|_| !is_done);
         let Some(before) = before else { return Ok(()) };
-        let forgotten = self.services.ledger.forget_attempts(before).await.map_err(of_ledger)?;
+        let forgotten = self.services.ledger.forget_attempts(before).await?;
         if forgotten > 0 {
             tracing::info!(attempts = forgotten, %before, "old attempts forgotten");
         }
@@ -226,7 +226,7 @@ impl Look {
         let now = self.services.clock.now();
         let mut lifted = Vec::new();
         for resource in idle.into_iter().flatten().filter(|resource| snapshot.holds.contains_key(resource)) {
-            if self.services.ledger.lift(&resource, now).await.map_err(of_ledger)? {
+            if self.services.ledger.lift(&resource, now).await? {
                 lifted.push(resource);
             }
         }
@@ -243,7 +243,7 @@ impl Look {
         }
         let was_down = machine.is_down();
         machine.works();
-        let lifted = hold.is_some() && ledger.lift(&Resource::Daemon, now).await.map_err(of_ledger)?;
+        let lifted = hold.is_some() && ledger.lift(&Resource::Daemon, now).await?;
         Ok((was_down || lifted).then_some(Resource::Daemon))
     }
 

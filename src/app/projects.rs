@@ -14,7 +14,6 @@ use crate::domain::snapshot::{Resource, Snapshot};
 use crate::domain::verdict::StreamRules;
 
 use super::compose::{self, Injected};
-use super::failure_policy::of_ledger;
 use super::services::Services;
 
 /// A configuration whose sources all have their project ids, and what it lacks for that.
@@ -98,7 +97,7 @@ pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Fa
         return Ok(Looked::NotAsked);
     };
     // The plan that asks may be older than the last look.
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = ledger.snapshot().await?;
     if roster.source(source).is_some() || rules.source_held_by(&snapshot, clock.now()).is_some() {
         return Ok(Looked::NotAsked);
     }
@@ -109,13 +108,13 @@ pub async fn find(services: &Services, source: &SourceName) -> Result<Looked, Fa
     }
     // Its settings are others now, for those who only look as well.
     let fingerprints = roster.rules().iter().flat_map(StreamRules::recorded).collect();
-    ledger.record_fingerprints(&fingerprints).await.map_err(of_ledger)?;
+    ledger.record_fingerprints(&fingerprints).await?;
     let (resource, mut lifted) = (Resource::Source(source.clone()), Vec::new());
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = ledger.snapshot().await?;
     // One that was placed under the project's id says nothing of the search for it.
     let hold = snapshot.holds.get(&resource).filter(|hold| hold.fingerprint == rules.fingerprints.source);
     if let Some(hold) = hold
-        && ledger.lift(&resource, hold.until).await.map_err(of_ledger)?
+        && ledger.lift(&resource, hold.until).await?
     {
         lifted.push(resource);
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::clock_watch::Standing;
 use super::compose::OpenStore;
-use super::failure_policy::{hold_on, of_ledger, of_store};
+use super::failure_policy::hold_on;
 use super::services::Services;
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
@@ -59,7 +59,7 @@ impl Proofs {
         let mut proof = before.unwrap_or_else(|| tokio::spawn(async move { store.prove().await }));
         let outcome = tokio::time::timeout(LONGEST_PROOF, &mut proof).await;
         let create_only = match outcome {
-            Ok(Ok(proven)) => proven.map_err(of_store)?,
+            Ok(Ok(proven)) => proven?,
             Ok(Err(broken)) => return Err(not_proven(name, &format!("its proof broke off: {broken}"))),
             Err(_) => {
                 self.going_on.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), proof);
@@ -110,7 +110,7 @@ pub async fn prove(services: &Services, store: &StoreName) -> Result<Proof, Fail
     let rules = roster.rules();
     let Some(rules) = rules.iter().find(|rules| rules.store == *store) else { return Ok(Proof::NotAsked) };
     // The plan that asks may be older than the last look.
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = ledger.snapshot().await?;
     if proofs.is_proven(store) || rules.store_held_by(&snapshot, clock.now()).is_some() {
         return Ok(Proof::NotAsked);
     }
@@ -160,7 +160,7 @@ async fn name_silent(services: &Services, rules: &StreamRules, store: &StoreName
     let message = Message::new(cause).advise("see to the store and the way to it");
     let failure = Failure::new(FailureKind::Transient, Scope::Store, message);
     let resource = Resource::Store(store.clone());
-    let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = services.ledger.snapshot().await?;
     let hold = hold_on(rules, &resource, &failure, &snapshot, now);
     let before = snapshot.holds.get(&resource).filter(|before| before.since == hold.since).cloned();
     if before.is_none() {
@@ -168,7 +168,7 @@ async fn name_silent(services: &Services, rules: &StreamRules, store: &StoreName
     }
     let failures = before.as_ref().map_or(hold.failures, |before| before.failures);
     let hold = Hold { until: now, failures, ..hold };
-    services.ledger.hold(&resource, &hold).await.map_err(of_ledger)?;
+    services.ledger.hold(&resource, &hold).await?;
     Ok(Named { resource, since: hold.since, before })
 }
 
@@ -179,7 +179,7 @@ impl Named {
             Some(before) => ledger.hold(&self.resource, &before).await,
             None => ledger.lift(&self.resource, Timestamp::MAX).await.map(|_| ()),
         };
-        taken_back.map_err(of_ledger)
+        taken_back.map_err(Failure::from)
     }
 
     /// It has failed, which is one failure: that it was named is none.
@@ -190,11 +190,11 @@ impl Named {
         failure: &Failure,
     ) -> Result<(), Failure> {
         let Self { resource, since, before } = self;
-        let mut snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let mut snapshot = services.ledger.snapshot().await?;
         snapshot.holds.remove(&resource);
         snapshot.holds.extend(before.map(|before| (resource.clone(), before)));
         let hold = hold_on(rules, &resource, failure, &snapshot, services.clock.now());
-        services.ledger.hold(&resource, &Hold { since, ..hold }).await.map_err(of_ledger)
+        services.ledger.hold(&resource, &Hold { since, ..hold }).await.map_err(Failure::from)
     }
 }
 

@@ -37,7 +37,6 @@ use crate::ports::ledger::Ledger;
 
 use self::taking::Taking;
 use super::compose::{self, Injected};
-use super::failure_policy::of_ledger;
 use super::log_reader::LogReader;
 use super::projects;
 use super::signing;
@@ -115,7 +114,7 @@ pub(super) async fn remake(
     kept_as: Option<&str>,
 ) -> Result<(Vec<Rebuilt>, Vec<LeftOut>), StartError> {
     let failed = |failure: &Failure| StartError::from_failure("ledger", failure);
-    SqliteLedger::check_own(&state_dir.ledger()).await.map_err(|e| failed(&of_ledger(e)))?;
+    SqliteLedger::check_own(&state_dir.ledger()).await?;
     // As the daemon does: without a file of allowed signers its own key's signatures count.
     let signing = signing::signing(config, injected.clock.now())?;
     let signers = signing.as_ref().map(|signing| Arc::new(signing.signers().clone()));
@@ -164,7 +163,7 @@ pub(super) async fn remake(
         return Ok((rebuilt, left_out));
     }
     let beside = state_dir.new_ledger().map_err(|error| failed(&of_disk(&error)))?;
-    let ledger = SqliteLedger::open(&beside).await.map_err(|e| failed(&of_ledger(e)))?;
+    let ledger = SqliteLedger::open(&beside).await?;
     let rules = compose::rules(config);
     for (stream, (target, head)) in rebuilt.iter_mut().zip(&ends) {
         let of_stream = |failure: Failure| StartError::from_failure(target.stream.as_str(), &failure);
@@ -184,7 +183,7 @@ pub(super) async fn remake(
         stream.known = Some(known.map_err(of_stream)?);
     }
     let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
-    ledger.record_fingerprints(&fingerprints).await.map_err(|e| failed(&of_ledger(e)))?;
+    ledger.record_fingerprints(&fingerprints).await?;
     ledger.close().await;
     state_dir.replace_ledger(kept_as).map_err(|error| failed(&of_disk(&error)))?;
     Ok((rebuilt, left_out))
@@ -241,7 +240,7 @@ async fn known(
     head: Option<Head>,
     now: Timestamp,
 ) -> Result<Known, Failure> {
-    let snapshot = ledger.snapshot().await.map_err(of_ledger)?;
+    let snapshot = ledger.snapshot().await?;
     let mut known = Known { head, ..Known::default() };
     for (window, state) in snapshot.windows.get(stream).into_iter().flatten() {
         match state {

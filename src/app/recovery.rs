@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::ports::ledger::LedgerError;
 
 use super::compose::Injected;
-use super::failure_policy::of_ledger;
 use super::rebuild::{LeftOut, Trust, remake};
 use super::start_error::StartError;
 use super::verify::Meter;
@@ -29,13 +28,12 @@ pub(super) async fn sound_ledger(
     config: &Config,
     injected: &Injected,
 ) -> Result<SqliteLedger, StartError> {
-    let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
     match SqliteLedger::open(&state_dir.ledger()).await {
         Err(LedgerError::Damaged(why)) => {
             make_anew(state_dir, config, injected, &why).await?;
-            SqliteLedger::open(&state_dir.ledger()).await.map_err(failed)
+            Ok(SqliteLedger::open(&state_dir.ledger()).await?)
         }
-        opened => opened.map_err(failed),
+        opened => Ok(opened?),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::failure_policy::of_ledger;
 use crate::domain::failure::Failure;
 use crate::domain::snapshot::Run;
 use crate::ports::ledger::Ledger;
@@ -62,7 +61,7 @@ impl RunRecord {
         if !must_write && written.is_some_and(|then| then.elapsed() < APART) {
             return Ok(());
         }
-        let noted = ledger.note_run(&self.run(Some(now))).await.map_err(of_ledger);
+        let noted = ledger.note_run(&self.run(Some(now))).await.map_err(Failure::from);
         *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = noted.is_err().then_some(now);
         noted?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -15,7 +15,7 @@ use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 
 use super::archive::UnprovenPuts;
 use super::clock_watch::ClockWatch;
-use super::failure_policy::{hold_on, of_ledger};
+use super::failure_policy::hold_on;
 use super::machine::Machine;
 use super::open_work::InWork;
 use super::proving::Proofs;
@@ -68,9 +68,9 @@ impl Services {
         let rules = self.roster.rules();
         let needs = |rules: &&StreamRules| rules.needs().any(|needed| needed == *resource);
         let Some(rules) = rules.iter().find(needs) else { return Ok(()) };
-        let snapshot = self.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = self.ledger.snapshot().await?;
         let hold = hold_on(rules, resource, failure, &snapshot, self.clock.now());
-        self.ledger.hold(resource, &hold).await.map_err(of_ledger)
+        self.ledger.hold(resource, &hold).await.map_err(Failure::from)
     }
 }
 
@@ -95,7 +95,7 @@ impl Owed {
                 Ok(()) | Err(LedgerError::StaleLease { .. }) => {}
                 Err(error) => {
                     owed[i..].iter().for_each(|lease| self.add(lease));
-                    return Err(of_ledger(error));
+                    return Err(Failure::from(error));
                 }
             }
         }

@@ -24,7 +24,6 @@ use crate::ports::notebook::Notebook;
 use super::archive::UnprovenPuts;
 use super::clock_watch::{ClockWatch, Teller};
 use super::compose::{self, Injected, Parts, Streams};
-use super::failure_policy::of_ledger;
 use super::machine::Machine;
 use super::open_work::InWork;
 use super::projects;
@@ -58,8 +57,7 @@ impl Session {
         let sqlite = sound_ledger(&state_dir, config, injected).await?;
         take_up(&sqlite, now).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
-        let snapshot = ledger.snapshot().await;
-        let snapshot = snapshot.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+        let snapshot = ledger.snapshot().await?;
         let digest = injected.written.as_ref().and_then(WrittenConfig::digest);
         let run = RunRecord::new(now, snapshot.run.as_ref(), digest.map(str::to_owned));
         run.begin(&*ledger, false).await;
@@ -73,8 +71,7 @@ impl Session {
         }
         let notebook: Arc<dyn Notebook> = Arc::new(sqlite.clone());
         let configured = config.sources.keys().cloned().collect();
-        let strangers = upkeep::tell_strangers(&*notebook, &configured, now).await;
-        strangers.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+        upkeep::tell_strangers(&*notebook, &configured, now).await?;
         let parts = Parts {
             stores,
             signing,
@@ -119,15 +116,14 @@ impl Session {
 
 /// Takes the ledger up where an earlier run left it.
 async fn take_up(ledger: &SqliteLedger, now: Timestamp) -> Result<(), StartError> {
-    let failed = |error| StartError::from_failure("ledger", &of_ledger(error));
-    let voided = ledger.void_leases().await.map_err(failed)?;
+    let voided = ledger.void_leases().await?;
     if voided > 0 {
         tracing::info!(
             windows = voided,
             "an earlier run ended in the middle of its work; it is taken up again"
         );
     }
-    park_crashed(ledger, now).await.map_err(failed)?;
+    park_crashed(ledger, now).await?;
     Ok(())
 }
 
@@ -175,7 +171,7 @@ async fn end_holds(
         } else {
             Ok(())
         };
-        ended.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))?;
+        ended?;
     }
     Ok(())
 }
@@ -183,8 +179,7 @@ async fn end_holds(
 /// Records what commands that only look go by.
 async fn record(rules: &[StreamRules], ledger: &dyn Ledger) -> Result<(), StartError> {
     let fingerprints = rules.iter().flat_map(StreamRules::recorded).collect();
-    let recorded = ledger.record_fingerprints(&fingerprints).await;
-    recorded.map_err(|error| StartError::from_failure("ledger", &of_ledger(error)))
+    Ok(ledger.record_fingerprints(&fingerprints).await?)
 }
 
 async fn open_spool(
@@ -194,7 +189,7 @@ async fn open_spool(
 ) -> Result<Spool, StartError> {
     let failed = |failure: &_| StartError::from_failure("spool", failure);
     let spool = Spool::open(state_dir.spool()).await.map_err(|error| failed(&error.0))?;
-    let snapshot = ledger.snapshot().await.map_err(|error| failed(&of_ledger(error)))?;
+    let snapshot = ledger.snapshot().await?;
     let keep = move |stream: &_, window| {
         let state = snapshot.windows.get(stream).and_then(|windows| windows.get(&window));
         // What belongs to a stream that is not configured now may be wanted again, and so may a lost window's export.

@@ -3,6 +3,7 @@
 use crate::adapters::state_dir::StateDirError;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::exit_code::Exit;
+use crate::ports::ledger::LedgerError;
 
 /// A run did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,12 @@ impl StartError {
     /// How the process ends.
     pub fn exit(&self) -> Exit {
         self.exit
+    }
+}
+
+impl From<LedgerError> for StartError {
+    fn from(error: LedgerError) -> Self {
+        Self::from_failure("ledger", &Failure::from(error))
     }
 }
 

@@ -45,7 +45,6 @@ use crate::ports::ledger::{AttemptOutcome, Lease, Ledger, LedgerError};
 use crate::ports::object_store::{Content, PutOutcome};
 
 use super::clock_watch::ClockWatch;
-use super::failure_policy::{of_ledger, of_store};
 use super::log_reader::LogReader;
 use super::log_walk::damaged;
 use super::object_locks::ObjectLocks;
@@ -126,9 +125,7 @@ impl StreamLog {
         }
         let key = log_key(&self.stream, seq);
         // No signature is put for a number that may be known to be taken.
-        if self.contended.load(Ordering::Relaxed)
-            && self.reader.store().head(&key).await.map_err(of_store)?.is_some()
-        {
+        if self.contended.load(Ordering::Relaxed) && self.reader.store().head(&key).await?.is_some() {
             return self.overtaken(seq).await;
         }
         let opens = matches!(body, EntryBody::Stream(_));
@@ -265,7 +262,7 @@ impl StreamLog {
         key: &ObjectKey,
         sealed: &SealedEntry,
     ) -> Result<Option<(Vec<u8>, Lock)>, Failure> {
-        let reading = self.reader.agreed(key, None, Some(sealed.hash())).await.map_err(of_store)?;
+        let reading = self.reader.agreed(key, None, Some(sealed.hash())).await?;
         Ok(reading.map(|reading| (reading.bytes().to_vec(), *reading.lock())))
     }
 
@@ -289,7 +286,7 @@ impl StreamLog {
         let content = Content::Bytes(Bytes::copy_from_slice(&signature));
         let outcome = self.locks.put(&key, &content, &lock).await?;
         let known = Some(Sha256::of(&signature));
-        let Some(stored) = self.reader.agreed(&key, None, known).await.map_err(of_store)? else {
+        let Some(stored) = self.reader.agreed(&key, None, known).await? else {
             return Err(self.not_shown(&key, &outcome));
         };
         if stored.bytes() != signature {
@@ -302,7 +299,7 @@ impl StreamLog {
 
     /// Whether the log says already what `body` would say, or better.
     async fn is_settled(&self, window: Window, body: &EntryBody) -> Result<bool, Failure> {
-        let state = self.ledger.window(&self.stream, window).await.map_err(of_ledger)?;
+        let state = self.ledger.window(&self.stream, window).await?;
         Ok(match state {
             Some(WindowState::Archived { seq, .. }) => match body {
                 EntryBody::Archived(archived) => archived.supersedes.is_none_or(|follows| follows.seq != seq),
@@ -321,19 +318,19 @@ impl StreamLog {
         settles: Option<(&Lease, AttemptOutcome)>,
     ) -> Result<(), Failure> {
         let Some((lease, outcome)) = settles else {
-            return self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger);
+            return self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(Failure::from);
         };
         match self.ledger.commit(lease, entry, outcome, self.watch.clock().now()).await {
             // The log has it, so the ledger must follow, whoever holds the lease by now.
             Err(LedgerError::StaleLease { window, .. }) => {
                 tracing::warn!(stream = %self.stream, %window, "the lease passed on while the entry was written");
-                self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(of_ledger)
+                self.ledger.apply(&self.stream, std::slice::from_ref(entry)).await.map_err(Failure::from)
             }
-            told => told.map_err(of_ledger),
+            told => told.map_err(Failure::from),
         }
     }
 
     async fn state(&self) -> Result<Option<StreamState>, Failure> {
-        self.ledger.stream(&self.stream).await.map_err(of_ledger)
+        self.ledger.stream(&self.stream).await.map_err(Failure::from)
     }
 }

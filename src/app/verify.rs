@@ -26,8 +26,6 @@ use crate::domain::name::StreamName;
 use crate::domain::object_key::ObjectKey;
 use crate::ports::object_store::{ObjectStore, StoreError};
 
-use super::failure_policy::of_store;
-
 /// How much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -178,7 +176,7 @@ impl Meter {
 /// # Errors
 /// When the store does not let it be read, so that nothing can be said.
 pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Report, Failure> {
-    let gathered = log::gather(target, asked.signers.as_ref(), meter).await.map_err(of_store)?;
+    let gathered = log::gather(target, asked.signers.as_ref(), meter).await?;
     let terms = Terms {
         stream: target.stream.clone(),
         now: asked.now,
@@ -208,16 +206,16 @@ pub async fn verify(target: &Target, asked: &Asked, meter: &Meter) -> Result<Rep
     if asked.level >= Level::Objects {
         let wanted: Vec<_> = objects.iter().filter(|object| object.in_range).cloned().collect();
         let mut locks = locks::Locks::at(asked.now);
-        let looked = objects::look(target, wanted, meter, &mut locks).await.map_err(of_store)?;
-        unread.extend(locks::look(target, &locked, meter, &mut locks).await.map_err(of_store)?);
+        let looked = objects::look(target, wanted, meter, &mut locks).await?;
+        unread.extend(locks::look(target, &locked, meter, &mut locks).await?);
         objects_checked = looked.looked_at;
         findings.extend(looked.findings);
         unread.extend(looked.unread);
         notes.extend(locks.notes());
-        notes.extend(objects::unnamed(target, &objects).await.map_err(of_store)?);
+        notes.extend(objects::unnamed(target, &objects).await?);
         if asked.level >= Level::Bytes {
             let there = (looked.there, looked.has_md5_etags);
-            let hashed = objects::hash(target, there, asked.sample, meter).await.map_err(of_store)?;
+            let hashed = objects::hash(target, there, asked.sample, meter).await?;
             (objects_hashed, bytes_hashed) = (hashed.objects, hashed.bytes);
             findings.extend(hashed.findings);
             notes.extend(hashed.notes);

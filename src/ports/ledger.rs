@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::confirmed_time::Confirmation;
 use crate::domain::digest::{ContentDigest, Sha256};
-use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::log_entry::{Definition, Head, SealedEntry};
 use crate::domain::message::Message;
 use crate::domain::name::StreamName;
@@ -188,6 +188,22 @@ pub enum LedgerError {
     /// The database cannot be used, and trying again does not help: of a later version, not to be read.
     #[error("{0}")]
     Unusable(String),
+}
+
+/// A ledger's error is the machine's failure, never a window's.
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        let (kind, scope) = match error {
+            LedgerError::StaleLease { .. } => (FailureKind::Transient, Scope::Window),
+            // Somebody else moved the head; reading on puts it right.
+            LedgerError::NotNext { .. } => (FailureKind::Transient, Scope::Stream),
+            LedgerError::Storage(_) => (FailureKind::Local, Scope::Daemon),
+            LedgerError::Outdated(_) | LedgerError::Damaged(_) | LedgerError::Unusable(_) => {
+                (FailureKind::Damaged, Scope::Daemon)
+            }
+        };
+        Self::new(kind, scope, error.to_string())
+    }
 }
 
 /// What this machine knows. Each call is one transaction.

@@ -197,6 +197,12 @@ pub trait ObjectStore: Send + Sync {
 #[error("{}", .0.message)]
 pub struct StoreError(pub Failure);
 
+impl From<StoreError> for Failure {
+    fn from(StoreError(failure): StoreError) -> Self {
+        failure
+    }
+}
+
 impl StoreError {
     /// An error that holds up all streams of the store.
     pub fn of_store(kind: FailureKind, message: impl Into<Message>) -> Self {

@@ -171,6 +171,12 @@ pub struct Upkeep {
 #[error("{}", .0.message)]
 pub struct SourceError(pub Failure);
 
+impl From<SourceError> for Failure {
+    fn from(SourceError(failure): SourceError) -> Self {
+        failure
+    }
+}
+
 impl SourceError {
     /// What kind of failure it was.
     pub fn kind(&self) -> FailureKind {

@@ -15,7 +15,6 @@ use crate::domain::verdict::judge;
 use crate::ports::ledger::Ledger;
 
 use super::Job;
-use crate::app::failure_policy::of_ledger;
 use crate::app::observer::Ending;
 use crate::app::stream_log::Appended;
 
@@ -28,7 +27,7 @@ impl Job<'_> {
     async fn say_acknowledged(self) -> Result<Ending, Failure> {
         let Self { services, stream, window } = self;
         // The log was followed by the look that planned this. What the ledger knows by now decides.
-        let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = services.ledger.snapshot().await?;
         let asked = snapshot.to_acknowledge.get(stream.name()).and_then(|windows| windows.get(&window));
         let verdict = judge(&stream.rules, window, &snapshot, services.clock.now());
         let Some(asked) = asked.filter(|asked| verdict.acknowledgeable() == Some(asked.entry)) else {

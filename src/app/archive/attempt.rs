@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Job;
-use crate::app::failure_policy::{consequence, of_ledger};
+use crate::app::failure_policy::consequence;
 use crate::app::observer::Ending;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::ports::checkpoint::Step;
@@ -32,7 +32,7 @@ impl<'a> Job<'a> {
         let now = services.clock.now();
         let (holder, end) = (&services.holder, lease_end(now));
         let outcome = services.ledger.lease(self.name(), window, purpose, holder, now, end).await;
-        Ok(match outcome.map_err(of_ledger)? {
+        Ok(match outcome? {
             LeaseOutcome::Leased(lease) => Ok(Attempt { job: self, lease }),
             LeaseOutcome::HeldElsewhere { .. } => Err(Ending::HeldElsewhere),
             LeaseOutcome::Settled => Err(Ending::AlreadyArchived),
@@ -57,7 +57,7 @@ impl Attempt<'_> {
     /// When somebody has, or the ledger fails.
     pub(super) async fn renew_lease(&self) -> Result<(), Failure> {
         let Job { services, .. } = self.job;
-        services.ledger.renew(&self.lease, lease_end(services.clock.now())).await.map_err(of_ledger)
+        services.ledger.renew(&self.lease, lease_end(services.clock.now())).await.map_err(Failure::from)
     }
 
     /// Gives the lease back with the outcome.
@@ -66,7 +66,7 @@ impl Attempt<'_> {
     /// When the ledger fails.
     pub(super) async fn release(&self, outcome: AttemptOutcome) -> Result<(), Failure> {
         let Job { services, .. } = self.job;
-        services.ledger.release(&self.lease, outcome, services.clock.now()).await.map_err(of_ledger)
+        services.ledger.release(&self.lease, outcome, services.clock.now()).await.map_err(Failure::from)
     }
 
     /// Somebody else archived the window meanwhile: what was exported is of no use.
@@ -111,13 +111,13 @@ impl Attempt<'_> {
     async fn record(&self, failure: &Failure) -> Result<(), Failure> {
         let Job { services, stream, window } = self.job;
         let now = services.clock.now();
-        let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = services.ledger.snapshot().await?;
         let all = services.roster.rules();
         let follows = consequence((&stream.rules, &all), window, failure, &snapshot, now);
         if let Some((resource, hold)) = &follows.hold {
-            services.ledger.hold(resource, hold).await.map_err(of_ledger)?;
+            services.ledger.hold(resource, hold).await?;
         }
-        services.ledger.fail(&self.lease, failure, &follows.disposition, now).await.map_err(of_ledger)
+        services.ledger.fail(&self.lease, failure, &follows.disposition, now).await.map_err(Failure::from)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::ports::ledger::{Attempt as PastAttempt, AttemptOutcome};
 
 use super::counting::Terms;
 use super::{Attempt, Job};
-use crate::app::failure_policy::{hold_on, of_ledger, of_source, of_spool, shared};
+use crate::app::failure_policy::{hold_on, shared};
 use crate::app::observer::Ending;
 use crate::app::stream_log::Appended;
 
@@ -60,8 +60,7 @@ impl Attempt<'_> {
     /// Says in the log that an expired window is lost, unless its export was pulled in time and lies in the spool.
     pub(super) async fn attest_lost(&self) -> Result<Ending, Failure> {
         let Job { services, stream, window } = self.job;
-        let found =
-            services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
+        let found = services.spool.find(stream.name(), window, stream.definition_digest).await?;
         if let Some(export) = found {
             return self.commit(&export, None).await;
         }
@@ -71,11 +70,11 @@ impl Attempt<'_> {
             Tried::InVain(why) => format!("; asked once more, {why}"),
             Tried::Not => String::new(),
         };
-        let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = services.ledger.snapshot().await?;
         if !stream.rules.accepts_loss(window, &snapshot) {
             return Err(self.job.unaccepted(&tried));
         }
-        let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+        let attempts = services.ledger.attempts(stream.name(), window).await?;
         let last_attempt = attempts.iter().rev().find_map(|attempt| {
             let at = attempt.ended_at?;
             let outcome = attempt.outcome?.as_str();
@@ -136,13 +135,13 @@ impl Job<'_> {
     async fn past_horizon(self) -> Result<Tried, Failure> {
         let Self { services, stream, window } = self;
         let (rules, now, request) = (&stream.rules, services.clock.now(), self.request());
-        let remains = stream.source.remains(&request).await.map_err(of_source)?;
+        let remains = stream.source.remains(&request).await?;
         let in_time = remains.is_in_time(&request);
         let may_answer = remains.may_answer && rules.past_horizon == PastHorizon::Try;
         if !in_time && !may_answer {
             return Ok(Tried::Not);
         }
-        let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = services.ledger.snapshot().await?;
         let crashes = snapshot.crashes_of(stream.name(), window);
         if Treatment::after(crashes) == Treatment::Parked {
             return Ok(Tried::InVain(format!("{crashes} attempts in a row ended with the process")));
@@ -166,7 +165,7 @@ impl Job<'_> {
     async fn is_worth_another_try(self) -> Result<bool, Failure> {
         let Self { services, stream, window } = self;
         let expired_at = stream.rules.expires_at(window);
-        let attempts = services.ledger.attempts(stream.name(), window).await.map_err(of_ledger)?;
+        let attempts = services.ledger.attempts(stream.name(), window).await?;
         let now = services.clock.now();
         // What is dated later than now was tried by a clock that was ahead, and before the window had expired.
         let in_vain = |attempt: &&PastAttempt| {
@@ -203,7 +202,7 @@ impl Job<'_> {
 
     async fn say_parked(self) -> Result<Ending, Failure> {
         let Self { services, stream, window } = self;
-        let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
+        let state = services.ledger.window(stream.name(), window).await?;
         let Some(WindowState::Parked { since, failure, seq: None, .. }) = state else {
             return Ok(Ending::HeldElsewhere);
         };
@@ -223,8 +222,8 @@ impl Job<'_> {
         }
         let resource =
             shared(&stream.rules, failure).unwrap_or_else(|| Resource::Stream(stream.name().clone()));
-        let snapshot = services.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = services.ledger.snapshot().await?;
         let hold = hold_on(&stream.rules, &resource, failure, &snapshot, services.clock.now());
-        services.ledger.hold(&resource, &hold).await.map_err(of_ledger)
+        services.ledger.hold(&resource, &hold).await.map_err(Failure::from)
     }
 }

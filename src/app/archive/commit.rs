@@ -3,7 +3,6 @@
 use super::duplicates::Records;
 use super::{Attempt, Job};
 use crate::adapters::spool::SpooledExport;
-use crate::app::failure_policy::of_ledger;
 use crate::app::observer::Ending;
 use crate::app::stream_log::{Appended, ROUNDS};
 use crate::domain::content::{Content, Marks};
@@ -27,7 +26,7 @@ impl Attempt<'_> {
         let follows = supersedes.map(|supersedes| supersedes.seq);
         for _ in 0..ROUNDS {
             // In this order: what is archived after its names were read is found unnamed, and looked into.
-            let named = services.ledger.named_objects(stream.name(), window).await.map_err(of_ledger)?;
+            let named = services.ledger.named_objects(stream.name(), window).await?;
             if self.job.is_overtaken(follows).await? {
                 return self.archived_elsewhere().await;
             }
@@ -79,7 +78,7 @@ impl Job<'_> {
     /// later one than that which it `follows`.
     pub(super) async fn is_overtaken(self, follows: Option<Seq>) -> Result<bool, Failure> {
         let Self { services, stream, window } = self;
-        let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
+        let state = services.ledger.window(stream.name(), window).await?;
         Ok(matches!(state, Some(WindowState::Archived { seq, .. }) if Some(seq) != follows))
     }
 }

@@ -18,7 +18,6 @@ use crate::domain::message::Message;
 use crate::domain::text::Line;
 use crate::ports::record_source::ExportRequest;
 
-use crate::app::failure_policy::of_source;
 use crate::app::stream::Stream;
 
 /// What was counted, or why nothing was.
@@ -119,7 +118,7 @@ pub(super) async fn count(stream: &Stream, request: &ExportRequest, terms: Terms
             "its export was asked for in time, and the provider may count fewer records by now".into()
         ));
     }
-    match stream.source.count(request).await.map_err(of_source) {
+    match stream.source.count(request).await.map_err(Failure::from) {
         Ok(count) => Ok(Ok(count)),
         // No permission lacks here: the key is wrong, and may be right at the next try.
         Err(failure) if terms.required && failure.refuses_credentials() => Err(refused(stream, failure)),

@@ -11,7 +11,6 @@ use crate::domain::object_key::Seq;
 use crate::domain::window::Window;
 
 use super::Job;
-use crate::app::failure_policy::of_ledger;
 
 /// The records of an export.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +42,7 @@ impl Job<'_> {
             return Ok(None);
         }
         let same = services.ledger.same_content(stream.name(), window, records.content_digest).await;
-        let same = same.map_err(of_ledger)?;
+        let same = same?;
         let margin = stream.rules.margin;
         let is_news = |other: Window| {
             let bounds = [window, other].map(|window| Bounds::around(window, margin));

@@ -4,7 +4,6 @@ use super::counting::{Terms, count};
 use super::intake::Intake;
 use super::{Attempt, Job};
 use crate::adapters::spool::SpooledExport;
-use crate::app::failure_policy::{of_source, of_spool};
 use crate::app::observer::Ending;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::ports::checkpoint::Step;
@@ -14,8 +13,7 @@ impl Attempt<'_> {
     /// Exports the window, unless an earlier run has, and commits the export.
     pub(super) async fn archive(&self) -> Result<Ending, Failure> {
         let Job { services, stream, window } = self.job;
-        let found =
-            services.spool.find(stream.name(), window, stream.definition_digest).await.map_err(of_spool)?;
+        let found = services.spool.find(stream.name(), window, stream.definition_digest).await?;
         let export = match found {
             Some(export) => {
                 tracing::info!(stream = %stream.name(), window = %window, "export of an earlier run found in the spool");
@@ -23,8 +21,8 @@ impl Attempt<'_> {
             }
             None => {
                 let (request, now) = (self.job.request(), services.clock.now());
-                let in_time = request.expires_at <= now
-                    && stream.source.remains(&request).await.map_err(of_source)?.is_in_time(&request);
+                let in_time =
+                    request.expires_at <= now && stream.source.remains(&request).await?.is_in_time(&request);
                 self.job.export(&request, Terms::of_pull(stream, &request, in_time, now)).await?
             }
         };
@@ -41,16 +39,16 @@ impl Job<'_> {
     ) -> Result<SpooledExport, Failure> {
         let Self { services, stream, .. } = self;
         let before = count(stream, request, terms).await?;
-        let mut writer = services.spool.begin(stream.name(), request.window).await.map_err(of_spool)?;
+        let mut writer = services.spool.begin(stream.name(), request.window).await?;
         services.checkpoint.reached(Step::PullStarted);
-        let receipt = stream.source.export(request, &mut writer).await.map_err(of_source)?;
-        let bytes = writer.finish_bytes().await.map_err(of_spool)?;
+        let receipt = stream.source.export(request, &mut writer).await?;
+        let bytes = writer.finish_bytes().await?;
         let intake = Intake { job: self, request, terms };
         let taken = intake.take(bytes, receipt, before).await;
         let is_refused =
             |failure: &Failure| matches!(failure.kind, FailureKind::Corrupt | FailureKind::Unread);
         if taken.as_ref().is_err_and(is_refused) {
-            stream.source.discard(request).await.map_err(of_source)?;
+            stream.source.discard(request).await?;
         }
         taken
     }

@@ -25,7 +25,6 @@ use crate::ports::record_source::{ExportReceipt, ExportRequest};
 
 use super::Job;
 use super::counting::{Count, Keeps, Terms, agree, compare, count};
-use crate::app::failure_policy::{of_ledger, of_spool};
 
 /// The number of exports in a row that come whole and cannot be read before the last of them is kept.
 const UNREAD_LIMIT: usize = 3;
@@ -61,7 +60,7 @@ impl Intake<'_> {
         let facts = self.facts(&downloaded, &receipt, counts).await;
         let facts =
             facts.map_err(|failure| Failure { request_ids: receipt.request_ids.clone(), ..failure })?;
-        let export = downloaded.commit(facts).await.map_err(of_spool)?;
+        let export = downloaded.commit(facts).await?;
         self.job.services.checkpoint.reached(Step::Spooled);
         Ok(export)
     }
@@ -160,7 +159,7 @@ impl Intake<'_> {
     /// How many exports in a row before this one came whole and could not be read.
     async fn unread_before(&self) -> Result<usize, Failure> {
         let attempts = self.job.services.ledger.attempts(self.job.stream.name(), self.request.window).await;
-        let attempts = attempts.map_err(of_ledger)?;
+        let attempts = attempts?;
         // Tries that brought no export say nothing.
         let brought = attempts.iter().rev().filter_map(|attempt| match (attempt.outcome?, attempt.failure) {
             (AttemptOutcome::Failed, Some(FailureKind::Unread)) => Some(true),

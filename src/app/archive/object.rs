@@ -33,7 +33,6 @@ use crate::ports::object_store::{Content, ObjectMeta, PutOutcome, Readback};
 
 use super::Job;
 use crate::app::agreed_read::{AFTER_A_PUT, Agreed, Limits, Reading};
-use crate::app::failure_policy::of_store;
 use crate::app::stream_log::ROUNDS;
 use unnamed::Taken;
 pub use unproven::UnprovenPuts;
@@ -104,7 +103,7 @@ impl Job<'_> {
         let prefix = DataKey::prefix_of_window(stream.name(), window);
         let folder = format!("{}/", stream.name());
         let keys: Vec<_> =
-            stream.store.list(&prefix, None).take(MOST_KEYS).map_err(of_store).try_collect().await?;
+            stream.store.list(&prefix, None).take(MOST_KEYS).map_err(Failure::from).try_collect().await?;
         let data_key = |key: &crate::domain::object_key::ObjectKey| {
             let parsed = key.as_str().strip_prefix(&folder).and_then(|key| key.parse::<DataKey>().ok());
             let parsed = parsed.filter(|key| key.window() == window);
@@ -172,8 +171,7 @@ impl Job<'_> {
     async fn show_metadata(self, key: &DataKey, export: &SpooledExport) -> Result<Option<Shown>, Failure> {
         let stream = self.stream;
         let whole = key.in_stream(stream.name());
-        let Some(ObjectMeta { bytes, md5, lock, .. }) = stream.store.head(&whole).await.map_err(of_store)?
-        else {
+        let Some(ObjectMeta { bytes, md5, lock, .. }) = stream.store.head(&whole).await? else {
             return Ok(None);
         };
         let etag = md5.map(|md5| Etag::of(md5, export.md5));

@@ -25,7 +25,6 @@ use super::Job;
 use super::duplicates::Records;
 use super::intake::{doubt, is_out_of_bounds};
 use crate::app::agreed_read::{Agreed, Limits, ONCE_MORE, Reading};
-use crate::app::failure_policy::{of_ledger, of_store};
 use crate::app::log_reader::LogReader;
 use crate::app::services::Services;
 use crate::app::stream_log::Appended;
@@ -63,7 +62,7 @@ impl Services {
     /// # Errors
     /// When the ledger fails, or the stream or its store is on hold: then nothing can be said in its log.
     pub async fn unread_windows(&self, rules: &StreamRules) -> Result<Vec<Window>, Failure> {
-        let snapshot = self.ledger.snapshot().await.map_err(of_ledger)?;
+        let snapshot = self.ledger.snapshot().await?;
         if let Some(hold) = rules.log_held_by(&snapshot, self.clock.now()) {
             return Err(Failure::new(hold.failure.kind, Scope::Stream, hold.failure.message.clone()));
         }
@@ -130,11 +129,11 @@ impl Job<'_> {
     /// The object of the window's newest revision and the entry that names it, if that was archived unread.
     async fn unread_object(self) -> Result<Option<(Seq, NamedObject)>, Failure> {
         let Self { services, stream, window } = self;
-        let state = services.ledger.window(stream.name(), window).await.map_err(of_ledger)?;
+        let state = services.ledger.window(stream.name(), window).await?;
         let Some(WindowState::Archived { seq, content: Content::Unread { .. }, .. }) = state else {
             return Ok(None);
         };
-        let named = services.ledger.named_objects(stream.name(), window).await.map_err(of_ledger)?;
+        let named = services.ledger.named_objects(stream.name(), window).await?;
         let object = named.into_iter().find(|object| object.seq == seq && object.is_export);
         Ok(object.map(|object| (seq, object)))
     }
@@ -144,7 +143,7 @@ impl Job<'_> {
         let Self { stream, window, .. } = self;
         let key = log_key(stream.name(), seq);
         let reader = LogReader::new(stream.name().clone(), Arc::clone(&stream.store));
-        let reading = reader.agreed(&key, None, None).await.map_err(of_store)?;
+        let reading = reader.agreed(&key, None, None).await?;
         let entry = reading.and_then(|reading| {
             SealedEntry::open_unchained(reading.bytes().to_vec(), stream.name(), seq).ok()
         });

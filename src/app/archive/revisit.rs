@@ -20,7 +20,6 @@ use crate::ports::ledger::NamedObject;
 use super::counting::Terms;
 use super::{Attempt, Job};
 use crate::app::agreed_read::{Agreed, Limits, ONCE_MORE, Reading};
-use crate::app::failure_policy::of_ledger;
 use crate::app::observer::Ending;
 
 impl Attempt<'_> {
@@ -38,7 +37,7 @@ impl Attempt<'_> {
         let export = self.job.export(&request, terms).await?;
         if self.job.is_known(&newest, &export).await? {
             let (pulled_at, now) = (export.facts.export.pulled_at, services.clock.now());
-            services.ledger.revisited(&self.lease, pulled_at, now).await.map_err(of_ledger)?;
+            services.ledger.revisited(&self.lease, pulled_at, now).await?;
             self.clear_spool().await;
             return Ok(Ending::Unchanged);
         }
@@ -53,16 +52,16 @@ impl Job<'_> {
         if export.facts.content_digest.is_some() {
             return Ok(newest.content_digest == export.facts.content_digest);
         }
-        let named = self.services.ledger.named_objects(self.name(), self.window).await.map_err(of_ledger)?;
+        let named = self.services.ledger.named_objects(self.name(), self.window).await?;
         Ok(named.iter().any(|object| object.sha256 == export.sha256))
     }
 
     /// The entry and the object of the window's newest revision.
     async fn newest(self) -> Result<Option<(Seq, NamedObject)>, Failure> {
         let Self { services, window, .. } = self;
-        let state = services.ledger.window(self.name(), window).await.map_err(of_ledger)?;
+        let state = services.ledger.window(self.name(), window).await?;
         let Some(WindowState::Archived { seq, .. }) = state else { return Ok(None) };
-        let named = services.ledger.named_objects(self.name(), window).await.map_err(of_ledger)?;
+        let named = services.ledger.named_objects(self.name(), window).await?;
         // An entry names one export, and perhaps orphans beside it.
         let object = named.into_iter().find(|object| object.seq == seq && object.is_export);
         Ok(object.map(|object| (seq, object)))

@@ -2,7 +2,6 @@
 
 use super::belief::LogSoFar;
 use super::{damaged, says_signed};
-use crate::app::failure_policy::of_store;
 use crate::app::log_reader::{LogReader, READ_LIMIT, Reading};
 use crate::app::signing::Signing;
 use crate::domain::beyond_gap::Stands;
@@ -52,10 +51,10 @@ impl Prover<'_> {
     /// What stands at `seq`, asked for by its key a few times.
     pub(super) async fn by_key(self, seq: Seq) -> Result<Option<Placed>, Failure> {
         let key = log_key(self.reader.stream(), seq);
-        let Some(reading) = self.reader.agreed(&key, None, None).await.map_err(of_store)? else {
+        let Some(reading) = self.reader.agreed(&key, None, None).await? else {
             return Ok(None);
         };
-        let signature = self.first_signature(seq, &reading).await.map_err(of_store)?;
+        let signature = self.first_signature(seq, &reading).await?;
         Ok(Some(Placed { seq, key, reading, signature }))
     }
 
@@ -78,7 +77,7 @@ impl Prover<'_> {
     pub(super) async fn careful(self, placed: &Placed) -> Result<Option<Placed>, Failure> {
         let (seq, key) = (placed.seq, placed.key.clone());
         let first = Some(placed.reading.clone());
-        let Some(reading) = self.reader.agreed(&key, first, None).await.map_err(of_store)? else {
+        let Some(reading) = self.reader.agreed(&key, first, None).await? else {
             return Ok(None);
         };
         let signature = match self.signing {
@@ -152,7 +151,7 @@ impl Prover<'_> {
         let reading = match reading.is_agreed() {
             true => reading,
             false => {
-                let again = self.reader.agreed(&key, Some(reading), None).await.map_err(of_store)?;
+                let again = self.reader.agreed(&key, Some(reading), None).await?;
                 again.ok_or_else(|| self.missing(seq))?
             }
         };
@@ -167,7 +166,7 @@ impl Prover<'_> {
     /// The signature on the bytes of `reading`, on which two readings agree; `None` where there is none.
     async fn signature(self, seq: Seq, reading: &Reading) -> Result<Option<Vec<u8>>, Failure> {
         let key = signature_key(self.reader.stream(), seq, &reading.hash());
-        let signature = self.reader.agreed(&key, None, None).await.map_err(of_store)?;
+        let signature = self.reader.agreed(&key, None, None).await?;
         Ok(signature.map(|signature| signature.bytes().to_vec()))
     }
 

@@ -8,7 +8,6 @@ use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Trust;
-use crate::app::failure_policy::{of_ledger, of_store};
 use crate::app::log_reader::{LogReader, READ_LIMIT, Reading};
 use crate::app::log_walk::belief::LogSoFar;
 use crate::app::log_walk::{Walk, say_passed_over};
@@ -80,7 +79,7 @@ impl<'t> Taking<'t> {
         }
         let fingerprint = &rules.fingerprints.stream;
         let told = self.ledger.rebuilt(stream, self.last_written, fingerprint, &self.late).await;
-        told.map_err(of_ledger)
+        told.map_err(Failure::from)
     }
 
     /// Takes over a log that was verified a moment ago.
@@ -103,7 +102,7 @@ impl<'t> Taking<'t> {
     /// believed.
     async fn unverified(&mut self, reader: &LogReader, head: Option<Head>) -> Result<(), Failure> {
         let stream = &self.target.stream;
-        let keys = self.target.store.list(&log_prefix(stream), None).map_err(of_store);
+        let keys = self.target.store.list(&log_prefix(stream), None).map_err(Failure::from);
         let entries = keys.try_filter_map(|key| {
             ready(Ok(match read_log_key(stream, &key) {
                 LogObject::Entry(seq) if head.is_some_and(|head| seq <= head.seq) => Some((seq, key)),
@@ -115,7 +114,7 @@ impl<'t> Taking<'t> {
             }))
         });
         let read = |(seq, key): (Seq, ObjectKey)| async move {
-            let reading = reader.agreed(&key, None, None).await.map_err(of_store)?;
+            let reading = reader.agreed(&key, None, None).await?;
             Ok::<_, Failure>((seq, key, reading))
         };
         let mut found = std::pin::pin!(entries.map_ok(read).try_buffered(READ_AHEAD));
@@ -151,7 +150,7 @@ impl<'t> Taking<'t> {
         let armored = match self.signing {
             Some(_) if self.log.wants_signature(sealed.entry()) => {
                 let key = signature_key(&self.target.stream, sealed.entry().seq, &sealed.hash());
-                reader.agreed(&key, None, None).await.map_err(of_store)?
+                reader.agreed(&key, None, None).await?
             }
             _ => None,
         };
@@ -167,14 +166,14 @@ impl<'t> Taking<'t> {
         reading: &Reading,
     ) -> Result<(), Failure> {
         let hash = match reading.is_too_large() {
-            true => reader.whole_hash(key).await.map_err(of_store)?,
+            true => reader.whole_hash(key).await?,
             false => Some(reading.hash()),
         };
         let Some(hash) = hash else { return Ok(()) };
         self.flush(Trust::Unverified).await?;
         let head = Head { seq, hash };
         let taken = self.ledger.pass_over(&self.target.stream, self.definition, head).await;
-        taken.map_err(of_ledger)?;
+        taken?;
         self.log.head = Some(head);
         Ok(())
     }
@@ -223,7 +222,7 @@ async fn take_over(
         Trust::Unverified => ledger.accept(stream, definition, batch).await,
     };
     batch.clear();
-    taken.map_err(of_ledger)
+    taken.map_err(Failure::from)
 }
 
 fn changed(what: &str) -> Failure {

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Done, Run};
-use crate::app::failure_policy::{of_ledger, of_source};
 use crate::app::observer::Event;
 use crate::app::open_work::{OpenWork, WindowStates};
 use crate::app::projects::{self, Looked};
@@ -54,7 +53,7 @@ impl Run<'_> {
         let services = Arc::clone(&self.reconciler.look.services);
         let (of, idle) = (source.clone(), !self.is_at_work(&source));
         let handle = self.tasks.spawn(async move {
-            let outcome = asked.upkeep(&open).await.map_err(of_source);
+            let outcome = asked.upkeep(&open).await.map_err(Failure::from);
             let outcome = match hold_or_lift(&services, &of, &outcome, idle).await {
                 Ok(()) => outcome,
                 Err(worse) => Err(worse),
@@ -135,7 +134,7 @@ async fn hold_or_lift(
         Err(failure) if failure.retry_after.is_some() => services.hold_up(&resource, failure).await,
         Ok(upkeep) if idle && upkeep.answered => {
             let now = services.clock.now();
-            services.ledger.lift(&resource, now).await.map(|_| ()).map_err(of_ledger)
+            services.ledger.lift(&resource, now).await.map(|_| ()).map_err(Failure::from)
         }
         _ => Ok(()),
     }

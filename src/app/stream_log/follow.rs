@@ -1,7 +1,6 @@
 //! Following a log: the ledger takes over every entry that it does not know yet, each one proven first.
 
 use super::StreamLog;
-use crate::app::failure_policy::of_ledger;
 use crate::app::log_walk::Walk;
 use crate::domain::failure::Failure;
 use crate::domain::log_entry::{EntryBody, SealedEntry};
@@ -43,13 +42,13 @@ impl StreamLog {
     /// A daemon with a key has followed the log to its end: what comes later must be signed.
     async fn sign_from_here(&self) -> Result<(), Failure> {
         if self.signing.is_some() && self.state().await?.is_some_and(|state| !state.signed) {
-            self.ledger.must_be_signed(&self.stream).await.map_err(of_ledger)?;
+            self.ledger.must_be_signed(&self.stream).await?;
         }
         Ok(())
     }
 
     async fn take_over(&self, batch: &mut Vec<SealedEntry>) -> Result<(), Failure> {
-        self.ledger.apply(&self.stream, batch).await.map_err(of_ledger)?;
+        self.ledger.apply(&self.stream, batch).await?;
         for entry in batch.drain(..) {
             if let EntryBody::Archived(archived) = &entry.entry().body {
                 tracing::info!(

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::{Appended, ROUNDS, StreamLog};
-use crate::app::failure_policy::of_ledger;
 use crate::app::log_walk::check_head;
 use crate::domain::calendar::{Calendar, zones};
 use crate::domain::definition::{filter_values, window_spelled};
@@ -23,7 +22,7 @@ impl StreamLog {
             let is_signed = check_head(&self.reader, state.head, self.signing.as_deref()).await?;
             // The ledger of an earlier version did not note it.
             if is_signed && !state.signed {
-                self.ledger.must_be_signed(&self.stream).await.map_err(of_ledger)?;
+                self.ledger.must_be_signed(&self.stream).await?;
             }
         }
         for _ in 0..ROUNDS {

@@ -14,7 +14,6 @@ use std::time::Duration;
 use crate::adapters::inspect::Delta;
 use crate::adapters::spool::{SpoolFacts, SpooledExport};
 use crate::app::agreed_read::{AFTER_A_PUT, Agreed, AgreedObject, Limits, ONCE_MORE, Reading};
-use crate::app::failure_policy::of_store;
 use crate::app::scratch::Scratch;
 use crate::domain::digest::Etag;
 use crate::domain::export::Format;
@@ -175,7 +174,7 @@ impl Job<'_> {
         if object.version_id.is_none() {
             return Ok(None);
         }
-        let head = self.stream.store.head(&key.in_stream(self.name())).await.map_err(of_store)?;
+        let head = self.stream.store.head(&key.in_stream(self.name())).await?;
         Ok(object
             .version_id
             .clone()
