@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use connvault::app::compose::Injected;
 use connvault::cli;
 
@@ -12,19 +11,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Whoever read standard error may be gone.
-            _ = writeln!(std::io::stderr(), "connvault: {error:#}");
+            _ = writeln!(std::io::stderr(), "connvault: cannot start the runtime: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> anyhow::Result<ExitCode> {
+fn run() -> std::io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
         .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+        .build()?;
     let exit = runtime.block_on(cli::run(std::env::args_os(), Injected::default()));
     // A file that is still being looked into must not keep a stopped daemon from ending.
     runtime.shutdown_background();

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
@@ -150,7 +151,7 @@ async fn connection(socket: TcpStream, serving: Arc<Serving>, answered: Arc<Atom
             }
             if !serving.site.is_vital(request.uri().path()) {
                 let taken = Arc::clone(&serving.room).acquire_owned().await.ok();
-                *place.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+                *place.lock() = taken;
             }
             answered.store(true, Ordering::Relaxed);
             Ok(answer(&request, serving.site.as_ref()).await)

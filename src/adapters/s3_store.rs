@@ -27,7 +27,7 @@ mod put;
 mod survey;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -152,9 +152,9 @@ pub struct S3Store {
     /// How the store refuses to overwrite, once it has shown it.
     proven: tokio::sync::Mutex<Option<CreateOnly>>,
     /// Whether the store's ETags are MD5s, once the probe has shown it.
-    md5_etags: std::sync::Mutex<Option<bool>>,
+    md5_etags: parking_lot::Mutex<Option<bool>>,
     /// The ways that the store failed at when it was last proven.
-    passed_over: std::sync::Mutex<Vec<Line>>,
+    passed_over: parking_lot::Mutex<Vec<Line>>,
 }
 
 impl S3Store {
@@ -344,11 +344,11 @@ impl ObjectStore for S3Store {
     }
 
     fn passed_over(&self) -> Vec<Line> {
-        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.passed_over.lock().clone()
     }
 
     fn has_md5_etags(&self) -> Option<bool> {
-        *self.md5_etags.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.md5_etags.lock()
     }
 }
 

@@ -6,10 +6,11 @@
 //! second more: a host that hangs keeps nobody waiting. A look asks as well ([`ClockWatch::look`]): a wrong clock shows while nothing is due.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 use crate::domain::confirmed_time::{
@@ -57,8 +58,7 @@ struct Heard {
 
 impl Dates {
     fn heard(&self) -> MutexGuard<'_, Heard> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one change.
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock()
     }
 }
 
@@ -195,7 +195,7 @@ impl ClockWatch {
 
     /// From now on `teller` is asked too.
     pub fn may_ask(&self, teller: Teller) {
-        self.tellers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(teller));
+        self.tellers.lock().push(Arc::new(teller));
     }
 
     /// Takes over what the ledger knows of the time before.
@@ -348,7 +348,7 @@ impl ClockWatch {
                     return;
                 }
             }
-            let tellers = self.tellers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let tellers = self.tellers.lock().clone();
             *asking = Some(Round::begin(tellers, self.dates.reading()));
         }
     }
@@ -372,8 +372,7 @@ impl ClockWatch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The daemon: a session, a reconciler that never ends by itself, and those who wake, stop and watch it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -140,7 +141,7 @@ struct Seen {
 impl Observer for Supervised {
     fn on(&self, event: &Event) {
         self.inner.on(event);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let mut until = None;
         match event {
             Event::Alive => {

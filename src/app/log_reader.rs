@@ -11,11 +11,12 @@
 //! - A store whose ETags look like MD5s and are none costs a second reading, and is believed after that.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 
 use crate::domain::digest::{Md5, Sha256};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -106,13 +107,13 @@ impl LogReader {
 
     /// Whether the bytes with `hash` at `place` were passed over before.
     pub fn is_passed_over(&self, place: Seq, hash: Sha256) -> bool {
-        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).contains(&(place, hash))
+        self.passed_over.lock().contains(&(place, hash))
     }
 
     /// Takes note that the bytes with `hash` at `place` are no part of the log, so that they are said once and not read with
     /// care each time. Whether that is new.
     pub fn pass_over(&self, place: Seq, hash: Sha256) -> bool {
-        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert((place, hash))
+        self.passed_over.lock().insert((place, hash))
     }
 
     /// One reading of `key`; `None` where the store finds nothing.

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::stream::Stream;
@@ -71,8 +72,7 @@ impl Readings {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamName, Reading>> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

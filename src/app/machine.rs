@@ -3,9 +3,8 @@
 //! A full disk is the one outage that the ledger may be unable to take down. So whoever is asked (the status page) looks
 //! here as well.
 
-use std::sync::{Mutex, PoisonError};
-
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::failure_policy::note;
 use crate::domain::failure::Failure;
@@ -18,7 +17,7 @@ pub struct Machine(Mutex<Option<Hold>>);
 impl Machine {
     /// It failed at `now`, for the `failures`-th time in a row, and is left alone until `until`.
     pub fn failed(&self, failure: &Failure, failures: u32, now: Timestamp, until: Timestamp) {
-        let mut hold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hold = self.0.lock();
         let since = hold.as_ref().map_or(now, |hold| hold.since);
         let failure = note(failure, now);
         *hold = Some(Hold { until, since, failures, failure, fingerprint: Fingerprint(String::new()) });
@@ -26,17 +25,17 @@ impl Machine {
 
     /// Something has worked.
     pub fn works(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 
     /// Whether it failed, and nothing has worked since.
     pub fn is_down(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0.lock().is_some()
     }
 
     /// Adds what the ledger could not be told to what it says.
     pub fn add_to(&self, snapshot: &mut Snapshot) {
-        if let Some(hold) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(hold) = &*self.0.lock() {
             snapshot.holds.entry(Resource::Daemon).or_insert_with(|| hold.clone());
         }
     }

@@ -21,11 +21,12 @@
 //! for then is expected only as far as the configuration still asks for it: an operator who takes the lock out of the
 //! configuration has the stream go on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::lock::{Lock, LockPolicy};
@@ -177,11 +178,11 @@ impl ObjectLocks {
     }
 
     fn trust(&self) -> Trust {
-        self.trust.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trust.lock().clone()
     }
 
     fn set_trust(&self, trust: Trust) {
-        *self.trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
+        *self.trust.lock() = trust;
     }
 
     fn does_not_hold(&self, key: &ObjectKey, asked: &Lock, found: &Lock) -> Failure {

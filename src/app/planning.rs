@@ -1,9 +1,10 @@
 //! A look: what is due now. Logs are opened and followed first, so that the plan rests on the truth in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use crate::domain::failure::{Failure, Scope};
 use crate::domain::name::{SourceName, StoreName, StreamName};
@@ -367,8 +368,7 @@ impl Look {
     }
 
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
-        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
-        with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.memory.lock())
     }
 }
 

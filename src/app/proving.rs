@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::clock_watch::Standing;
@@ -49,26 +50,26 @@ impl Proofs {
 
     /// Whether the store has shown how it refuses to overwrite.
     pub fn is_proven(&self, store: &StoreName) -> bool {
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(store)
+        self.proven.lock().contains(store)
     }
 
     async fn prove(&self, name: &StoreName) -> Result<(), Failure> {
         // The configuration is checked: every stream's store is in it.
         let Some(store) = self.stores.get(name).map(Arc::clone) else { return Ok(()) };
-        let before = self.going_on.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let before = self.going_on.lock().remove(name);
         let mut proof = before.unwrap_or_else(|| tokio::spawn(async move { store.prove().await }));
         let outcome = tokio::time::timeout(LONGEST_PROOF, &mut proof).await;
         let create_only = match outcome {
             Ok(Ok(proven)) => proven?,
             Ok(Err(broken)) => return Err(not_proven(name, &format!("its proof broke off: {broken}"))),
             Err(_) => {
-                self.going_on.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), proof);
+                self.going_on.lock().insert(name.clone(), proof);
                 let seconds = LONGEST_PROOF.as_secs();
                 return Err(not_proven(name, &format!("it has not answered the probe within {seconds} s")));
             }
         };
         say(name, create_only);
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        self.proven.lock().insert(name.clone());
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Signs of life of the reconciler, for whoever asks (the status page) or waits for them (the heartbeat).
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The reconciler goes round every ten seconds at the latest, whatever it waits for.
@@ -24,7 +24,7 @@ impl Default for Pulse {
 impl Pulse {
     /// It goes round.
     pub fn alive(&self) {
-        *self.round.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.round.lock() = Instant::now();
     }
 
     /// It has looked what is due.
@@ -34,7 +34,7 @@ impl Pulse {
 
     /// Whether it still goes round.
     pub fn is_alive(&self) -> bool {
-        self.round.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < LONGEST_ROUND
+        self.round.lock().elapsed() < LONGEST_ROUND
     }
 
     /// Whether it has looked at all.

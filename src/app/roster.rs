@@ -3,7 +3,9 @@
 //! It only grows, while the run goes on: whoever works on a stream is not disturbed by another one that joins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::config::{Config, ProjectId, Source};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -118,11 +120,10 @@ impl Roster {
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read()
     }
 
     fn write(&self, change: impl FnOnce(&mut Known)) {
-        // A panic elsewhere leaves nothing half-done in it: each change only adds.
-        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.known.write());
     }
 }

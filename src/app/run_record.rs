@@ -1,10 +1,10 @@
 //! The note in the ledger of which process works here, and when it last looked: `status` says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::failure::Failure;
@@ -57,25 +57,25 @@ impl RunRecord {
     /// When the ledger fails.
     pub async fn looked(&self, ledger: &dyn Ledger, now: Timestamp, must_write: bool) -> Result<(), Failure> {
         let must_write = must_write || self.unwritten().is_some();
-        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = *self.written.lock();
         if !must_write && written.is_some_and(|then| then.elapsed() < APART) {
             return Ok(());
         }
         let noted = ledger.note_run(&self.run(Some(now))).await.map_err(Failure::from);
-        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = noted.is_err().then_some(now);
+        *self.unwritten.lock() = noted.is_err().then_some(now);
         noted?;
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.written.lock() = Some(Instant::now());
         Ok(())
     }
 
     /// This run looked `now`, and the ledger took nothing down, not even what comes before the look.
     pub fn not_noted(&self, now: Timestamp) {
-        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.unwritten.lock() = Some(now);
     }
 
     /// When this run last looked, where the ledger could not be told, and knows of an earlier look only.
     pub fn unwritten(&self) -> Option<Timestamp> {
-        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.unwritten.lock()
     }
 
     /// This run, where it last looked then.

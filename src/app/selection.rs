@@ -1,9 +1,9 @@
 //! Which windows a run is about: all that are due, or those that `backfill` names.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::domain::crashes::Treatment;
 use crate::domain::name::StreamName;
@@ -65,7 +65,7 @@ impl Stretch {
     }
 
     fn is_new(&self, window: Window) -> bool {
-        !self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(&window)
+        !self.asked.lock().contains(&window)
     }
 
     /// What is asked for beside the plan.
@@ -111,7 +111,7 @@ impl Selection {
     /// Work on the window has begun.
     pub fn started(&self, window: Window) {
         if let Self::Stretch(stretch) = self {
-            stretch.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(window);
+            stretch.asked.lock().insert(window);
         }
     }
 

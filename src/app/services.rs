@@ -1,8 +1,9 @@
 //! What all windows are worked on with, and what a run owes the ledger.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
@@ -81,7 +82,7 @@ pub struct Owed(Mutex<Vec<Lease>>);
 impl Owed {
     /// The lease is not worked under any more, and the ledger does not know.
     pub(super) fn add(&self, lease: &Lease) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
+        self.0.lock().push(lease.clone());
     }
 
     /// Gives back all that the ledger takes now.
@@ -89,7 +90,7 @@ impl Owed {
     /// # Errors
     /// When the ledger still fails; what is left stays owed.
     pub async fn give_back(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), Failure> {
-        let owed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let owed = std::mem::take(&mut *self.0.lock());
         for (i, lease) in owed.iter().enumerate() {
             match ledger.release(lease, AttemptOutcome::Interrupted, now).await {
                 Ok(()) | Err(LedgerError::StaleLease { .. }) => {}

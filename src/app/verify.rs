@@ -11,10 +11,11 @@ mod objects;
 mod signatures;
 pub mod targets;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use crate::adapters::signature::AllowedSigners;
 use crate::domain::audit::{Audit, Bound, ExpectedHead, Finding, Note, Terms, audit};
@@ -156,16 +157,16 @@ pub struct Meter {
 impl Meter {
     /// What is being done, how much of it is done, and how much there is.
     pub fn read(&self) -> (String, u64, u64) {
-        let what = self.what.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).load(Ordering::Relaxed);
+        let what = self.what.lock().clone();
+        let done = self.done.lock().load(Ordering::Relaxed);
         (what, done, self.total.load(Ordering::Relaxed))
     }
 
     /// Something else is being done now. What is returned counts it.
     fn begin(&self, what: String, total: u64) -> Arc<AtomicU64> {
         let done = Arc::new(AtomicU64::new(0));
-        *self.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&done);
+        *self.what.lock() = what;
+        *self.done.lock() = Arc::clone(&done);
         self.total.store(total, Ordering::Relaxed);
         done
     }

@@ -12,9 +12,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -67,8 +68,7 @@ impl Steps {
     }
 
     fn lock(&self) -> MutexGuard<'_, (Step, Instant)> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -163,8 +163,7 @@ impl Patience {
     }
 
     fn works(&self) -> MutexGuard<'_, Vec<Weak<Steps>>> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one change.
-        self.works.lock().unwrap_or_else(PoisonError::into_inner)
+        self.works.lock()
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
         let gate = Arc::clone(gate);
         move |steps| {
             steps.begin(doing, Path::new("/a/b"));
-            _ = gate.lock().unwrap().recv();
+            _ = gate.lock().recv();
         }
     }
 
@@ -243,13 +242,13 @@ mod tests {
         let works = (0..100).map(|_| {
             let (begun, wait) = (Arc::clone(&begun), waiting(&gate, "put"));
             patience.run(step("begin"), move |steps| {
-                *begun.lock().unwrap() += 1;
+                *begun.lock() += 1;
                 wait(steps);
             })
         });
         let ended = futures_util::future::join_all(works).await;
         assert!(ended.iter().all(Result::is_err));
-        assert_eq!(*begun.lock().unwrap(), AT_ONCE);
+        assert_eq!(*begun.lock(), AT_ONCE);
         drop(open);
     }
 

@@ -10,7 +10,6 @@
 //! A store may answer a put under a condition with an error of its own, each time (500, 304), and work otherwise. `auto` then
 //! goes on to the next way, and says so. It does not where the store is in trouble altogether, nor on the word of one try.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,7 +114,7 @@ impl S3Store {
                 "this store fails at a way of refusing to overwrite, again and again: the next one is tried"
             );
         }
-        *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = ways;
+        *self.passed_over.lock() = ways;
     }
 
     async fn insist_on(&self, mode: CreateOnly) -> Result<CreateOnly, StoreError> {
@@ -239,7 +238,7 @@ impl S3Store {
                 "the ETags of this store are no MD5s: they are compared with nothing, and readback = \"metadata\" compares sizes alone"
             );
         }
-        *self.md5_etags.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.md5_etags.lock() = seen;
         Ok(())
     }
 }

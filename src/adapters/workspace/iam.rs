@@ -1,11 +1,12 @@
 //! The provider's identity service: tokens by password, and the project of a region.
 
 use std::fmt;
-use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::{Mutex as Lock, MutexGuard};
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -272,8 +273,7 @@ impl Iam {
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate.lock()
     }
 
     async fn json<T: for<'de> Deserialize<'de>>(&self, mut answer: Response) -> Result<T, CredentialsError> {

@@ -8,9 +8,10 @@
 //! wrong for all of them there are four refusals in a quarter of an hour at the most.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex as Lock, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use url::Url;
@@ -61,8 +62,7 @@ impl IdentityMemory {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // A panic elsewhere leaves nothing half-done in it: each use only adds.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

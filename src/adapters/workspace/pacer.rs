@@ -6,10 +6,11 @@
 //! a pause, by whoever waited before it was asked for either. Pauses go by the clock on the wall, as the holds do that the
 //! reconciler keeps for them.
 
-use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex as Lock, MutexGuard};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -126,8 +127,7 @@ impl Pacer {
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.lock()
     }
 }
 

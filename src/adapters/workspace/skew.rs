@@ -5,10 +5,10 @@
 //! [`SILENCE`], to see whether the clock was set right. Whether the clock is believed is decided elsewhere, by the answers of
 //! all sources and stores (`app/clock_watch.rs`).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// Worth a warning: networks and servers are never this slow.
@@ -72,8 +72,7 @@ impl Skew {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half-done in it: each use is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -5,7 +5,8 @@
 //! and tried again. The next run may put one more object.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
@@ -24,13 +25,13 @@ impl UnprovenPuts {
 
     /// The object under `key` was put and does not read back.
     pub(super) fn put(&self, stream: &StreamName, key: &DataKey) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         all.insert(Self::of(stream, key), key.clone());
     }
 
     /// The window has an object that reads back.
     pub(super) fn settled(&self, stream: &StreamName, window: Window) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stream.clone(), window));
+        self.0.lock().remove(&(stream.clone(), window));
     }
 
     /// Whether an object may be put under `key`.
@@ -38,7 +39,7 @@ impl UnprovenPuts {
     /// # Errors
     /// When it would be a second one beside an object that does not read back.
     pub(super) fn may_put(&self, stream: &StreamName, key: &DataKey) -> Result<(), Failure> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let Some(unproven) = all.get(&Self::of(stream, key)).filter(|unproven| *unproven != key) else {
             return Ok(());
         };
