@@ -24,7 +24,7 @@ use crate::domain::lock::Lock;
 use crate::domain::message::Message;
 use crate::domain::object_key::ObjectKey;
 use crate::domain::text::Line;
-use crate::ports::object_store::{Content, CreateOnly, PutOutcome, StoreError};
+use crate::ports::object_store::{Content, CreateOnly, StoreError};
 
 /// What the probe holds.
 const PROBE: &[u8] = b"connvault puts this object to find out whether this store refuses to overwrite.\n";
@@ -52,6 +52,8 @@ enum ProbeRead {
 enum Manner {
     /// It refuses, as it should.
     Refuses,
+    /// It refuses with an answer that is none to a put (304), and the object was seen as it was.
+    RefusesOddly(Line),
     /// It overwrites.
     Ignores,
     /// It does not know the condition, and says so.
@@ -85,7 +87,7 @@ impl S3Store {
     }
 
     async fn find_best(&self) -> Result<CreateOnly, StoreError> {
-        let mut passed_over = Vec::new();
+        let (mut passed_over, mut odd) = (Vec::new(), None);
         for mode in [CreateOnly::IfNoneMatch, CreateOnly::ObsForbidOverwrite] {
             match self.manner(mode).await? {
                 Manner::Refuses => {
@@ -94,13 +96,21 @@ impl S3Store {
                     return Ok(mode);
                 }
                 Manner::Ignores | Manner::Unsupported(_) => {}
+                Manner::RefusesOddly(how) => {
+                    passed_over.push(format!("{}: {how}", header_of(mode)).into());
+                    odd = odd.or(Some(mode));
+                }
                 Manner::Fails(trouble) => {
                     let why = self.place.error("put the probe object", trouble).0.message;
                     passed_over.push(format!("{}: {}", header_of(mode), why.cause()).into());
                 }
             }
         }
-        let found = self.look_then_put_probe().await?;
+        // A way that refuses, however oddly, is worth more than a look before each put.
+        let found = match odd {
+            Some(mode) => self.read_probe_back().await.map(|()| mode)?,
+            None => self.look_then_put_probe().await?,
+        };
         self.note_passed_over(passed_over);
         Ok(found)
     }
@@ -122,7 +132,7 @@ impl S3Store {
         let word =
             if mode == CreateOnly::ObsForbidOverwrite { "obs-forbid-overwrite" } else { "if-none-match" };
         let how = match self.manner(mode).await? {
-            Manner::Refuses => {
+            Manner::Refuses | Manner::RefusesOddly(_) => {
                 self.read_probe_back().await?;
                 return Ok(mode);
             }
@@ -159,9 +169,14 @@ impl S3Store {
     async fn put_twice(&self, mode: CreateOnly) -> Result<Manner, StoreError> {
         let (key, content) = (ObjectKey::probe(), probe());
         for _ in 0..2 {
-            match self.try_put(&key, &content, mode, &Lock::NONE).await? {
-                Ok(PutOutcome::AlreadyExists) => return Ok(Manner::Refuses),
-                Ok(PutOutcome::Created { .. }) => {}
+            let trouble = match self.send_put(&key, &content, mode, &Lock::NONE).await? {
+                Ok(_) => continue,
+                Err(trouble) => trouble,
+            };
+            let odd = (trouble.status() == Some(304))
+                .then(|| "the store refuses with HTTP 304, which is no answer to a put".into());
+            match self.read_refusal(&key, mode, trouble).await? {
+                Ok(_) => return Ok(odd.map_or(Manner::Refuses, Manner::RefusesOddly)),
                 Err(trouble) if trouble.says_unsupported() => return Ok(Manner::Unsupported(trouble)),
                 Err(trouble) if trouble.says_failed() => return Ok(Manner::Fails(trouble)),
                 Err(trouble) => return Err(self.place.error("put the probe object", trouble)),

@@ -85,6 +85,20 @@ impl S3Store {
         mode: CreateOnly,
         lock: &Lock,
     ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
+        match self.send_put(key, content, mode, lock).await? {
+            Ok(created) => Ok(Ok(created)),
+            Err(trouble) => self.read_refusal(key, mode, trouble).await,
+        }
+    }
+
+    /// One put, with whatever the store answers to it. The outer error is ours.
+    pub(super) async fn send_put(
+        &self,
+        key: &ObjectKey,
+        content: &Content,
+        mode: CreateOnly,
+        lock: &Lock,
+    ) -> Result<Result<PutOutcome, Trouble>, StoreError> {
         let (body, bytes, md5) = open(key, content).await?;
         let length = i64::try_from(bytes).map_err(|_| too_large(key, bytes))?;
         let request = self.client.put_object().bucket(&self.settings.bucket).key(self.full_key(key));
@@ -115,20 +129,14 @@ impl S3Store {
             sent = request.send() => sent.map_err(Trouble::of),
             why = outflow.gives_up(least_rate, patience) => Err(Trouble::NoAnswer(why.into())),
         };
-        match sent {
-            Ok(answer) => {
-                let version_id = answer.version_id().map(ForeignText::new);
-                Ok(Ok(PutOutcome::Created { version_id }))
-            }
-            Err(trouble) => self.read_refusal(key, mode, trouble).await,
-        }
+        Ok(sent.map(|answer| PutOutcome::Created { version_id: answer.version_id().map(ForeignText::new) }))
     }
 
     /// Whether the store refused because the key is taken.
     ///
     /// A 412 says so. A 409 can say so (OBS), or that somebody else is just putting there (AWS, whose advice is to
     /// put again): what stands there by now decides.
-    async fn read_refusal(
+    pub(super) async fn read_refusal(
         &self,
         key: &ObjectKey,
         mode: CreateOnly,
