@@ -60,6 +60,7 @@ impl Job<'_> {
             definition: stream.definition_digest,
             bounds: Bounds::around(window, stream.rules.margin),
             filters: stream.definition.filters.clone(),
+            after: None,
             expires_at: stream.rules.expires_at(window),
         }
     }

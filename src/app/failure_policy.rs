@@ -1,6 +1,6 @@
 //! What becomes of a window, and of what it shares with others, after a failure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,9 +31,9 @@ pub struct Consequence {
     pub hold: Option<(Resource, Hold)>,
 }
 
-/// What follows from `failure` of `window`, given what the ledger knows of `all` streams.
+/// What follows from `failure` of `window`, given what the ledger knows, and when the last export of its source came whole.
 pub fn consequence(
-    (rules, all): (&StreamRules, &[StreamRules]),
+    (rules, exported_at): (&StreamRules, Option<Timestamp>),
     window: Window,
     failure: &Failure,
     snapshot: &Snapshot,
@@ -46,7 +46,7 @@ pub fn consequence(
     match shared(rules, failure) {
         Some(resource) => Consequence { disposition: Disposition::NotCharged, hold: held(resource) },
         None => {
-            let is_slow = is_of_a_slow_source((rules, all), window, failure, snapshot, now);
+            let is_slow = is_of_a_slow_source((rules, exported_at), window, failure, snapshot, now);
             let hold = if is_slow { held(Resource::Source(rules.source.clone())) } else { None };
             Consequence { disposition: of_window(rules, window, failure, snapshot, now), hold }
         }
@@ -54,9 +54,9 @@ pub fn consequence(
 }
 
 /// Whether the failure of a window is laid on its source as well: the source was waited for long and in vain, and no other window
-/// of it was pulled during that wait, nor since this window failed the last time. Where another one was, the window alone is slow.
+/// of it was exported during that wait, nor since this window failed the last time. Where another one was, the window alone is slow.
 fn is_of_a_slow_source(
-    (rules, all): (&StreamRules, &[StreamRules]),
+    (rules, exported_at): (&StreamRules, Option<Timestamp>),
     window: Window,
     failure: &Failure,
     snapshot: &Snapshot,
@@ -72,13 +72,8 @@ fn is_of_a_slow_source(
     };
     let waited = SignedDuration::try_from(failure.waited()).unwrap_or(SignedDuration::MAX);
     let since = now.saturating_sub(waited).unwrap_or(Timestamp::MIN).min(failed_before);
-    let of_source = all.iter().filter(|other| other.source == rules.source);
-    let mut states =
-        of_source.filter_map(|other| snapshot.windows.get(&other.name)).flat_map(BTreeMap::values);
-    // A pull that is dated later than now was dated by a clock that was ahead.
-    !states.any(|state| {
-        matches!(state, WindowState::Archived { last_pulled_at, .. } if (since..=now).contains(last_pulled_at))
-    })
+    // An export that is dated later than now was dated by a clock that was ahead.
+    !exported_at.is_some_and(|at| (since..=now).contains(&at))
 }
 
 /// What the failure holds up besides the window.
@@ -243,8 +238,7 @@ mod tests {
             for (before, parks) in [(0, false), (1, false), (2, true)] {
                 let mut snapshot = Snapshot::default();
                 with(&mut snapshot, &rules, window, state(before));
-                let both = (&rules, std::slice::from_ref(&rules));
-                let follows = consequence(both, window, &corrupt(), &snapshot, at(NOON));
+                let follows = consequence((&rules, None), window, &corrupt(), &snapshot, at(NOON));
                 assert_eq!(matches!(follows.disposition, Disposition::Park { .. }), parks, "{before}");
             }
         }
@@ -255,21 +249,16 @@ mod tests {
         failure.after(Duration::from_secs(300))
     }
 
-    /// Where the first window of the first of these streams drips at noon, and the second window of the last of them was archived
-    /// at `pulled_at`: for how long the source pauses, and for how long the window does.
+    /// Where the first window drips at noon, and another one of its source came whole at `exported_at`: for how long the source pauses,
+    /// and for how long the window does.
     fn pauses_after_a_drip(
-        streams: &[StreamRules],
-        pulled_at: Option<&str>,
+        exported_at: Option<&str>,
         failed_at: Option<&str>,
         failures: u32,
     ) -> (Option<SignedDuration>, SignedDuration) {
-        let (rules, other) = (&streams[0], &streams[streams.len() - 1]);
-        let mut windows = rules.completed(at(NOON));
-        let (window, second) = (windows.next().unwrap(), windows.next().unwrap());
+        let rules = &rules("logins", "2026-11-01T00:00:00Z");
+        let window = rules.completed(at(NOON)).next().unwrap();
         let mut snapshot = Snapshot::default();
-        if let Some(at_) = pulled_at {
-            with(&mut snapshot, other, second, pulled(at(at_)));
-        }
         if let Some(failed_at) = failed_at {
             let state = WindowState::Open {
                 failures: 1,
@@ -291,7 +280,7 @@ mod tests {
             };
             snapshot.holds.insert(Resource::Source(rules.source.clone()), hold);
         }
-        let follows = consequence((rules, streams), window, &dripped(), &snapshot, at(NOON));
+        let follows = consequence((rules, exported_at.map(at)), window, &dripped(), &snapshot, at(NOON));
         let Disposition::Retry { at: retry_at } = follows.disposition else {
             panic!("{follows:?}");
         };
@@ -300,33 +289,24 @@ mod tests {
 
     #[test]
     fn a_source_of_which_nothing_came_while_a_window_dripped_pauses_at_least_as_long_as_that_took() {
-        let streams = [rules("logins", "2026-11-01T00:00:00Z")];
         let [minutes, longest] = [5, 15].map(SignedDuration::from_mins);
-        let (source, window) = pauses_after_a_drip(&streams, None, None, 0);
+        let (source, window) = pauses_after_a_drip(None, None, 0);
         assert!(source.is_some_and(|pause| pause >= minutes && pause < longest), "{source:?}");
         assert!(window >= minutes && window < longest, "{window:?}");
         // What came before the window was begun says nothing.
-        assert_eq!(pauses_after_a_drip(&streams, Some("2026-11-20T11:54:59Z"), None, 0).0, source);
+        assert_eq!(pauses_after_a_drip(Some("2026-11-20T11:54:59Z"), None, 0).0, source);
         // It grows while nothing works.
-        let later = pauses_after_a_drip(&streams, None, None, 4).0;
+        let later = pauses_after_a_drip(None, None, 4).0;
         assert!(later > source && later <= Some(longest), "{later:?}");
     }
 
     #[test]
     fn a_window_that_drips_while_others_of_its_source_come_is_slow_by_itself() {
-        let own = rules("logins", "2026-11-01T00:00:00Z");
-        let sibling = rules("visits", "2026-11-01T00:00:00Z");
-        let stranger = StreamRules { source: "branch".parse().unwrap(), ..sibling.clone() };
-        let meanwhile = Some("2026-11-20T11:57:00Z");
-        for streams in [vec![own.clone()], vec![own.clone(), sibling]] {
-            assert_eq!(pauses_after_a_drip(&streams, meanwhile, None, 0).0, None);
-        }
-        assert!(pauses_after_a_drip(&[own.clone(), stranger], meanwhile, None, 0).0.is_some());
+        assert_eq!(pauses_after_a_drip(Some("2026-11-20T11:57:00Z"), None, 0).0, None);
         // With one place nothing comes beside it; what came since it failed the last time counts as well.
         let earlier = Some("2026-11-20T11:30:00Z");
-        let streams = [own];
-        assert!(pauses_after_a_drip(&streams, earlier, Some("2026-11-20T11:40:00Z"), 0).0.is_some());
-        assert_eq!(pauses_after_a_drip(&streams, earlier, Some("2026-11-20T11:20:00Z"), 0).0, None);
+        assert!(pauses_after_a_drip(earlier, Some("2026-11-20T11:40:00Z"), 0).0.is_some());
+        assert_eq!(pauses_after_a_drip(earlier, Some("2026-11-20T11:20:00Z"), 0).0, None);
     }
 
     #[test]
@@ -335,7 +315,7 @@ mod tests {
         let window = streams[0].completed(at(NOON)).next().unwrap();
         let snapshot = Snapshot::default();
         let reset = dripped().after(Duration::from_secs(1));
-        let follows = consequence((&streams[0], &streams), window, &reset, &snapshot, at(NOON));
+        let follows = consequence((&streams[0], None), window, &reset, &snapshot, at(NOON));
         assert_eq!(follows.hold, None);
     }
 

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::select_all;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::stream::Stream;
@@ -20,11 +22,21 @@ const LONGEST_READ: Duration = Duration::from_secs(120);
 /// Other work waits for logs so long, once for each reading.
 const OTHERS_WAIT: Duration = Duration::from_secs(5);
 
-type Reading = AbortOnDropHandle<Result<(), Failure>>;
+/// A log that is being read.
+struct Reading {
+    outcome: AbortOnDropHandle<Result<(), Failure>>,
+    /// Set when the reading is over, and when a look goes on without it. The second of the two sees the first.
+    is_over: Arc<AtomicBool>,
+    is_left_behind: Arc<AtomicBool>,
+}
 
 /// Readings that a look went on without.
 #[derive(Default)]
-pub struct Readings(Mutex<BTreeMap<StreamName, Reading>>);
+pub struct Readings {
+    left: Mutex<BTreeMap<StreamName, Reading>>,
+    /// One of them is over: a look takes it up.
+    over: Arc<Notify>,
+}
 
 impl Readings {
     /// Reads the logs of `streams`, each with whether it was opened before, and says how that ended where it did. Those that
@@ -34,13 +46,12 @@ impl Readings {
         streams: Vec<(Arc<Stream>, bool)>,
         goes_on_without: impl Fn(&BTreeSet<&StreamName>) -> bool,
     ) -> Vec<(Arc<Stream>, Result<(), Failure>)> {
-        // What is not to be read any more is held up meanwhile: what the reading would say is old by the time that it is.
+        // A log that is not to be read any more belongs to a stream on hold. Its reading is given up, since it would be old.
         let mut before = std::mem::take(&mut *self.lock());
         let is_news = streams.iter().any(|(stream, _)| !before.contains_key(stream.name()));
         let mut take_up = |(stream, opened): (Arc<Stream>, bool)| {
             let reading = before.remove(stream.name());
-            let begin = || AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&stream), opened)));
-            let reading = reading.unwrap_or_else(begin);
+            let reading = reading.unwrap_or_else(|| self.begin(Arc::clone(&stream), opened));
             (stream, reading)
         };
         let mut going_on: Vec<_> = streams.into_iter().map(&mut take_up).collect();
@@ -51,7 +62,7 @@ impl Readings {
             if patience.is_elapsed() && goes_on_without(&names) {
                 break;
             }
-            let first = select_all(going_on.iter_mut().map(|(_, reading)| reading));
+            let first = select_all(going_on.iter_mut().map(|(_, reading)| &mut reading.outcome));
             tokio::select! {
                 biased;
                 (outcome, at, _) = first => {
@@ -61,9 +72,39 @@ impl Readings {
                 () = &mut patience, if !patience.is_elapsed() => {}
             }
         }
-        let left = going_on.into_iter().map(|(stream, reading)| (stream.name().clone(), reading));
-        self.lock().extend(left);
+        for (stream, reading) in going_on {
+            reading.is_left_behind.store(true, Ordering::SeqCst);
+            if reading.is_over.load(Ordering::SeqCst) {
+                self.over.notify_one();
+            }
+            self.lock().insert(stream.name().clone(), reading);
+        }
         ended
+    }
+
+    fn begin(&self, stream: Arc<Stream>, opened: bool) -> Reading {
+        let [is_over, is_left_behind] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (over, told) = (Arc::clone(&self.over), [&is_over, &is_left_behind].map(Arc::clone));
+        let outcome = tokio::spawn(async move {
+            let outcome = read(stream, opened).await;
+            let [is_over, is_left_behind] = told;
+            is_over.store(true, Ordering::SeqCst);
+            if is_left_behind.load(Ordering::SeqCst) {
+                over.notify_one();
+            }
+            outcome
+        });
+        Reading { outcome: AbortOnDropHandle::new(outcome), is_over, is_left_behind }
+    }
+
+    /// Ends when a reading is over that a look went on without: the next look takes it up.
+    pub async fn over(&self) {
+        self.over.notified().await;
+    }
+
+    /// Whether the last look went on without some log.
+    pub fn any_goes_on(&self) -> bool {
+        !self.lock().is_empty()
     }
 
     /// Whether the last look went on without this stream's log.
@@ -72,7 +113,7 @@ impl Readings {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamName, Reading>> {
-        self.0.lock()
+        self.left.lock()
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Look {
     pub selection: Selection,
     /// What is remembered between looks of this run, and could be found out anew.
     memory: Mutex<Memory>,
-    readings: Readings,
+    pub(super) readings: Readings,
 }
 
 #[derive(Default)]

@@ -176,6 +176,7 @@ impl Reconciler {
                 () = self.stop.cancelled() => {}
                 Some(done) = run.tasks.join_next_with_id(), if !idle => run.take(done),
                 () = self.wake.notified() => run.stale = true,
+                () = self.look.readings.over() => run.stale = true,
                 () = tokio::time::sleep_until(next_look) => {
                     run.stale = true;
                     run.look_at = Instant::now() + LOOK_AGAIN;
@@ -336,6 +337,7 @@ impl Run<'_> {
         let rules = self.reconciler.look.services.roster.rules();
         let concerned = rules.iter().filter(|rules| self.reconciler.look.selection.concerns(&rules.name));
         self.sharers = Sharers::of(concerned, &planned.holds, now);
+        self.upkeeps.suspend(planned.states.is_none());
         if let Some(states) = planned.states {
             self.keep_up(&rules, &states, &planned.holds, now);
         }

@@ -1,5 +1,6 @@
 //! What all windows are worked on with, and what a run owes the ledger.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::spool::Spool;
 use crate::domain::failure::Failure;
+use crate::domain::name::SourceName;
 use crate::domain::snapshot::Resource;
 use crate::domain::verdict::StreamRules;
 use crate::ports::checkpoint::Checkpoint;
@@ -34,6 +36,8 @@ pub struct Services {
     pub proofs: Proofs,
     /// What keeps this machine from working.
     pub machine: Machine,
+    /// When exports came whole in this run.
+    pub exports: LastExports,
     /// The windows in work.
     pub in_work: InWork,
     /// What the ledger is told of this run.
@@ -72,6 +76,22 @@ impl Services {
         let snapshot = self.ledger.snapshot().await?;
         let hold = hold_on(rules, resource, failure, &snapshot, self.clock.now());
         self.ledger.hold(resource, &hold).await.map_err(Failure::from)
+    }
+}
+
+/// When the last export of each source came whole, in this run.
+#[derive(Debug, Default)]
+pub struct LastExports(Mutex<BTreeMap<SourceName, Timestamp>>);
+
+impl LastExports {
+    /// An export of `source` has come whole.
+    pub(super) fn came(&self, source: &SourceName, now: Timestamp) {
+        self.0.lock().insert(source.clone(), now);
+    }
+
+    /// When the last export of `source` came whole; `None` where none has.
+    pub(super) fn last(&self, source: &SourceName) -> Option<Timestamp> {
+        self.0.lock().get(source).copied()
     }
 }
 

@@ -32,7 +32,7 @@ use super::recovery::sound_ledger;
 use super::roster::Roster;
 use super::run_record::RunRecord;
 use super::scratch::Scratch;
-use super::services::{Owed, Services};
+use super::services::{LastExports, Owed, Services};
 use super::signing;
 use super::start_error::StartError;
 
@@ -95,6 +95,7 @@ impl Session {
             proofs,
             machine: Machine::default(),
             in_work: InWork::default(),
+            exports: LastExports::default(),
             run,
             clock: Arc::clone(&injected.clock),
             watch: Arc::clone(&watch),

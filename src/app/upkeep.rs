@@ -16,7 +16,11 @@ use super::failure_policy::OPERATOR_PAUSE;
 
 /// The upkeep of every source, as one run of the reconciler knows it.
 #[derive(Debug, Default)]
-pub struct Upkeeps(BTreeMap<SourceName, OfSource>);
+pub struct Upkeeps {
+    sources: BTreeMap<SourceName, OfSource>,
+    /// Whether the last look let no upkeep begin, so that none is waited for.
+    suspended: bool,
+}
 
 #[derive(Debug, Default)]
 struct OfSource {
@@ -45,10 +49,15 @@ impl OfSource {
 }
 
 impl Upkeeps {
+    /// A look lets upkeeps begin, or (while nothing may be done at all) does not.
+    pub fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+    }
+
     /// Whether the upkeep of `source` is to begin now, at a look that finds the source on hold until `held_until`. An upkeep that is
     /// running is run again after its end.
     pub fn is_due(&mut self, source: &SourceName, held_until: Option<Instant>, now: Instant) -> bool {
-        let of_source = self.0.entry(source.clone()).or_default();
+        let of_source = self.sources.entry(source.clone()).or_default();
         of_source.held_until = held_until.filter(|then| *then > now);
         of_source.not_before = of_source.not_before.filter(|then| *then > now);
         match &mut of_source.running {
@@ -62,12 +71,12 @@ impl Upkeeps {
 
     /// The upkeep of `source` has begun, as the task with this id.
     pub fn begun(&mut self, source: SourceName, by: Id) {
-        self.0.entry(source).or_default().running = Some(Running { by, again: false });
+        self.sources.entry(source).or_default().running = Some(Running { by, again: false });
     }
 
     /// The upkeep of `source` is over. Returns whether there is to be a look at once.
     pub fn ended(&mut self, source: &SourceName, outcome: &Result<Upkeep, Failure>, now: Instant) -> bool {
-        let Some(of_source) = self.0.get_mut(source) else { return false };
+        let Some(of_source) = self.sources.get_mut(source) else { return false };
         let Some(Running { again, .. }) = of_source.running.take() else { return false };
         match outcome {
             Ok(upkeep) => {
@@ -88,19 +97,19 @@ impl Upkeeps {
 
     /// The task with this id broke off.
     pub fn broke_off(&mut self, id: Id) {
-        for of_source in self.0.values_mut() {
+        for of_source in self.sources.values_mut() {
             of_source.running.take_if(|running| running.by == id);
         }
     }
 
     /// The number of sources whose upkeep is running.
     pub fn running(&self) -> usize {
-        self.0.values().filter(|of_source| of_source.running.is_some()).count()
+        self.sources.values().filter(|of_source| of_source.running.is_some()).count()
     }
 
     /// How long it is until an upkeep is due by itself. The end of a running one tells more.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let idle = self.0.values().filter(|of_source| of_source.running.is_none());
+        let idle = self.sources.values().filter(|of_source| !self.suspended && of_source.running.is_none());
         let next = idle.filter_map(|of_source| of_source.waits_until().or(of_source.next)).min()?;
         Some(next.saturating_duration_since(now))
     }
@@ -186,6 +195,19 @@ mod tests {
         assert!(!begins(&mut upkeeps, Some(now + wait), now).await);
         assert_eq!(upkeeps.wait(now), Some(wait));
         assert!(begins(&mut upkeeps, Some(now + wait), now + wait).await, "it is over");
+    }
+
+    #[tokio::test]
+    async fn an_upkeep_that_no_look_lets_begin_is_not_waited_for() {
+        let (mut upkeeps, now) = (Upkeeps::default(), Instant::now());
+        assert!(begins(&mut upkeeps, None, now).await);
+        upkeeps.ended(&hq(), &failed(FailureKind::Transient), now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(upkeeps.wait(later), Some(Duration::ZERO));
+        upkeeps.suspend(true);
+        assert_eq!(upkeeps.wait(later), None);
+        upkeeps.suspend(false);
+        assert!(begins(&mut upkeeps, None, later).await);
     }
 
     #[tokio::test]

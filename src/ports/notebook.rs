@@ -126,6 +126,9 @@ pub trait Notebook: Send + Sync {
     /// The order is not at the provider (any more): it is forgotten.
     async fn gone(&self, order: OrderNumber) -> Result<(), LedgerError>;
 
+    /// Forgets an order whose id is not known. Returns whether it was one: its id may have come meanwhile.
+    async fn forget_unknown(&self, order: OrderNumber) -> Result<bool, LedgerError>;
+
     /// Every order that is remembered, oldest first.
     async fn orders(&self) -> Result<Vec<Order>, LedgerError>;
 

@@ -26,6 +26,8 @@ pub struct ExportRequest {
     pub bounds: Bounds,
     /// Which records.
     pub filters: Filters,
+    /// When the window was exported before, where it was: an export that was asked for by then is that one.
+    pub after: Option<Timestamp>,
     /// When the provider may begin to answer short. What was asked for before then can be had afterwards, and nothing in its
     /// place: it is not thrown away, whatever comes of it.
     pub expires_at: Timestamp,

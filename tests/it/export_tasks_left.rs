@@ -126,3 +126,14 @@ async fn whoever_is_told_to_stop_begins_to_clear_nothing_away() {
     assert_eq!(deletions(&vault), before);
     session.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revisit_has_a_task_of_its_own_though_that_of_the_first_export_still_stands() {
+    let vault = with_tasks_left().await;
+    let from = vault.start.to_string();
+    let output = vault.connvault(&["backfill", "logins", "--from", &from, "--redo", "all"]).await;
+    let (said, log) = (text(&output.stdout), text(&output.stderr));
+    assert!(said.contains(&format!("{WINDOWS} windows pulled again: 0 revised")), "{said}{log}");
+    assert!(!log.contains("export task of an earlier run found"), "{log}");
+    assert_eq!(vault.sim.tasks().created(), 2 * WINDOWS as u64);
+}

@@ -80,6 +80,7 @@ async fn an_export_and_a_count_that_drip_are_ended() {
         definition: Sha256::of(b""),
         bounds: Bounds { start, end: start + day },
         filters: Filters::default(),
+        after: None,
         expires_at: Timestamp::MAX,
     };
     assert_is_too_slow(&probe.export_v2(&request, &mut Sink).await.unwrap_err().failure, Scope::Window);

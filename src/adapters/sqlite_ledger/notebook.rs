@@ -90,6 +90,11 @@ impl Notebook for SqliteLedger {
         self.write(sqlx::query("DELETE FROM orders WHERE number = ?").bind(order.0)).await.map(|_| ())
     }
 
+    async fn forget_unknown(&self, order: OrderNumber) -> Result<bool, LedgerError> {
+        let query = sqlx::query("DELETE FROM orders WHERE number = ? AND state = 'asked'");
+        self.write(query.bind(order.0)).await.map(|rows| rows > 0)
+    }
+
     async fn orders(&self) -> Result<Vec<Order>, LedgerError> {
         let rows = sqlx::query(
             "SELECT number, source, stream, start_ms, end_ms, from_ms, to_ms, definition, asked_at_ms, state, id

@@ -107,6 +107,14 @@ impl WorkspaceV3 {
     ) -> Result<(Standing, Option<Timestamp>), Failure> {
         let standing =
             self.parts.notebook.standing(&self.subject_of(request)).await.map_err(not_remembered)?;
+        // The task of an earlier export of an archived window holds that export. It stands where a run ended before its upkeep.
+        let (standing, old) = match standing {
+            Some(task) if request.after.is_some_and(|after| task.asked_at <= after) => (None, Some(task)),
+            standing => (standing, None),
+        };
+        if let Some(old) = old {
+            self.finish(&old).await?;
+        }
         if let Some(task) = standing {
             tracing::info!(stream = %request.stream, window = %request.window, task = %task.id, "export task of an earlier run found");
             match self.wait_for(&task, trail).await {
@@ -122,10 +130,13 @@ impl WorkspaceV3 {
         match self.wait_for(&task, trail).await {
             Ok(made_at) => Ok((task, made_at)),
             Err(unready) => {
+                // A task that the provider could not make was answered: nobody was waited for in vain.
+                let in_vain =
+                    if matches!(unready, Unready::Late(_)) { began.elapsed() } else { Duration::ZERO };
                 let why = self.give_up(&task, request, unready).await?;
                 let mut failure = self.unready(FailureKind::Transient, &task, why);
                 failure.message = failure.message.advise("another one is asked for later");
-                Err(failure.after(began.elapsed()))
+                Err(failure.after(in_vain))
             }
         }
     }

@@ -76,6 +76,7 @@ mod tests {
             definition: Sha256::of(b""),
             bounds: Bounds { start: start.parse().unwrap(), end: end.parse().unwrap() },
             filters,
+            after: None,
             expires_at: Timestamp::MAX,
         }
     }

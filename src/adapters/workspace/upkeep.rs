@@ -1,8 +1,8 @@
 //! Upkeep of the export centre: finished export tasks are deleted at the provider.
 //!
 //! A task is wanted while its window is open, or while somebody works on the window. Any other task is finished: so it is after a
-//! commit, after a crash at whatever step, and after a revisit. The ledger is told before the deletion, so that no export goes
-//! on with a task that is about to be deleted.
+//! commit, after a crash at whatever step, and after a revisit. The ledger is told before the deletion. A window that begins
+//! meanwhile is a revisit, which takes no task of an earlier export (see `export_v3`).
 //!
 //! A task is forgotten here only after its deletion. A task that cannot be deleted now is left for later, and delays no other.
 //!
@@ -27,9 +27,9 @@ use crate::ports::notebook::Notebook;
 use crate::ports::notebook::{Order, OrderId, OrderState};
 use crate::ports::record_source::{Demand, Need, SourceError, Upkeep};
 
-/// A task that cannot be deleted is left for as long as it is old: so long at least …
+/// A task that cannot be deleted is left for as long as it is old, and for no shorter time.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
-/// … and at most.
+/// A task that cannot be deleted is left for no longer than this, however old it is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// A task that is not deleted by then never will be, and its file has expired: its source is not configured any more, or the
 /// provider never lets it be deleted.
@@ -136,13 +136,16 @@ impl WorkspaceV3 {
 
     /// Tells of a task that may stand at the provider under an id that never came, and forgets the intent to create it.
     pub(super) async fn forget_unknown(&self, task: &Order) -> Result<(), Failure> {
-        let Order { subject, asked_at, .. } = task;
+        let Order { number, subject, asked_at, .. } = task;
+        if !self.parts.notebook.forget_unknown(*number).await.map_err(not_remembered)? {
+            return Ok(());
+        }
         tracing::warn!(
             source = %self.parts.source, stream = %subject.stream, window = %subject.window, %asked_at,
             "the answer to a request for an export task was lost: if the provider made the task, it stands in the export centre \
              until it expires"
         );
-        self.forget(task).await
+        Ok(())
     }
 
     pub(super) async fn forget(&self, task: &Order) -> Result<(), Failure> {

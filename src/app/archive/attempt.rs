@@ -112,8 +112,8 @@ impl Attempt<'_> {
         let Job { services, stream, window } = self.job;
         let now = services.clock.now();
         let snapshot = services.ledger.snapshot().await?;
-        let all = services.roster.rules();
-        let follows = consequence((&stream.rules, &all), window, failure, &snapshot, now);
+        let exported_at = services.exports.last(&stream.rules.source);
+        let follows = consequence((&stream.rules, exported_at), window, failure, &snapshot, now);
         if let Some((resource, hold)) = &follows.hold {
             services.ledger.hold(resource, hold).await?;
         }

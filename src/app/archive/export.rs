@@ -43,6 +43,7 @@ impl Job<'_> {
         services.checkpoint.reached(Step::PullStarted);
         let receipt = stream.source.export(request, &mut writer).await?;
         let bytes = writer.finish_bytes().await?;
+        services.exports.came(&stream.rules.source, services.clock.now());
         let intake = Intake { job: self, request, terms };
         let taken = intake.take(bytes, receipt, before).await;
         let is_refused =

@@ -9,6 +9,8 @@
 //! A window whose newest revision could not be read is revisited like any other. An export that can be read becomes a
 //! revision. One that cannot be read either becomes a revision only if no object of the window has its bytes.
 
+use jiff::Timestamp;
+
 use crate::adapters::inspect::Delta;
 use crate::adapters::spool::SpooledExport;
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -16,6 +18,7 @@ use crate::domain::log_entry::{RowChanges, Supersedes};
 use crate::domain::object_key::Seq;
 use crate::domain::snapshot::WindowState;
 use crate::ports::ledger::NamedObject;
+use crate::ports::record_source::ExportRequest;
 
 use super::counting::Terms;
 use super::{Attempt, Job};
@@ -26,10 +29,10 @@ impl Attempt<'_> {
     /// Pulls the window again.
     pub(super) async fn revisit(&self) -> Result<Ending, Failure> {
         let Job { services, stream, .. } = self.job;
-        let Some((seq, newest)) = self.job.newest().await? else {
+        let Some((seq, newest, exported_at)) = self.job.newest().await? else {
             return self.archived_elsewhere().await;
         };
-        let request = self.job.request();
+        let request = ExportRequest { after: Some(exported_at), ..self.job.request() };
         let terms = match newest.content_digest {
             Some(_) => Terms::of_revisit(stream),
             None => Terms::of_unread(stream, &request, services.clock.now()),
@@ -56,15 +59,15 @@ impl Job<'_> {
         Ok(named.iter().any(|object| object.sha256 == export.sha256))
     }
 
-    /// The entry and the object of the window's newest revision.
-    async fn newest(self) -> Result<Option<(Seq, NamedObject)>, Failure> {
+    /// The entry and the object of the window's newest revision, and the time as of which the window was exported last.
+    async fn newest(self) -> Result<Option<(Seq, NamedObject, Timestamp)>, Failure> {
         let Self { services, window, .. } = self;
         let state = services.ledger.window(self.name(), window).await?;
-        let Some(WindowState::Archived { seq, .. }) = state else { return Ok(None) };
+        let Some(WindowState::Archived { seq, last_pulled_at, .. }) = state else { return Ok(None) };
         let named = services.ledger.named_objects(self.name(), window).await?;
         // An entry names one export, and perhaps orphans beside it.
         let object = named.into_iter().find(|object| object.seq == seq && object.is_export);
-        Ok(object.map(|object| (seq, object)))
+        Ok(object.map(|object| (seq, object, last_pulled_at)))
     }
 
     /// How the rows of the export differ from those of the revision before, where both can be read.

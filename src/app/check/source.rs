@@ -150,6 +150,7 @@ fn one_minute(injected: &Injected) -> ExportRequest {
         window: Window::new(bounds.start, bounds.end).expect("a minute that begins on a minute is a window"),
         definition: Sha256::of(b"check"),
         bounds,
+        after: None,
         expires_at: Timestamp::MAX,
         filters: Filters::default(),
     }

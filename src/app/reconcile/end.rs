@@ -25,7 +25,8 @@ pub(super) const LONGEST_UPKEEP: Duration = Duration::from_secs(5);
 impl Run<'_> {
     /// Whether a run that is to end by itself waits once more, for work that is due but pauses.
     pub(super) fn worth_waiting(&mut self) -> bool {
-        if self.waiting {
+        // A log that is still being read may show what is due.
+        if self.waiting || self.reconciler.look.readings.any_goes_on() {
             return true;
         }
         let now = self.reconciler.look.services.clock.now();

@@ -81,6 +81,7 @@ fn request() -> ExportRequest {
         definition: Sha256::of(b""),
         bounds,
         filters: Filters { user_name: "a b+~张".into(), ..Filters::default() },
+        after: None,
         expires_at: Timestamp::MAX,
     }
 }
