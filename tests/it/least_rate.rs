@@ -30,7 +30,7 @@ use crate::support::vault::{ACCESS_KEY, SECRET_KEY, days_ago};
 
 /// Any byte at all is too few for it, in the time of a few drips.
 fn strict() -> LeastRate {
-    LeastRate { bytes_per_second: 1 << 30, span: Duration::from_millis(300) }
+    LeastRate { bytes_per_second: 1 << 30, span: Duration::from_millis(1200) }
 }
 
 fn assert_is_too_slow(failure: &Failure, scope: Scope) {
@@ -40,6 +40,7 @@ fn assert_is_too_slow(failure: &Failure, scope: Scope) {
         message.contains("too slow") && message.contains("1073741824 bytes a second are wanted"),
         "{message}"
     );
+    assert!(failure.waited() >= Duration::from_secs(1), "it was waited for in vain: {failure:?}");
 }
 
 struct Sink;

@@ -261,6 +261,10 @@ impl Answer {
                 Rejected,
                 "a 400 without a reason mostly means another region: correct `region`, or `endpoint` and `path_style`",
             ),
+            ("" | "NotFound" | "MethodNotAllowed", 404 | 405) => of_store(
+                Rejected,
+                "no bucket answers at this address: correct `endpoint`, `bucket` and `path_style`",
+            ),
             ("InvalidObjectState", _) => {
                 of_store(Rejected, "its storage class cannot be read at once: configure another one")
             }

@@ -20,6 +20,8 @@ use crate::domain::failure::{Failure, FailureKind, Scope};
 use crate::domain::message::Message;
 use crate::ports::record_source::{ByteSink, SinkFailure};
 
+/// What the bytes of an export are called in messages.
+const EXPORT: &str = "export";
 /// A hundred tasks, or one record, are a few tens of kilobytes.
 const TEXT_LIMIT: usize = 1 << 20;
 
@@ -35,7 +37,7 @@ pub(super) async fn receive(
         return Err(too_large(max_body));
     }
     let (mut received, mut meter) = (0u64, Meter::new(client.timeouts().least_rate));
-    while let Some(piece) = next(client, &mut answer, &mut meter, received).await? {
+    while let Some(piece) = next(client, EXPORT, &mut answer, &mut meter, received).await? {
         received += piece.len() as u64;
         if received > max_body {
             return Err(too_large(max_body));
@@ -44,7 +46,7 @@ pub(super) async fn receive(
     }
     match announced {
         Some(bytes) if bytes != received => {
-            Err(broken_off(host, received, &format!("{bytes} bytes were announced"))
+            Err(broken_off(EXPORT, host, received, &format!("{bytes} bytes were announced"))
                 .after(meter.waited_in_all()))
         }
         _ => Ok(()),
@@ -62,7 +64,7 @@ pub(super) async fn json<T: DeserializeOwned>(
         Failure::new(FailureKind::Corrupt, Scope::Window, message)
     };
     let (mut body, mut meter) = (Vec::new(), Meter::new(client.timeouts().least_rate));
-    while let Some(piece) = next(client, &mut answer, &mut meter, body.len() as u64).await? {
+    while let Some(piece) = next(client, operation.name, &mut answer, &mut meter, body.len() as u64).await? {
         if body.len() + piece.len() > TEXT_LIMIT {
             return Err(corrupt("with too much".to_owned()));
         }
@@ -74,6 +76,7 @@ pub(super) async fn json<T: DeserializeOwned>(
 
 async fn next(
     client: &Client,
+    what: &str,
     answer: &mut Response,
     meter: &mut Meter,
     received: u64,
@@ -88,12 +91,12 @@ async fn next(
         Ok(Ok(Err(error))) => cause(&error).to_string(),
         Ok(Err(_)) => format!("nothing came for {}", spelled_std(stall)),
         Err(slow) => {
-            let failure = broken_off(client.host(), received, &slow.to_string());
+            let failure = broken_off(what, client.host(), received, &slow.to_string());
             let message = failure.message.advise(LOWER_THE_RATE);
-            return Err(Failure { message, ..failure });
+            return Err(Failure { message, ..failure }.after(meter.waited_in_all()));
         }
     };
-    Err(broken_off(client.host(), received, &why).after(meter.waited_in_all()))
+    Err(broken_off(what, client.host(), received, &why).after(meter.waited_in_all()))
 }
 
 fn too_large(max_body: u64) -> Failure {

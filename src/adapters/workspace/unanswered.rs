@@ -44,7 +44,7 @@ pub(super) fn not_reached(what: &str, host: &str, url: Option<&Url>, why: &str, 
 pub(super) const AGAIN: &str = "it is tried again";
 
 /// An export that broke off: worth another try, and no other window's affair.
-pub(super) fn broken_off(host: &str, received: u64, cause: &str) -> Failure {
-    let cause = format!("the export from {host} broke off after {received} bytes: {cause}");
+pub(super) fn broken_off(what: &str, host: &str, received: u64, cause: &str) -> Failure {
+    let cause = format!("the {what} from {host} broke off after {received} bytes: {cause}");
     Failure::new(FailureKind::Transient, Scope::Window, Message::new(cause).advise(AGAIN))
 }

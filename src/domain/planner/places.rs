@@ -182,12 +182,15 @@ impl<'s> Places<'s> {
         self.all == NonZeroUsize::MIN
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.in_work.is_empty()
+    /// Whether every window in work has been for long: it waits for somebody, most likely.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_work.iter().all(|(_, held)| *held > LONG)
     }
 
+    /// Whether nothing may begin, whatever it is. A window that goes alone lets others begin beside it after a minute.
     pub(super) fn is_full(&self) -> bool {
-        self.free() == 0 || self.in_work.iter().any(|(window, _)| window.is_alone)
+        let is_alone = |(window, held): &(&InWork, Duration)| window.is_alone && *held <= LONG;
+        self.free() == 0 || self.in_work.iter().any(is_alone)
     }
 
     fn free(&self) -> usize {

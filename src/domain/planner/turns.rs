@@ -4,8 +4,9 @@
 //! - Of the windows that could try a source or a store that failed, the one goes that failed the longest ago, or never in this run: a
 //!   window that fails by itself keeps no other from showing that all is well. Each window that tries a store is pulled first, and its
 //!   export lies in the spool until the store works. So a store is tried by no more windows than there are places (or two).
-//! - A window that is treated apart ([`Turn::Alone`]) begins when nothing else is due and nothing is in work, and while it goes
-//!   on nothing else begins.
+//! - A window that is treated apart ([`Turn::Alone`]) begins when nothing else is due, or when it has let [`LET_BY`] others go
+//!   first. It waits until each window in work has been for a minute, and for its own first minute nothing begins beside it.
+//!   So a window that ends the process takes few others with it, and one that waits for somebody stops nobody for long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -29,7 +30,12 @@ pub struct Turns {
     /// The last turn of each window that is in work or failed.
     begun: BTreeMap<(StreamName, Window), u64>,
     slow: Slow,
+    /// The turn since which a window that goes alone waits.
+    alone_since: Option<u64>,
 }
+
+/// A window that goes alone lets so many others go first.
+const LET_BY: u64 = 50;
 
 impl Turns {
     /// Takes out of `queue`, which is in the order of a plan, what is to be begun next in `places`; `None` where nothing is, for
@@ -38,8 +44,11 @@ impl Turns {
         if places.is_full() {
             return None;
         }
-        let at = self.usual(queue, places).or_else(|| alone(queue, places))?;
+        let at = self.choose(queue, places)?;
         let action = queue.remove(at)?;
+        if action.turn == Turn::Alone {
+            self.alone_since = None;
+        }
         if matches!(action.turn, Turn::Newest | Turn::Urgent) {
             self.last = action.turn;
         }
@@ -48,6 +57,19 @@ impl Turns {
         self.pairs.insert(Pair::of(&action), self.turns);
         self.begun.insert((action.stream.clone(), action.window), self.turns);
         Some(action)
+    }
+
+    fn choose(&mut self, queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
+        let Some(alone) = queue.iter().position(|action| action.turn == Turn::Alone) else {
+            self.alone_since = None;
+            return self.usual(queue, places);
+        };
+        let since = *self.alone_since.get_or_insert(self.turns);
+        let is_next = self.turns - since >= LET_BY || queue.iter().all(|action| action.turn == Turn::Alone);
+        match (is_next, places.is_quiet()) {
+            (true, quiet) => quiet.then_some(alone),
+            (false, _) => self.usual(queue, places),
+        }
     }
 
     /// A window is done that has held its place for so long.
@@ -115,10 +137,4 @@ impl Turns {
         };
         tries.into_iter().filter_map(next).collect()
     }
-}
-
-/// The first window that goes alone, where nothing is in work and nothing else is due.
-fn alone(queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
-    let is_free = places.is_empty() && queue.iter().all(|action| action.turn == Turn::Alone);
-    (is_free && !queue.is_empty()).then_some(0)
 }

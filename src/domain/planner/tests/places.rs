@@ -344,12 +344,39 @@ fn a_window_that_ended_the_process_twice_goes_after_all_others_and_alone() {
 }
 
 #[test]
-fn while_a_suspect_goes_on_nothing_begins_beside_it() {
+fn for_the_first_minute_of_a_suspect_nothing_begins_beside_it_and_then_the_others_go_on() {
     let streams = [of_source("a", "hq"), of_source("c", "branch")];
     let mut in_work = vec![working("hq", "archive")];
     in_work[0].0.is_alone = true;
-    let begun = fill(&mut Turns::default(), &mut due(&streams), (4, &sharers(&streams)), &mut in_work);
-    assert_eq!(begun, [""; 0]);
+    let mut begin = |in_work: &mut _| {
+        fill(&mut Turns::default(), &mut due(&streams), (4, &sharers(&streams)), in_work).len()
+    };
+    assert_eq!(begin(&mut in_work), 0);
+    in_work[0].1 = Duration::from_secs(61);
+    assert_eq!(begin(&mut in_work), 3, "it may wait for hours");
+}
+
+#[test]
+fn a_suspect_has_its_turn_though_others_are_always_due_and_one_of_them_goes_on_for_ever() {
+    let streams = [of_source("a", "hq"), of_source("c", "branch")];
+    let mut snapshot = Snapshot::default();
+    crash(&mut snapshot, &streams[0], "2026-11-02T00:00:00Z", 2);
+    let (mut turns, sharers) = (Turns::default(), sharers(&streams));
+    let mut for_ever = working("branch", "archive");
+    for_ever.1 = Duration::from_secs(3600);
+    let mut let_by = 0;
+    loop {
+        // Each round plans anew, and what has begun is done at once.
+        let mut queue: VecDeque<_> = plan(&streams, &snapshot, at(NOW)).actions.into();
+        let in_work = [(&for_ever.0, for_ever.1)];
+        let action = turns.next(&mut queue, &Places::new(places(4), &sharers, in_work)).unwrap();
+        if action.turn == Turn::Alone {
+            break;
+        }
+        let_by += 1;
+        assert!(let_by <= 50, "it waits for ever");
+    }
+    assert_eq!(let_by, 50);
 }
 
 #[test]
