@@ -43,7 +43,7 @@ async fn make_anew(
     injected: &Injected,
     why: &str,
 ) -> Result<(), StartError> {
-    tracing::error!("the ledger is damaged and is made anew from the logs in the stores: {why}");
+    tracing::error!(error = why, "the ledger is damaged: it is being made anew from the logs in the stores");
     let kept_as = kept_as(injected.clock.now());
     let meter = Meter::default();
     let made = remake(state_dir, config, injected, Trust::EachVerified, &meter, Some(&kept_as)).await?;

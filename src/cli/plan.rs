@@ -72,7 +72,7 @@ fn words(task: Task) -> (&'static str, &'static str) {
     match task {
         Task::AttestLost => (
             "attest lost",
-            "past the provider's horizon; a source that may still answer is asked once before",
+            "past the provider's horizon; where past_horizon = \"try\", a source that may still answer is asked once before",
         ),
         Task::AskPastHorizon => (
             "ask once",

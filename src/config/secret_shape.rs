@@ -26,6 +26,10 @@ pub enum Blemish {
     SecondLine,
     /// Quotes around it.
     Quotes,
+    /// Brackets around it.
+    Brackets,
+    /// A character that no key has: this one.
+    Foreign(char),
     /// `NAME=` or `export NAME=` in front.
     Assignment,
     /// A control character, or one that nobody sees: this one.
@@ -57,6 +61,16 @@ impl fmt::Display for Blemish {
             Self::Utf16 => "is UTF-16 text: save it as UTF-8 without a byte order mark",
             Self::SecondLine => "has a second line: leave nothing in it but the secret, in one line",
             Self::Quotes => "is in quotes, which would be sent as a part of the secret: take them out",
+            Self::Brackets => {
+                "stands in brackets, which would be sent as a part of the secret: leave nothing in it but the secret"
+            }
+            Self::Foreign(character) => {
+                return write!(
+                    f,
+                    "holds the character U+{:04X}, which no key has: copy the secret anew, or type it",
+                    u32::from(*character)
+                );
+            }
             Self::Assignment => {
                 "begins with the name of a variable and \"=\", as a shell has it: leave nothing in it but the secret"
             }
@@ -83,9 +97,9 @@ impl Shape {
             Self::Text => None,
             Self::Line | Self::Word if text.contains(['\n', '\r']) => Some(Blemish::SecondLine),
             Self::Line => text.chars().find(|c| c.is_control() && *c != '\t').map(Blemish::Invisible),
-            Self::Word => {
-                around(text).or_else(|| text.contains(char::is_whitespace).then_some(Blemish::InnerBlank))
-            }
+            Self::Word => around(text)
+                .or_else(|| text.contains(char::is_whitespace).then_some(Blemish::InnerBlank))
+                .or_else(|| around_a_word(text)),
         }
     }
 
@@ -118,6 +132,18 @@ fn around(text: &str) -> Option<Blemish> {
     }
     // Other blanks have words of their own.
     text.chars().find(|c| is_harmful(*c) && !c.is_whitespace()).map(Blemish::Invisible)
+}
+
+/// Half a pair of quotes, or brackets, around a key, and what stands in no key: a letter or a sign that looks like one of ASCII.
+fn around_a_word(text: &str) -> Option<Blemish> {
+    if text.len() > 1 && (text.starts_with(['"', '\'', '`']) || text.ends_with(['"', '\'', '`'])) {
+        return Some(Blemish::Quotes);
+    }
+    let pairs = [('<', '>'), ('{', '}'), ('[', ']'), ('(', ')')];
+    if pairs.iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close)) {
+        return Some(Blemish::Brackets);
+    }
+    text.chars().find(|c| !c.is_ascii()).map(Blemish::Foreign)
 }
 
 /// Whether the text is a line of a shell or an environment file that gives the secret to a variable. Base64 ends in `=`, and a

@@ -75,6 +75,7 @@ pub(super) fn stream(
     let filters = filters(raw.filters, report);
 
     let settle_key = settle.key().clone();
+    let deadline_key = deadline.key().clone();
     let mut stream = Stream {
         source: source?,
         store: store?,
@@ -98,9 +99,12 @@ pub(super) fn stream(
         stream.revisit = possible_revisits(&stream, source.horizon);
     }
     let (first_pull, again) = (in_time(&stream, source.horizon), revisits_in_time(&stream, source.horizon));
-    if let Err(why) = &first_pull {
-        let shown = format!("{:?}", spelled(stream.settle));
-        report.add(&settle_key, Some(shown), ProblemKind::BadValue(why.clone()));
+    if let Err((of, why)) = &first_pull {
+        let (key, value) = match of {
+            Late::Pull => (&settle_key, stream.settle),
+            Late::Alarm => (&deadline_key, stream.deadline),
+        };
+        report.add(key, Some(format!("{:?}", spelled(value))), ProblemKind::BadValue(why.clone()));
     }
     if let Err(why) = &again {
         let shown: Vec<_> = stream.revisit.iter().map(|after| spelled(*after)).collect();
@@ -220,27 +224,37 @@ fn filters(raw: RawFilters, report: &mut Report) -> Option<Filters> {
 
 /// Whether windows can be pulled, and an alarm be heard, well before the source forgets them.
 ///
+/// What comes too late.
+enum Late {
+    /// The first pull.
+    Pull,
+    /// The alarm that a window is not archived.
+    Alarm,
+}
+
 /// Records are as old as window and margin when the end of the window is over. It is due `settle` after that, though not before
 /// what is asked for is over as well. Of the horizon, a quarter must be left for trying; and the deadline must come before the
 /// end.
-fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), String> {
+fn in_time(stream: &Stream, horizon: SignedDuration) -> Result<(), (Late, String)> {
     let due = longest_window(stream) + widened_by(stream) + first_pull(stream);
     if due > horizon * 3 / 4 {
-        return Err(format!(
+        let why = format!(
             "with window, settle and margin, records are {} old when they are pulled, too near to the source's horizon of {}: \
              they would be forgotten before there is time for it; use a shorter settle or margin (at most three quarters may \
              be used up)",
             spelled(due),
             spelled(horizon),
-        ));
+        );
+        return Err((Late::Pull, why));
     }
     if due + stream.deadline >= horizon {
-        return Err(format!(
+        let why = format!(
             "with window, settle, margin and deadline, records are {} old when the alarm comes, and the source's horizon is {}: \
              they would be forgotten by then; use a shorter deadline or settle",
             spelled(due + stream.deadline),
             spelled(horizon),
-        ));
+        );
+        return Err((Late::Alarm, why));
     }
     Ok(())
 }

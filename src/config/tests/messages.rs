@@ -174,7 +174,7 @@ fn a_wrong_source_is_told_once_and_not_again_at_its_streams() {
 #[test]
 fn the_deadline_must_come_before_the_records_are_forgotten() {
     let report = Files::new().report(&with("streams.logins", "deadline = \"29d\""));
-    let said = "config.toml:19: streams.logins.settle = \"2h\": with window, settle, margin and deadline, records are \
+    let said = "config.toml:20: streams.logins.deadline = \"29d\": with window, settle, margin and deadline, records are \
                 30d3h1m old when the alarm comes, and the source's horizon is 30d: they would be forgotten by then; use a \
                 shorter deadline or settle";
     assert_eq!(report, [said]);

@@ -348,7 +348,7 @@ fn for_the_first_minute_of_a_suspect_nothing_begins_beside_it_and_then_the_other
     let streams = [of_source("a", "hq"), of_source("c", "branch")];
     let mut in_work = vec![working("hq", "archive")];
     in_work[0].0.is_alone = true;
-    let mut begin = |in_work: &mut _| {
+    let begin = |in_work: &mut _| {
         fill(&mut Turns::default(), &mut due(&streams), (4, &sharers(&streams)), in_work).len()
     };
     assert_eq!(begin(&mut in_work), 0);
