@@ -283,6 +283,11 @@ impl Run<'_> {
             }
             Ok((_, Done::Upkept(source, outcome))) => {
                 self.stale |= self.upkeeps.ended(&source, &outcome, Instant::now());
+                if let Err(failure) = &outcome
+                    && failure.scope == Scope::Daemon
+                {
+                    self.hold_all(failure);
+                }
                 self.report.upkept(&source, outcome);
             }
             Ok((_, Done::LookedUp(source, outcome))) => {

@@ -142,8 +142,9 @@ impl Workspace {
 }
 
 fn of_memory(error: LedgerError) -> SourceError {
-    let message = format!("which export API is there cannot be remembered: {error}");
-    SourceError(Failure::new(FailureKind::Local, Scope::Daemon, message))
+    let failure = Failure::from(error);
+    let message = failure.message.at("which export API is there cannot be remembered");
+    SourceError(Failure { message, ..failure })
 }
 
 #[async_trait]

@@ -289,8 +289,9 @@ impl WorkspaceV3 {
 }
 
 pub(super) fn not_remembered(error: LedgerError) -> Failure {
-    let message = format!("an export task cannot be remembered: {error}");
-    Failure::new(FailureKind::Local, Scope::Daemon, message)
+    let failure = Failure::from(error);
+    let message = failure.message.at("an export task cannot be remembered");
+    Failure { message, ..failure }
 }
 
 #[async_trait]

@@ -20,6 +20,7 @@ use crate::domain::window_length::WindowLength;
 
 mod places;
 mod revisits;
+mod suspects;
 mod turns;
 mod wrong_clock;
 

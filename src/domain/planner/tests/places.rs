@@ -1,16 +1,16 @@
-//! For whom there is a place: no source and no store holds all of them, and what ended the process goes last and alone.
+//! For whom there is a place: no source and no store holds all of them.
 
 use std::time::Duration;
 
 use super::*;
 
-const NOW: &str = "2026-11-08T03:00:00Z";
+pub(super) const NOW: &str = "2026-11-08T03:00:00Z";
 
-fn of_source(name: &str, source: &str) -> StreamRules {
+pub(super) fn of_source(name: &str, source: &str) -> StreamRules {
     StreamRules { source: source.parse().unwrap(), ..rules(name, "2026-11-01T00:00:00Z") }
 }
 
-fn places(number: usize) -> NonZeroUsize {
+pub(super) fn places(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()
 }
 
@@ -19,7 +19,7 @@ fn between(name: &str, source: &str, store: &str) -> StreamRules {
     StreamRules { store: store.parse().unwrap(), ..of_source(name, source) }
 }
 
-fn sharers(streams: &[StreamRules]) -> Sharers {
+pub(super) fn sharers(streams: &[StreamRules]) -> Sharers {
     Sharers::of(streams, &BTreeMap::new(), at(NOW))
 }
 
@@ -28,7 +28,7 @@ fn pair(source: &str, store: &str) -> Pair {
 }
 
 /// A window in work, begun just now.
-fn working(source: &str, store: &str) -> (InWork, Duration) {
+pub(super) fn working(source: &str, store: &str) -> (InWork, Duration) {
     let window = InWork {
         stream: source.parse().unwrap(),
         window: rules("a", "2026-11-01T00:00:00Z").completed(at(NOW)).next().unwrap(),
@@ -41,7 +41,7 @@ fn working(source: &str, store: &str) -> (InWork, Duration) {
 }
 
 /// Begins all that can be begun at once, and says the days of what was.
-fn fill(
+pub(super) fn fill(
     turns: &mut Turns,
     queue: &mut VecDeque<Action>,
     (number, sharers): (usize, &Sharers),
@@ -60,7 +60,7 @@ fn fill(
 }
 
 /// All that is due, with nothing archived.
-fn due(streams: &[StreamRules]) -> VecDeque<Action> {
+pub(super) fn due(streams: &[StreamRules]) -> VecDeque<Action> {
     plan(streams, &Snapshot::default(), at(NOW)).actions.into()
 }
 
@@ -71,13 +71,6 @@ fn begun_by(streams: &[StreamRules], number: usize) -> BTreeMap<Pair, usize> {
     let mut by_pair = BTreeMap::new();
     in_work.iter().for_each(|(window, _)| *by_pair.entry(window.pair.clone()).or_default() += 1);
     by_pair
-}
-
-fn crash(snapshot: &mut Snapshot, rules: &StreamRules, start: &str, times: u32) -> Window {
-    let start = at(start);
-    let window = rules.completed(at(NOW)).find(|window| window.start() == start).unwrap();
-    snapshot.crashes.entry(rules.name.clone()).or_default().insert(window, times);
-    window
 }
 
 #[test]
@@ -316,80 +309,6 @@ fn what_is_only_said_in_the_log_takes_no_place_of_its_source() {
     let hq = working("hq", "archive");
     let begun = fill(&mut Turns::default(), &mut queue, (2, &sharers(&streams)), &mut vec![hq]);
     assert_eq!(begun, ["a 11-01"]);
-}
-
-#[test]
-fn a_window_that_ended_the_process_twice_goes_after_all_others_and_alone() {
-    let streams = [of_source("a", "hq"), of_source("c", "branch")];
-    let mut snapshot = Snapshot::default();
-    crash(&mut snapshot, &streams[0], "2026-11-01T00:00:00Z", 1);
-    crash(&mut snapshot, &streams[0], "2026-11-02T00:00:00Z", 2);
-    crash(&mut snapshot, &streams[1], "2026-11-07T00:00:00Z", 2);
-    let planned = plan(&streams, &snapshot, at(NOW));
-    assert_eq!(days(&planned)[0], "a 11-01", "one end of the process says nothing");
-    assert_eq!(days(&planned)[12..], ["a 11-02", "c 11-07"]);
-    let mut queue: VecDeque<_> = planned.actions.into();
-    let (mut turns, mut in_work, sharers) = (Turns::default(), Vec::new(), sharers(&streams));
-    for _ in 0..6 {
-        assert_eq!(fill(&mut turns, &mut queue, (2, &sharers), &mut in_work).len(), 2);
-        in_work.clear();
-    }
-    // One usual window is still in work: the suspects wait for its end.
-    in_work.push(working("lab", "archive"));
-    assert_eq!(fill(&mut turns, &mut queue, (2, &sharers), &mut in_work), [""; 0]);
-    for suspect in ["a 11-02", "c 11-07"] {
-        in_work.clear();
-        assert_eq!(fill(&mut turns, &mut queue, (2, &sharers), &mut in_work), [suspect]);
-    }
-}
-
-#[test]
-fn for_the_first_minute_of_a_suspect_nothing_begins_beside_it_and_then_the_others_go_on() {
-    let streams = [of_source("a", "hq"), of_source("c", "branch")];
-    let mut in_work = vec![working("hq", "archive")];
-    in_work[0].0.is_alone = true;
-    let begin = |in_work: &mut _| {
-        fill(&mut Turns::default(), &mut due(&streams), (4, &sharers(&streams)), in_work).len()
-    };
-    assert_eq!(begin(&mut in_work), 0);
-    in_work[0].1 = Duration::from_secs(61);
-    assert_eq!(begin(&mut in_work), 3, "it may wait for hours");
-}
-
-#[test]
-fn a_suspect_has_its_turn_though_others_are_always_due_and_one_of_them_goes_on_for_ever() {
-    let streams = [of_source("a", "hq"), of_source("c", "branch")];
-    let mut snapshot = Snapshot::default();
-    crash(&mut snapshot, &streams[0], "2026-11-02T00:00:00Z", 2);
-    let (mut turns, sharers) = (Turns::default(), sharers(&streams));
-    let mut for_ever = working("branch", "archive");
-    for_ever.1 = Duration::from_secs(3600);
-    let mut let_by = 0;
-    loop {
-        // Each round plans anew, and what has begun is done at once.
-        let mut queue: VecDeque<_> = plan(&streams, &snapshot, at(NOW)).actions.into();
-        let in_work = [(&for_ever.0, for_ever.1)];
-        let action = turns.next(&mut queue, &Places::new(places(4), &sharers, in_work)).unwrap();
-        if action.turn == Turn::Alone {
-            break;
-        }
-        let_by += 1;
-        assert!(let_by <= 50, "it waits for ever");
-    }
-    assert_eq!(let_by, 50);
-}
-
-#[test]
-fn an_archived_window_that_ended_the_process_three_times_is_not_revisited_any_more() {
-    let rules = StreamRules { revisit: vec![SignedDuration::from_hours(48)], ..of_source("a", "hq") };
-    let turn = |crashes| {
-        let mut snapshot = Snapshot::default();
-        let window = crash(&mut snapshot, &rules, "2026-11-02T00:00:00Z", crashes);
-        with(&mut snapshot, &rules, window, pulled(at("2026-11-03T02:00:00Z")));
-        let plan = plan(std::slice::from_ref(&rules), &snapshot, at(NOW));
-        plan.actions.iter().find(|action| action.window == window).map(|action| action.turn)
-    };
-    assert_eq!([0, 1, 2, 3].map(turn), [Some(Turn::Spare), Some(Turn::Spare), Some(Turn::Alone), None]);
 }
 
 /// What happens to the windows in work: one begins, one ends, all grow older.
