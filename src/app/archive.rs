@@ -6,7 +6,7 @@
 //! the spool is cleared only after the entry, so nothing is thrown away that has not been committed. A crash between
 //! any two steps, or right after the last, repeats at most work, never an effect.
 //!
-//! A [`Job`] is a window with all that it is worked on with, and an [`Attempt`] is a job under a lease. The steps are their
+//! A [`Job`] is a window with all that it is worked on with, and an `Attempt` is a job under a lease. The steps are their
 //! methods, each in the file of its step.
 
 mod acknowledge;
