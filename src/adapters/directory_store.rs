@@ -19,9 +19,12 @@
 //! has found the name free or taken, as with any other writer. It reads its file in the spool by its digest, so one that
 //! was replaced there is not taken.
 //!
+//! What root makes belongs to the root's owner (`owner.rs`): root's `check` goes before a daemon that is no root.
+//!
 //! Symbolic links below the root are no objects: they are neither listed nor read.
 
 mod copied;
+mod owner;
 mod patience;
 mod put;
 mod walk;
@@ -244,7 +247,8 @@ impl Work<'_> {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(self.store.error("make", &folder, &error));
                 }
-                _ => {}
+                Ok(()) => self.hand_over_folder(&folder),
+                Err(_) => {}
             }
             let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
             self.sync_directory(parent.unwrap_or(Path::new(".")))?;

@@ -10,6 +10,7 @@ mod region;
 mod source;
 mod store;
 mod stream;
+mod writable;
 
 use std::path::Path;
 
@@ -22,6 +23,7 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::text::Line;
 use crate::ports::ledger::LedgerError;
 
+use self::readable::Daemon;
 use super::compose::Injected;
 use super::projects;
 
@@ -146,6 +148,7 @@ pub async fn check(
         ),
     );
     let mut checks = configuration.list;
+    let daemon = Daemon::of(asked.user);
     checks.extend(readable::check(asked.file, &config, asked.user));
     checks.extend(machine::check(&config, injected));
     let read = snapshot(&config).await;
@@ -158,7 +161,7 @@ pub async fn check(
     for (name, store) in config.stores.iter().take_while(|_| !stop.is_cancelled()) {
         let streams = config.streams.iter().filter(|(_, stream)| stream.store == *name);
         let streams: Vec<_> = streams.map(|(stream, _)| stream).collect();
-        checks.extend(store::check(name, store, &streams).await);
+        checks.extend(store::check(name, store, &streams, &daemon).await);
     }
     if !stop.is_cancelled() {
         checks.extend(stream::check(&config, &snapshot, injected.clock.now()).await);

@@ -1,4 +1,4 @@
-//! What keeps a user from reading a file: the mode of the file, or of a directory on the way to it.
+//! What keeps a user from reading a file, or from writing: the mode of the file, or of a directory on the way to it.
 //!
 //! Access lists and the like are not looked at: they are rare, and what is said names the mode that was found.
 
@@ -27,7 +27,7 @@ impl Who {
         }
     }
 
-    /// Whether the user has the right that `bit` is for others: 4 to read, 1 to enter a directory.
+    /// Whether the user has the right that `bit` is for others: 4 to read, 2 to write, 1 to enter a directory.
     fn has(&self, bit: u32, of: &Metadata) -> bool {
         let shift = match self.user {
             Some(0) => return true,
@@ -39,7 +39,7 @@ impl Who {
     }
 }
 
-/// What keeps a user from reading a file.
+/// What keeps a user from reading a file, or from writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     /// The file, or a directory on the way to it.
@@ -70,13 +70,24 @@ impl Closed {
 
 /// What keeps `who` from reading the file at `path`; `None` where nothing does, or this process cannot see it.
 pub fn closed(path: &Path, who: &Who) -> Option<Closed> {
+    first_closed(path, who, |is_directory| if is_directory { &[1] } else { &[4] })
+}
+
+/// What keeps `who` from changing the file at `path`, or from making files in the directory there; as [`closed`].
+pub fn closed_to_writing(path: &Path, who: &Who) -> Option<Closed> {
+    first_closed(path, who, |is_directory| if is_directory { &[1, 2] } else { &[2] })
+}
+
+/// The first part of the way that lacks a right: directories on it must be entered, `wanted` is of its end.
+fn first_closed(path: &Path, who: &Who, wanted: impl Fn(bool) -> &'static [u32]) -> Option<Closed> {
     // Where the way is closed to this process as well, the part that it sees is looked at.
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let way: Vec<_> = whole.ancestors().collect();
     for part in way.into_iter().rev() {
         let Ok(metadata) = part.metadata() else { return None };
         let is_directory = metadata.is_dir();
-        if !who.has(if is_directory { 1 } else { 4 }, &metadata) {
+        let rights = if part == whole { wanted(is_directory) } else { &[1] };
+        if rights.iter().any(|right| !who.has(*right, &metadata)) {
             let (mode, owner, group) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
             return Some(Closed { path: part.to_owned(), is_directory, mode, owner, group });
         }

@@ -27,7 +27,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use closed::{Closed, Who, closed};
+pub use closed::{Closed, Who, closed, closed_to_writing};
 pub use endpoint::{Endpoint, MetadataEndpoint};
 pub use error::{ConfigError, Origin, Problem, ProblemKind};
 pub use model::{

@@ -4,6 +4,7 @@ mod architecture;
 mod auditor;
 mod check;
 mod check_advice;
+mod check_user;
 mod claims;
 mod cli;
 mod clock;

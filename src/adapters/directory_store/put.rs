@@ -60,6 +60,7 @@ impl Work<'_> {
         builder.prefix(&prefix).permissions(Permissions::from_mode(OBJECT_MODE));
         loop {
             let file = self.step("make a file in", &folder, || builder.tempfile_in(&folder))?;
+            self.hand_over(file.as_file(), file.path());
             self.steps.begin("lock", file.path());
             if let Err(error) = file.as_file().lock() {
                 // Nobody can then lock it to find out whether we live, either: it stays if we die.
@@ -104,7 +105,7 @@ impl Work<'_> {
         let Some(parent) = target.parent() else {
             return Ok(());
         };
-        self.step("make", parent, || std::fs::create_dir_all(parent))
+        self.make_below_root(parent)
     }
 
     /// The step that decides: one name, once.

@@ -17,6 +17,33 @@ struct Named<'c> {
     is_secret: bool,
 }
 
+/// Whom the daemon runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Daemon {
+    /// Whoever asks.
+    Asker,
+    /// Another user, or the same by name.
+    User { name: String, who: Who },
+    /// One of whom nothing can be said: systemd makes that user up while the service runs, or this one, who is not root,
+    /// does not see all that decides.
+    Unseen,
+}
+
+impl Daemon {
+    /// `user` is whom the daemon runs as, where that was said.
+    pub(super) fn of(user: Option<&str>) -> Self {
+        let name = user.unwrap_or(DAEMON);
+        match user::ids(name) {
+            Some(ids) if Some(ids.user) == Who::this_process().user => Self::Asker,
+            Some(ids) if user::is_root() => {
+                Self::User { name: name.to_owned(), who: Who { user: Some(ids.user), groups: ids.groups } }
+            }
+            None if user.is_none() && !user::is_root() => Self::Asker,
+            _ => Self::Unseen,
+        }
+    }
+}
+
 /// `file` is the configuration, which says `config`; `user` is whom the daemon runs as, where that was said.
 pub(super) fn check(file: &Path, config: &Config, user: Option<&str>) -> Vec<Check> {
     let mut checks = Checks::of("configuration");

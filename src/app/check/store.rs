@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::{Check, Checks, region};
+use super::readable::Daemon;
+use super::{Check, Checks, region, writable};
 use crate::adapters::s3_store::{Deleting, Property, S3Store, Untold};
 use crate::app::compose;
 use crate::config::{S3Store as S3Config, Store};
@@ -28,8 +29,13 @@ const BUCKET_ROWS: [&str; 4] = [VERSIONING, OBJECT_LOCK, ENCRYPTION, DELETE];
 
 const NOT_USABLE: &str = "waits for what failed above";
 
-/// `streams` are those whose archives go there.
-pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamName]) -> Vec<Check> {
+/// `streams` are those whose archives go there, `daemon` is whom it must be open to.
+pub(super) async fn check(
+    name: &StoreName,
+    store: &Store,
+    streams: &[&StreamName],
+    daemon: &Daemon,
+) -> Vec<Check> {
     let mut checks = Checks::of(format!("store {name}"));
     if let Store::S3(settings) = store {
         let endpoint = settings.endpoint.as_ref().map(|endpoint| endpoint.url());
@@ -38,7 +44,9 @@ pub(super) async fn check(name: &StoreName, store: &Store, streams: &[&StreamNam
     match store {
         Store::Directory(directory) => {
             checks.ok(SETTINGS, format!("directory {}", directory.path.display()));
-            usable(&compose::directory(directory), store, streams, &mut checks).await;
+            if writable::check(&directory.path, streams, daemon, &mut checks) {
+                usable(&compose::directory(directory), store, streams, &mut checks).await;
+            }
         }
         Store::S3(settings) => match compose::bucket(settings, Arc::new(NoAnswerWatch)) {
             Ok(bucket) => {
