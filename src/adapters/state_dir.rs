@@ -77,6 +77,20 @@ pub enum StateDirError {
     },
 }
 
+/// What a start finds at the place of its state directory, and can go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: it makes the directory.
+    Nothing,
+    /// A directory that is closed to others.
+    Closed,
+    /// A directory of its own that is open to others: it closes it.
+    Open {
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
 /// The permissions that a state directory may have: all for its owner, and looking for its group.
 const CLOSED: u32 = 0o750;
 
@@ -105,15 +119,11 @@ impl StateDir {
     /// When another process has it, it is another user's and this is root, or it cannot be used.
     pub fn lock(path: &Path) -> Result<Self, StateDirError> {
         let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
-        if !path.try_exists().map_err(unusable)? {
-            std::fs::DirBuilder::new().mode(0o700).create(path).map_err(unusable)?;
+        match Self::judge(path, rustix::process::geteuid().as_raw(), &may_write)? {
+            Found::Nothing => std::fs::DirBuilder::new().mode(0o700).create(path).map_err(unusable)?,
+            Found::Closed => {}
+            Found::Open { mode } => close(path, mode).map_err(unusable)?,
         }
-        let metadata = std::fs::metadata(path).map_err(unusable)?;
-        if rustix::process::geteuid().is_root() && metadata.uid() != 0 {
-            let (owner, group) = (metadata.uid(), metadata.gid());
-            return Err(StateDirError::OfAnotherUser { path: path.to_owned(), owner, group });
-        }
-        close(path, &metadata)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK));
         let lock = lock.map_err(unusable)?;
         let mut tries = TRIES;
@@ -127,6 +137,41 @@ impl StateDir {
             }
             tries -= 1;
         }
+    }
+
+    /// What a start by `user` would find at `path`, or why it would not start. It changes nothing. `may_write` says whether
+    /// that user may change a file, or make files in a directory.
+    ///
+    /// # Errors
+    /// As those of [`Self::lock`], save that another process may have the directory.
+    pub fn judge(
+        path: &Path,
+        user: u32,
+        may_write: &dyn Fn(&Path) -> std::io::Result<()>,
+    ) -> Result<Found, StateDirError> {
+        let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
+        if !path.try_exists().map_err(unusable)? {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            std::fs::metadata(parent).map_err(unusable)?;
+            may_write(parent).map_err(unusable)?;
+            return Ok(Found::Nothing);
+        }
+        let metadata = std::fs::metadata(path).map_err(unusable)?;
+        let (owner, group) = (metadata.uid(), metadata.gid());
+        if user == 0 && owner != 0 {
+            return Err(StateDirError::OfAnotherUser { path: path.to_owned(), owner, group });
+        }
+        if !metadata.is_dir() {
+            return Err(unusable(Errno::NOTDIR.into()));
+        }
+        let found = openness(path, user, &metadata)?;
+        may_write(path).map_err(unusable)?;
+        let lock = path.join(LOCK);
+        if lock.try_exists().map_err(unusable)? {
+            may_write(&lock).map_err(unusable)?;
+        }
+        Ok(found)
     }
 
     /// Whether a process has the directory at `path`. Whoever asks has a share in the lock for an instant.
@@ -180,26 +225,37 @@ impl StateDir {
     }
 }
 
-/// Takes from others what they may do in the directory: whoever can write there decides what the daemon believes.
-fn close(path: &Path, metadata: &Metadata) -> Result<(), StateDirError> {
-    let unusable = |error| StateDirError::Unusable { path: path.to_owned(), error };
-    if !metadata.is_dir() {
-        return Err(unusable(Errno::NOTDIR.into()));
-    }
+/// Whether this process may change what stands at `path`.
+pub fn may_write(path: &Path) -> std::io::Result<()> {
+    let rights = match path.is_dir() {
+        true => Access::WRITE_OK | Access::EXEC_OK,
+        false => Access::WRITE_OK,
+    };
+    Ok(rustix::fs::access(path, rights)?)
+}
+
+/// Whether others may do anything in the directory that only its owner should: whoever can write there decides what the
+/// daemon believes.
+fn openness(path: &Path, user: u32, metadata: &Metadata) -> Result<Found, StateDirError> {
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o777 & !CLOSED == 0 {
-        return Ok(());
+        return Ok(Found::Closed);
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
+    if metadata.uid() != user {
         return Err(StateDirError::Open { path: path.to_owned(), mode, owner: metadata.uid() });
     }
-    if !is_of_its_own(path, mode).map_err(unusable)? {
-        return Err(StateDirError::Shared { path: path.to_owned(), mode });
+    let is_own = is_of_its_own(path, mode);
+    match is_own.map_err(|error| StateDirError::Unusable { path: path.to_owned(), error })? {
+        true => Ok(Found::Open { mode }),
+        false => Err(StateDirError::Shared { path: path.to_owned(), mode }),
     }
+}
+
+/// Takes that from others.
+fn close(path: &Path, mode: u32) -> std::io::Result<()> {
     let closed = format!("{:04o}", mode & CLOSED);
     tracing::warn!(state_dir = %path.display(), mode = %format!("{mode:04o}"), closed, "the state directory was open to others and is closed");
-    let permissions = Permissions::from_mode(mode & CLOSED);
-    std::fs::set_permissions(path, permissions).map_err(unusable)
+    std::fs::set_permissions(path, Permissions::from_mode(mode & CLOSED))
 }
 
 /// Whether nothing but connvault has used the directory: it is empty, or holds the lock of an earlier run. A mistyped path may

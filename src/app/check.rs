@@ -8,6 +8,7 @@ mod machine;
 mod readable;
 mod region;
 mod source;
+mod state_dir;
 mod store;
 mod stream;
 mod writable;
@@ -24,6 +25,7 @@ use crate::domain::text::Line;
 use crate::ports::ledger::LedgerError;
 
 use self::readable::Daemon;
+use self::state_dir::STATE_DIR;
 use super::compose::Injected;
 use super::projects;
 
@@ -150,9 +152,10 @@ pub async fn check(
     let mut checks = configuration.list;
     let daemon = Daemon::of(asked.user);
     checks.extend(readable::check(asked.file, &config, asked.user));
-    checks.extend(machine::check(&config, injected));
+    checks.extend(machine::check(&config, &daemon, injected));
     let read = snapshot(&config).await;
-    checks.extend(ledger(&config, &read));
+    let is_refused = |check: &Check| check.check == STATE_DIR && check.outcome == Outcome::Failed;
+    checks.extend(ledger(&config, &read, checks.iter().any(is_refused)));
     let snapshot = read.ok().flatten().unwrap_or_default();
     let config = projects::known_to(&snapshot, &config);
     for (name, source) in config.sources.iter().take_while(|_| !stop.is_cancelled()) {
@@ -170,7 +173,7 @@ pub async fn check(
 }
 
 /// Whether the ledger can be read: an unreadable one is not an empty one.
-fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Vec<Check> {
+fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>, is_refused: bool) -> Vec<Check> {
     let mut checks = Checks::of("ledger");
     let path = ledger_path(&config.daemon.state_dir);
     let path = path.display();
@@ -178,6 +181,7 @@ fn ledger(config: &Config, read: &Result<Option<Snapshot>, LedgerError>) -> Vec<
         Ok(Some(snapshot)) => {
             checks.ok(LEDGER, format!("{path}; streams it knows: {}", snapshot.streams.len()))
         }
+        Ok(None) if is_refused => checks.skip_rest(&[LEDGER], "waits for the state directory"),
         Ok(None) => checks.ok(LEDGER, format!("{path}: not there yet; the first start makes it")),
         Err(LedgerError::Outdated(error)) => {
             checks.note(LEDGER, error.clone(), "nothing needs to be done: the next start does it");

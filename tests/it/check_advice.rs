@@ -1,5 +1,7 @@
 //! What `check` advises: the right words beside each row, and the same rows whatever fails.
 
+use std::os::unix::fs::DirBuilderExt;
+
 use connvault::adapters::sqlite_ledger::SqliteLedger;
 use connvault::adapters::system_clock::SystemClock;
 use connvault::ports::clock::Clock;
@@ -235,7 +237,7 @@ async fn a_ledger_that_cannot_be_read_is_no_empty_one() {
     let vault = Vault::in_directory().await;
     let (_, checks) = checked(&vault).await;
     assert!(detail(&checks, "ledger").contains("not there yet"), "{checks:#?}");
-    std::fs::create_dir(vault.state_dir()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(vault.state_dir()).unwrap();
     let path = vault.state_dir().join("ledger.sqlite3");
     SqliteLedger::open(&path).await.unwrap().close().await;
     let (output, checks) = checked(&vault).await;

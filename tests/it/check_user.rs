@@ -9,7 +9,7 @@ use connvault::domain::lock::Lock;
 use connvault::ports::object_store::ObjectStore;
 use serde_json::Value;
 
-use crate::check::{outcome, row};
+use crate::check::{outcome, row, whoami};
 use crate::support::content::{bytes, key};
 use crate::support::vault::{Vault, text};
 
@@ -112,4 +112,109 @@ async fn a_directory_store_that_is_not_there_is_made_by_its_user_and_not_by_root
     let checks = checked_for(&vault, "daemon").await;
     assert_eq!(outcome(&checks, "writable by the daemon"), "note", "{checks:#?}");
     assert!(!vault.path("archive").exists());
+}
+
+/// What a start refuses of a state directory, made by this.
+type Refused = (&'static str, fn(&Path));
+
+/// Refused for its owner too.
+const REFUSED: [Refused; 5] = [
+    ("a parent that is not there", |state| std::fs::remove_dir(state.parent().unwrap()).unwrap()),
+    ("sticky", |state| make(state, 0o1777)),
+    ("foreign files", |state| {
+        make(state, 0o755);
+        std::fs::write(state.join("somebody's"), "").unwrap();
+    }),
+    ("a plain file", |state| std::fs::write(state, "").unwrap()),
+    ("a parent that is a file", |state| {
+        std::fs::remove_dir(state.parent().unwrap()).unwrap();
+        std::fs::write(state.parent().unwrap(), "").unwrap();
+    }),
+];
+
+fn make(folder: &Path, mode: u32) {
+    std::fs::create_dir(folder).unwrap();
+    set_mode(folder, mode);
+}
+
+/// A vault with its state directory in a folder of its own, which is there.
+async fn vault_with_state(make_state: fn(&Path)) -> Vault {
+    let vault = Vault::in_directory().await;
+    set_mode(vault.dir.path(), 0o755);
+    make(&vault.path("var"), 0o755);
+    let config = std::fs::read_to_string(vault.path("config.toml")).unwrap();
+    let moved =
+        config.replace(vault.state_dir().to_str().unwrap(), vault.path("var/state").to_str().unwrap());
+    std::fs::write(vault.path("config.toml"), moved).unwrap();
+    make_state(&vault.path("var/state"));
+    vault
+}
+
+fn assert_refused(checks: &[Value], what: &str) {
+    let said = row(checks, "state_dir");
+    assert_eq!(said["outcome"], "failed", "{what}: {checks:#?}");
+    assert!(said["fix"].as_str().is_some_and(|fix| fix.contains("state_dir")), "{what}: {said}");
+    assert_ne!(outcome(checks, "ledger"), "ok", "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_a_start_refuses_fails_the_check() {
+    for (what, make_state) in REFUSED {
+        let vault = vault_with_state(make_state).await;
+        let started = vault.connvault(&["once"]).await;
+        assert_eq!(started.status.code(), Some(1), "{what}: {}", text(&started.stderr));
+        let before = owners(vault.dir.path());
+        assert_refused(&checked_for(&vault, &whoami()).await, what);
+        let own = |found: Vec<(PathBuf, u32, u32)>| {
+            found
+                .into_iter()
+                .filter(|(path, ..)| !path.starts_with(vault.path("archive")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(own(owners(vault.dir.path())), own(before), "{what}");
+    }
+    // One that a start takes is well, and stays as it is.
+    let vault = vault_with_state(|state| make(state, 0o755)).await;
+    assert_eq!(outcome(&checked_for(&vault, &whoami()).await, "state_dir"), "ok");
+    assert_eq!(vault.path("var/state").metadata().unwrap().mode() & 0o777, 0o755);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to give a directory away: run scripts/test"]
+async fn a_state_directory_that_the_daemons_user_could_not_start_in_fails_roots_check() {
+    let of_users: [Refused; 7] = [
+        ("a parent of root's", |_| {}),
+        ("another user's, open", |state| make(state, 0o777)),
+        ("another user's, closed", |state| make(state, 0o700)),
+        ("closed to its owner", |state| {
+            make(state, 0o500);
+            give(state, DAEMON);
+        }),
+        ("a lock of root's", |state| {
+            make(state, 0o700);
+            give(state, DAEMON);
+            std::fs::write(state.join("lock"), "").unwrap();
+        }),
+        ("sticky", |state| {
+            make(state, 0o1777);
+            give(state, DAEMON);
+        }),
+        ("a way that is closed", |state| {
+            make(state, 0o700);
+            give(state, DAEMON);
+            set_mode(state.parent().unwrap(), 0o700);
+        }),
+    ];
+    for (what, make_state) in of_users.into_iter().chain(REFUSED) {
+        let vault = vault_with_state(make_state).await;
+        assert_refused(&checked_for(&vault, "daemon").await, what);
+    }
+    let vault = vault_with_state(|state| {
+        make(state, 0o700);
+        give(state, DAEMON);
+    })
+    .await;
+    assert_eq!(outcome(&checked_for(&vault, "daemon").await, "state_dir"), "ok");
+    // Root itself does not start in a directory of another user.
+    assert_refused(&checked_for(&vault, "root").await, "another user's, for root");
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use super::readable::Daemon;
+use super::state_dir::{self, STATE_DIR};
 use super::{Check, Checks};
 use crate::adapters::disk::{free_bytes, is_read_only};
 use crate::app::compose::Injected;
@@ -15,11 +17,11 @@ const TOO_LITTLE: u64 = 100 << 20;
 /// … and less than this is worth a word.
 const LITTLE: u64 = 1 << 30;
 
-pub(super) fn check(config: &Config, injected: &Injected) -> Vec<Check> {
+pub(super) fn check(config: &Config, daemon: &Daemon, injected: &Injected) -> Vec<Check> {
     let mut checks = secrets(config);
     checks.extend(zones(config));
     checks.extend(signing(config, injected));
-    checks.extend(disks(config));
+    checks.extend(disks(config, daemon));
     checks
 }
 
@@ -87,9 +89,12 @@ fn signing(config: &Config, injected: &Injected) -> Vec<Check> {
     checks.list
 }
 
-fn disks(config: &Config) -> Vec<Check> {
+fn disks(config: &Config, daemon: &Daemon) -> Vec<Check> {
     let mut checks = Checks::of("disk");
-    disk(&config.daemon.state_dir, "state_dir", &mut checks);
+    let state_dir = &config.daemon.state_dir;
+    if !read_only(state_dir, STATE_DIR, &mut checks) && state_dir::check(state_dir, daemon, &mut checks) {
+        free(state_dir, STATE_DIR, free_bytes(there(state_dir)), &mut checks);
+    }
     for store in config.stores.values() {
         if let Store::Directory(store) = store {
             disk(&store.path, "directory store", &mut checks);
@@ -99,15 +104,23 @@ fn disks(config: &Config) -> Vec<Check> {
 }
 
 fn disk(path: &Path, what: &'static str, checks: &mut Checks) {
-    // Before the first start the directory itself may be missing.
-    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    match is_read_only(there) {
-        Ok(true) => {
-            let detail = format!("{}: its disk is mounted read-only", path.display());
-            checks.failed(what, detail, "mount it writable, or name a directory on another disk");
-        }
-        _ => free(path, what, free_bytes(there), checks),
+    if !read_only(path, what, checks) {
+        free(path, what, free_bytes(there(path)), checks);
     }
+}
+
+/// Before the first start the directory itself may be missing.
+fn there(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
+fn read_only(path: &Path, what: &'static str, checks: &mut Checks) -> bool {
+    let is = is_read_only(there(path)).unwrap_or(false);
+    if is {
+        let detail = format!("{}: its disk is mounted read-only", path.display());
+        checks.failed(what, detail, "mount it writable, or name a directory on another disk");
+    }
+    is
 }
 
 fn free(path: &Path, what: &'static str, free: io::Result<u64>, checks: &mut Checks) {
