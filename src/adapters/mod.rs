@@ -4,6 +4,7 @@ pub mod cron;
 pub mod daemon_page;
 pub mod directory_store;
 pub mod disk;
+pub mod end_mark;
 pub mod heartbeat;
 pub mod host_names;
 pub mod http;

@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
+use super::end_mark::EndMark;
+
 /// A state directory that is ours alone, for as long as this lives.
 #[derive(Debug)]
 pub struct StateDir {
@@ -178,6 +180,11 @@ impl StateDir {
     pub fn is_held(path: &Path) -> bool {
         let Ok(lock) = File::open(path.join(LOCK)) else { return false };
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    /// What an end is announced by where the ledger cannot take it down.
+    pub fn end_mark(&self) -> EndMark {
+        EndMark::at(self.path.join("unannounced"))
     }
 
     /// Where exports lie until they are archived.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::end_mark::EndMark;
 use crate::adapters::spool::Spool;
 use crate::domain::failure::Failure;
 use crate::domain::name::SourceName;
@@ -58,6 +59,8 @@ pub struct Services {
     pub abandon: CancellationToken,
     /// Leases that this run could not give back when it was done with them.
     pub owed: Owed,
+    /// What the end of this run is announced by where the ledger cannot take it down.
+    pub end_mark: EndMark,
     /// Objects that this run has put and that do not read back.
     pub unproven: UnprovenPuts,
     /// How long ended attempts are kept.
@@ -105,19 +108,22 @@ impl Owed {
         self.0.lock().push(lease.clone());
     }
 
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// Gives back all that the ledger takes now.
     ///
     /// # Errors
     /// When the ledger still fails; what is left stays owed.
     pub async fn give_back(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), Failure> {
-        let owed = std::mem::take(&mut *self.0.lock());
-        for (i, lease) in owed.iter().enumerate() {
+        // Each is owed until it is given back: whoever waits for that may be stopped in between.
+        let owed = self.0.lock().clone();
+        for lease in &owed {
             match ledger.release(lease, AttemptOutcome::Interrupted, now).await {
-                Ok(()) | Err(LedgerError::StaleLease { .. }) => {}
-                Err(error) => {
-                    owed[i..].iter().for_each(|lease| self.add(lease));
-                    return Err(Failure::from(error));
-                }
+                Ok(()) | Err(LedgerError::StaleLease { .. }) => self.0.lock().retain(|left| left != lease),
+                Err(error) => return Err(Failure::from(error)),
             }
         }
         Ok(())

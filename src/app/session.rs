@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::end_mark::EndMark;
 use crate::adapters::spool::Spool;
 use crate::adapters::sqlite_ledger::SqliteLedger;
 use crate::adapters::state_dir::StateDir;
@@ -55,7 +56,7 @@ impl Session {
         let now = injected.clock.now();
         let state_dir = StateDir::lock(&config.daemon.state_dir)?;
         let sqlite = sound_ledger(&state_dir, config, injected).await?;
-        take_up(&sqlite, now).await?;
+        take_up(&sqlite, &state_dir.end_mark(), now).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
         let snapshot = ledger.snapshot().await?;
         let digest = injected.written.as_ref().and_then(WrittenConfig::digest);
@@ -103,6 +104,7 @@ impl Session {
             holder: format!("{}:{}", compose::host(), uuid::Uuid::now_v7()),
             abandon,
             owed: Owed::default(),
+            end_mark: state_dir.end_mark(),
             unproven: UnprovenPuts::default(),
             keep_attempts: config.daemon.keep_attempts,
         };
@@ -116,13 +118,21 @@ impl Session {
 }
 
 /// Takes the ledger up where an earlier run left it.
-async fn take_up(ledger: &SqliteLedger, now: Timestamp) -> Result<(), StartError> {
+async fn take_up(ledger: &SqliteLedger, end_mark: &EndMark, now: Timestamp) -> Result<(), StartError> {
+    if end_mark.is_announced() {
+        // The ledger could not take it down then.
+        ledger.give_notice().await?;
+    }
     let voided = ledger.void_leases().await?;
     if voided > 0 {
         tracing::info!(
             windows = voided,
             "an earlier run ended in the middle of its work; it is taken up again"
         );
+    }
+    // Not before the ledger has taken down what the mark said.
+    if let Err(error) = end_mark.begin() {
+        tracing::debug!(%error, "the end of this run could be announced in the ledger alone");
     }
     park_crashed(ledger, now).await?;
     Ok(())

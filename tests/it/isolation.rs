@@ -1,13 +1,21 @@
 //! One bad window and one bad source harm no other: the real program, killed and starved, over two sources.
 
+use connvault::app::services::Services;
 use connvault::domain::object_key::log_prefix;
+use connvault::domain::window::Window;
+use connvault::ports::clock::Clock;
+use connvault::ports::ledger::{LeaseOutcome, Purpose};
 use connvault_sim::{Endpoint, Fault, Key, Records, Rule, Simulator};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::clock::TestClock;
 use crate::support::content::{self, list, read};
 use crate::support::disk::Tmpfs;
-use crate::support::vault::{ACCESS_KEY, Audit, Running, SECRET_KEY, Vault, WINDOWS, text};
+use crate::support::inside::only_begin;
+use crate::support::place;
+use crate::support::vault::{ACCESS_KEY, Audit, Place, Running, SECRET_KEY, Vault, WINDOWS, text};
+use crate::support::world::World;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -134,20 +142,89 @@ async fn an_end_that_was_announced_counts_against_no_window() {
     let stall = Rule::new(Fault::StallAfter { bytes: 100 }).on(Endpoint::Export);
     two.vault.sim.faults().add(stall.for_start_time(asked_at(slow)));
     for times in 1..=4 {
-        let mut daemon = two.vault.daemon();
+        let daemon = two.vault.daemon();
         two.vault.until(|| two.asked_for(slow) == times).await;
-        signal(&daemon, Signal::TERM);
-        // It may still finish what is in flight; an impatient operator ends it at once.
-        while daemon.try_wait().unwrap().is_none() {
-            signal(&daemon, Signal::TERM);
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
+        terminated(daemon).await;
     }
     two.vault.sim.faults().clear();
     two.vault.once().await;
     assert_eq!(two.archived("logins").await, WINDOWS);
     let kinds = Audit::of(two.vault.store().as_ref(), &"logins".parse().unwrap()).await.entries.len();
     assert_eq!(kinds, WINDOWS + 1, "no window was parked");
+}
+
+/// Has the daemon end by SIGTERM. It may still finish what is in flight; an impatient operator ends it at once.
+async fn terminated(mut daemon: Running) {
+    while daemon.try_wait().unwrap().is_none() {
+        signal(&daemon, Signal::TERM);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
+/// Fills the disk three times while windows are in work (`slow` keeps them there until `is_time` says so of the daemon's log), and
+/// has the daemon end each time; then there is room, and all is archived.
+async fn ends_on_a_full_disk(slow: Fault, is_time: impl Fn(&str) -> bool) {
+    let large = |sim: connvault_sim::Builder| sim.bulk_csv_rows(20_000);
+    let vault = Vault::with(|dir| Place::Directory(dir.join("archive")), large).await;
+    vault.configure_with("stall_timeout = \"5m\"\n", "");
+    let disk = Tmpfs::mount(vault.state_dir(), "1m");
+    let (ballast, log) = (vault.state_dir().join("ballast"), vault.path("stderr"));
+    vault.sim.faults().add(Rule::new(slow).on(Endpoint::Export));
+    for _ in 0..3 {
+        let asked = vault.sim.request_count(Endpoint::Export);
+        let mut command = vault.daemon_command();
+        let daemon = Running(command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap());
+        vault.until(|| vault.sim.request_count(Endpoint::Export) > asked).await;
+        // From here on no word in the ledger fits.
+        _ = std::fs::write(&ballast, vec![1; 1 << 20]);
+        vault.until(|| is_time(&std::fs::read_to_string(&log).unwrap())).await;
+        terminated(daemon).await;
+        std::fs::remove_file(&ballast).unwrap();
+    }
+    vault.sim.faults().clear();
+    disk.remount("size=64m");
+    let output = vault.connvault(&["once"]).await;
+    let said = text(&output.stderr);
+    assert!(output.status.success() && !said.contains("ended with the process"), "{said}");
+    assert_eq!(vault.audit().await.windows.len(), WINDOWS);
+    drop(vault);
+    drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to mount a small disk: run scripts/test"]
+async fn an_end_that_is_announced_on_a_full_disk_counts_against_no_window_in_work() {
+    ends_on_a_full_disk(Fault::StallAfter { bytes: 100 }, |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, to mount a small disk: run scripts/test"]
+async fn an_end_that_is_announced_on_a_full_disk_counts_against_no_window_that_was_given_up_for_it() {
+    let slow = Fault::DelayFirstByte(std::time::Duration::from_secs(1));
+    ends_on_a_full_disk(slow, |log| log.contains("everything waits")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_announced_without_the_ledger_is_known_to_the_next_start_and_to_no_later_one() {
+    let clock = TestClock::at("2026-11-06T03:00:00Z");
+    let world = World::at(place::Place::directory(), &clock, 1).await;
+    let mut counted = Vec::new();
+    for is_announced in [true, false, true, false] {
+        let session = only_begin(&world.config(), &clock).await.unwrap();
+        let Services { ledger, end_mark, .. } = &*session.services;
+        let stream = "logins".parse().unwrap();
+        let crashes = ledger.snapshot().await.unwrap().crashes;
+        counted.push(crashes.values().flat_map(|windows| windows.values()).sum::<u32>());
+        let start = clock.now() - DAY;
+        let window = Window::new(start, clock.now()).unwrap();
+        let lease = ledger.lease(&stream, window, Purpose::Settle, "test", start, clock.now()).await;
+        assert!(matches!(lease, Ok(LeaseOutcome::Leased(_))), "{lease:?}");
+        if is_announced {
+            end_mark.announce().unwrap();
+        }
+        session.end().await;
+    }
+    assert_eq!(counted, [0, 0, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

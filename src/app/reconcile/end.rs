@@ -13,7 +13,7 @@ use crate::ports::ledger::LedgerError;
 /// How long windows in flight may go on after the word to stop, and how long abandoning them may take then.
 const GRACE: Duration = Duration::from_secs(12);
 const ABANDON: Duration = Duration::from_secs(4);
-/// How long the ledger may take to note that the process is about to end.
+/// How long the ledger may take to note that the process is about to end, and the state directory after it.
 const NOTICE: Duration = Duration::from_secs(2);
 /// A run that is to end by itself waits for the end of a pause so often before it leaves the rest to the next run.
 const PATIENCE: u32 = 4;
@@ -59,22 +59,34 @@ impl Run<'_> {
         self.tally.ledger_damaged
     }
 
+    /// However the process ends from here on, that is nothing against the windows that it holds: those in flight, and those that
+    /// it could not give back.
+    async fn announce(&self) {
+        let services = &self.reconciler.look.services;
+        let holds_none = self.working.is_empty() && services.owed.is_empty();
+        // A damaged ledger is made anew at the next start, without leases.
+        if holds_none || self.tally.ledger_damaged {
+            return;
+        }
+        let noticed = tokio::time::timeout(NOTICE, services.ledger.give_notice()).await;
+        if !matches!(noticed, Ok(Ok(()))) {
+            let mark = services.end_mark.clone();
+            let announced = tokio::task::spawn_blocking(move || mark.announce());
+            let announced = tokio::time::timeout(NOTICE, announced).await;
+            tracing::debug!(?noticed, ?announced, "the end was not announced in the ledger");
+        }
+    }
+
     /// Lets windows in flight finish, then abandons them.
     pub(super) async fn wind_up(&mut self) {
         self.queue.clear();
+        self.announce().await;
         if !self.reconciler.stop.is_cancelled() {
             // It ended by itself. In flight is at most upkeep, which the next run goes on with, or work that no
             // ledger takes note of any more.
             return self.tasks.shutdown().await;
         }
         let services = Arc::clone(&self.reconciler.look.services);
-        if !self.working.is_empty() {
-            // However the process ends from here on, that is nothing against the windows in flight.
-            let noticed = tokio::time::timeout(NOTICE, services.ledger.give_notice()).await;
-            if !matches!(noticed, Ok(Ok(()))) {
-                tracing::debug!(?noticed, "the end was not announced in the ledger");
-            }
-        }
         for (grace, last) in [(GRACE, false), (ABANDON, true)] {
             let deadline = Instant::now() + grace;
             while !self.tasks.is_empty() {
