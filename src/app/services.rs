@@ -11,7 +11,7 @@ use crate::adapters::end_mark::EndMark;
 use crate::adapters::spool::Spool;
 use crate::domain::failure::Failure;
 use crate::domain::name::SourceName;
-use crate::domain::snapshot::Resource;
+use crate::domain::snapshot::{Resource, Snapshot};
 use crate::domain::verdict::StreamRules;
 use crate::ports::checkpoint::Checkpoint;
 use crate::ports::clock::Clock;
@@ -111,6 +111,13 @@ impl Owed {
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
+    }
+
+    /// Takes the leases out of what the ledger says.
+    pub fn take_from(&self, snapshot: &mut Snapshot) {
+        for lease in &*self.0.lock() {
+            snapshot.void_lease(&lease.stream, lease.window);
+        }
     }
 
     /// Gives back all that the ledger takes now.

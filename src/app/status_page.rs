@@ -78,11 +78,12 @@ impl StatusPage {
 
     /// What the ledger knows, and what it could not be told.
     async fn snapshot(&self) -> Result<Snapshot, Page> {
-        let Services { ledger, machine, .. } = &*self.services;
+        let Services { ledger, machine, owed, .. } = &*self.services;
         let snapshot = ledger.snapshot().await;
         let mut snapshot =
             snapshot.map_err(|error| plain(false, format!("the ledger cannot be read: {error}\n")))?;
         machine.add_to(&mut snapshot);
+        owed.take_from(&mut snapshot);
         Ok(snapshot)
     }
 

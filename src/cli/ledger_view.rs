@@ -18,10 +18,11 @@ use crate::app::compose::{self, Injected};
 use crate::app::daemon_status::DaemonStatus;
 use crate::app::plan_at::PlanAt;
 use crate::app::status::{HeldUp, Status};
+use crate::app::survey::Judged;
 use crate::config::{Config, WrittenConfig};
 use crate::domain::snapshot::{Hold, Resource, Snapshot};
 use crate::domain::text::ForeignText;
-use crate::domain::verdict::StreamRules;
+use crate::domain::verdict::{StreamRules, Verdict, Waiting};
 use crate::exit_code::Exit;
 use crate::ports::ledger::{Ledger, LedgerError};
 
@@ -83,6 +84,12 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
         None => daemon.by_the_ledger_alone(now),
         Some(told) => {
             for held in told.holds.into_iter().filter(|held| held.resource == Resource::Daemon) {
+                // The ledger still has the leases of windows that were given up for it.
+                let is_in_work =
+                    |at: &&Judged| matches!(at.verdict, Verdict::Waiting { why: Waiting::Attempt, .. });
+                for given_up in told.windows.iter().filter(|at| !is_in_work(at)) {
+                    snapshot.void_lease(&given_up.stream, given_up.window);
+                }
                 snapshot.holds.entry(Resource::Daemon).or_insert_with(|| held.into_hold());
             }
             daemon.unwritten(told.daemon.looked_at.filter(|_| told.daemon.written_at.is_some()))
@@ -96,6 +103,7 @@ pub(super) async fn look(config: &Config, injected: &Injected) -> Result<View, C
 #[derive(serde::Deserialize)]
 struct Told {
     holds: Vec<HeldUp>,
+    windows: Vec<Judged>,
     daemon: DaemonStatus,
 }
 

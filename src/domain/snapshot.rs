@@ -222,6 +222,15 @@ pub struct Run {
     pub config: Option<String>,
 }
 
+impl WindowState {
+    fn void_lease(&mut self) {
+        match self {
+            Self::Open { leased_until, .. } | Self::Archived { leased_until, .. } => *leased_until = None,
+            Self::Parked { .. } | Self::Lost { .. } => {}
+        }
+    }
+}
+
 impl Snapshot {
     /// What is known of the time before: the clock cannot be right where it is earlier.
     pub fn known_time(&self) -> KnownTime {
@@ -236,14 +245,13 @@ impl Snapshot {
 
     /// Nobody works on any window: the process that leased them has ended.
     pub fn void_leases(&mut self) {
-        for state in self.windows.values_mut().flat_map(BTreeMap::values_mut) {
-            match state {
-                WindowState::Open { leased_until, .. } | WindowState::Archived { leased_until, .. } => {
-                    *leased_until = None;
-                }
-                WindowState::Parked { .. } | WindowState::Lost { .. } => {}
-            }
-        }
+        self.windows.values_mut().flat_map(BTreeMap::values_mut).for_each(WindowState::void_lease);
+    }
+
+    /// Nobody works on this window, though the ledger says that somebody does.
+    pub fn void_lease(&mut self, stream: &StreamName, window: Window) {
+        let windows = self.windows.get_mut(stream);
+        windows.and_then(|windows| windows.get_mut(&window)).into_iter().for_each(WindowState::void_lease);
     }
 
     /// The hold for a wrong clock, if it is on at `now`.

@@ -273,6 +273,16 @@ async fn a_full_disk_is_listed_until_there_is_room_again() {
             assert!(words.contains("this machine"), "{words}");
         }
     }
+    until("nobody is said to work on what was given up", async || {
+        let words = text(&vault.connvault(&["status"]).await.stdout);
+        let (_, shown) = page(address, "/").await;
+        let waits = |shown: &str| {
+            assert!(shown.contains("this machine"), "{shown}");
+            !shown.contains("being worked on")
+        };
+        waits(&words) && waits(&shown)
+    })
+    .await;
     let first_line = async || {
         let words = text(&vault.connvault(&["status"]).await.stdout);
         words.lines().next().unwrap_or_default().to_owned()
