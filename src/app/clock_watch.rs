@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use crate::domain::confirmed_time::{
@@ -56,12 +56,6 @@ struct Heard {
     differing: BTreeSet<String>,
 }
 
-impl Dates {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock()
-    }
-}
-
 impl AnswerWatch for Dates {
     fn reading(&self) -> Reading {
         Reading { wall: self.clock.now(), monotonic: self.began.elapsed() }
@@ -69,7 +63,7 @@ impl AnswerWatch for Dates {
 
     fn answered(&self, host: &str, date: Option<Timestamp>, sent: Reading) {
         let now = self.reading();
-        let mut heard = self.heard();
+        let mut heard = self.heard.lock();
         let Some(date) = date else {
             if heard.undated.insert(host.to_owned()) {
                 tracing::warn!(
@@ -200,7 +194,7 @@ impl ClockWatch {
 
     /// Takes over what the ledger knows of the time before.
     pub fn know(&self, snapshot: &Snapshot) {
-        self.state().known = snapshot.known_time();
+        self.state.lock().known = snapshot.known_time();
     }
 
     /// The confirmed time, for an entry in the log of `stream`. Asks where no answer confirms it yet.
@@ -247,7 +241,7 @@ impl ClockWatch {
             Ok(_) => true,
             Err(unconfirmed) if unconfirmed.is_wrong() => false,
             Err(_) => {
-                let (now, believed) = (self.dates.reading(), self.state().believed);
+                let (now, believed) = (self.dates.reading(), self.state.lock().believed);
                 believed.is_some_and(|then| now.jump_since(then).abs() <= AGREEMENT)
             }
         }
@@ -292,17 +286,17 @@ impl ClockWatch {
 
     fn judge(&self) -> Result<ConfirmedTime, Unconfirmed> {
         let now = self.dates.reading();
-        let known = self.state().known.clone();
-        let judged = self.dates.heard().witnesses.confirm(now, &known);
+        let known = self.state.lock().known.clone();
+        let judged = self.dates.heard.lock().witnesses.confirm(now, &known);
         if judged.is_ok() {
-            self.state().believed = Some(now);
+            self.state.lock().believed = Some(now);
         }
         judged
     }
 
     fn failure(&self, unconfirmed: &Unconfirmed, stream: Option<&StreamName>) -> Failure {
-        let failure = failure(unconfirmed, stream, &self.dates.heard().undated);
-        match (unconfirmed, self.state().silent.first()) {
+        let failure = failure(unconfirmed, stream, &self.dates.heard.lock().undated);
+        match (unconfirmed, self.state.lock().silent.first()) {
             // It is no matter of the clock then: this is what an operator can mend.
             (Unconfirmed::NoWitness, Some(silent)) => {
                 let cause = format!("{}; {}", failure.message.cause(), silent.cause());
@@ -341,7 +335,7 @@ impl ClockWatch {
                 while let Some(answer) = round.open.join_next().await {
                     round.silent.extend(answer.ok().flatten().map(|failure| failure.message));
                     round.took = self.dates.reading().since(round.began).min(LONGEST_QUESTION);
-                    self.state().silent.clone_from(&round.silent);
+                    self.state.lock().silent.clone_from(&round.silent);
                 }
                 let now = self.dates.reading();
                 if now.since(round.began) < pause + round.took && now.continues(round.began) {
@@ -354,7 +348,7 @@ impl ClockWatch {
     }
 
     fn say_wrong(&self, failure: &Failure) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.said.is_none() {
             tracing::error!(
                 kind = failure.kind.as_str(),
@@ -366,13 +360,9 @@ impl ClockWatch {
     }
 
     fn say_right(&self, confirmed: &ConfirmedTime) {
-        if self.state().said.take().is_some() {
+        if self.state.lock().said.take().is_some() {
             tracing::info!(host = confirmed.host(), at = %confirmed.at(), "the clock is right again");
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -47,7 +47,7 @@ impl Readings {
         goes_on_without: impl Fn(&BTreeSet<&StreamName>) -> bool,
     ) -> Vec<(Arc<Stream>, Result<(), Failure>)> {
         // A log that is not to be read any more belongs to a stream on hold. Its reading is given up, since it would be old.
-        let mut before = std::mem::take(&mut *self.lock());
+        let mut before = std::mem::take(&mut *self.left.lock());
         let is_news = streams.iter().any(|(stream, _)| !before.contains_key(stream.name()));
         let mut take_up = |(stream, opened): (Arc<Stream>, bool)| {
             let reading = before.remove(stream.name());
@@ -77,7 +77,7 @@ impl Readings {
             if reading.is_over.load(Ordering::SeqCst) {
                 self.over.notify_one();
             }
-            self.lock().insert(stream.name().clone(), reading);
+            self.left.lock().insert(stream.name().clone(), reading);
         }
         ended
     }
@@ -104,16 +104,12 @@ impl Readings {
 
     /// Whether the last look went on without some log.
     pub fn any_goes_on(&self) -> bool {
-        !self.lock().is_empty()
+        !self.left.lock().is_empty()
     }
 
     /// Whether the last look went on without this stream's log.
     pub fn go_on(&self, stream: &StreamName) -> bool {
-        self.lock().contains_key(stream)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamName, Reading>> {
-        self.left.lock()
+        self.left.lock().contains_key(stream)
     }
 }
 

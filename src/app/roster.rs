@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::RwLock;
 
 use crate::config::{Config, ProjectId, Source};
 use crate::domain::failure::{Failure, FailureKind, Scope};
@@ -56,32 +56,32 @@ impl Roster {
 
     /// The streams that can be worked on.
     pub fn streams(&self) -> Streams {
-        self.known().streams.clone()
+        self.known.read().streams.clone()
     }
 
     /// One of them.
     pub fn stream(&self, name: &StreamName) -> Option<Arc<Stream>> {
-        self.known().streams.get(name).cloned()
+        self.known.read().streams.get(name).cloned()
     }
 
     /// A source that can be asked.
     pub fn source(&self, name: &SourceName) -> Option<Arc<dyn RecordSource>> {
-        self.known().sources.get(name).cloned()
+        self.known.read().sources.get(name).cloned()
     }
 
     /// The sources that can be asked.
     pub fn sources(&self) -> Sources {
-        self.known().sources.clone()
+        self.known.read().sources.clone()
     }
 
     /// The rules of every stream, whether or not it can be worked on.
     pub fn rules(&self) -> Vec<StreamRules> {
-        self.known().rules.values().cloned().collect()
+        self.known.read().rules.values().cloned().collect()
     }
 
     /// Sources that streams wait for, because their project is not known.
     pub fn unknown(&self) -> BTreeSet<SourceName> {
-        let known = self.known();
+        let known = self.known.read();
         let waiting = known.rules.values().filter(|rules| !known.sources.contains_key(&rules.source));
         waiting.map(|rules| rules.source.clone()).collect()
     }
@@ -105,25 +105,16 @@ impl Roster {
             .sources(&alone)
             .map_err(|error| Failure::new(FailureKind::Rejected, Scope::Source, error.to_string()))?;
         let streams = self.parts.streams(&alone, &sources);
-        self.write(|known| {
-            if !known.sources.contains_key(name) {
-                known.sources.extend(sources);
-                streams.into_values().for_each(|stream| known.put(stream));
-            }
-        });
+        let mut known = self.known.write();
+        if !known.sources.contains_key(name) {
+            known.sources.extend(sources);
+            streams.into_values().for_each(|stream| known.put(stream));
+        }
         Ok(())
     }
 
     /// Has a stream worked on, in place of the one of its name.
     pub fn put(&self, stream: Arc<Stream>) {
-        self.write(|known| known.put(stream));
-    }
-
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read()
-    }
-
-    fn write(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.write());
+        self.known.write().put(stream);
     }
 }

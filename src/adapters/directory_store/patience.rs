@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -46,29 +46,25 @@ impl Steps {
 
     /// The last step has ended, and the next one begins.
     pub(super) fn begin(&self, doing: &'static str, path: &Path) {
-        *self.lock() = (Step { doing, path: path.to_owned(), is_local: false }, Instant::now());
+        *self.0.lock() = (Step { doing, path: path.to_owned(), is_local: false }, Instant::now());
     }
 
     /// As [`Self::begin`], of a step that is none of the store's.
     pub(super) fn begin_here(&self, doing: &'static str, path: &Path) {
-        *self.lock() = (Step { doing, path: path.to_owned(), is_local: true }, Instant::now());
+        *self.0.lock() = (Step { doing, path: path.to_owned(), is_local: true }, Instant::now());
     }
 
     /// Something has moved, and the step goes on.
     pub(super) fn moved(&self) {
-        self.lock().1 = Instant::now();
+        self.0.lock().1 = Instant::now();
     }
 
     fn last_moved(&self) -> Instant {
-        self.lock().1
+        self.0.lock().1
     }
 
     fn step(&self) -> Step {
-        self.lock().0.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Step, Instant)> {
-        self.0.lock()
+        self.0.lock().0.clone()
     }
 }
 
@@ -108,7 +104,7 @@ impl Patience {
     ) -> Result<T, NoOutcome> {
         let place = self.place().await?;
         let steps = Arc::new(Steps::new(first));
-        self.works().push(Arc::downgrade(&steps));
+        self.works.lock().push(Arc::downgrade(&steps));
         let (tell, mut told) = oneshot::channel();
         let worker = Arc::clone(&steps);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
@@ -154,16 +150,12 @@ impl Patience {
 
     /// The works that go on, each with when it last moved; the longest silent first.
     fn going_on(&self) -> Vec<(Instant, Arc<Steps>)> {
-        let mut works = self.works();
+        let mut works = self.works.lock();
         works.retain(|work| work.strong_count() > 0);
         let mut going_on: Vec<_> =
             works.iter().filter_map(Weak::upgrade).map(|steps| (steps.last_moved(), steps)).collect();
         going_on.sort_by_key(|(moved, _)| *moved);
         going_on
-    }
-
-    fn works(&self) -> MutexGuard<'_, Vec<Weak<Steps>>> {
-        self.works.lock()
     }
 }
 

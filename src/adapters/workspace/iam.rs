@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use parking_lot::{Mutex as Lock, MutexGuard};
+use parking_lot::Mutex as Lock;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -224,7 +224,7 @@ impl Iam {
         ask: &Ask<'_>,
         request: reqwest::RequestBuilder,
     ) -> Result<Response, CredentialsError> {
-        let open = self.gate().open(self.clock.now());
+        let open = self.gate.lock().open(self.clock.now());
         open.map_err(|Closed(left)| {
             let (host, left_over) = (&self.host, spelled_std(left + Duration::from_secs(1)));
             let message =
@@ -246,7 +246,7 @@ impl Iam {
         let pause = retry_after(answer.headers(), now).or(unsaid);
         if let Some(pause) = pause {
             // Before the body is read: meanwhile others would ask.
-            self.gate().close(pause, now);
+            self.gate.lock().close(pause, now);
         }
         let skew = clock_skew(answer.headers(), now);
         let said: Refusal = self.json(answer).await.unwrap_or_default();
@@ -270,10 +270,6 @@ impl Iam {
             }
             (_, None, _) => CredentialsError::Unreachable(Message::new(cause).advise(AGAIN)),
         }
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock()
     }
 
     async fn json<T: for<'de> Deserialize<'de>>(&self, mut answer: Response) -> Result<T, CredentialsError> {

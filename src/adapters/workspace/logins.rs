@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex as Lock, MutexGuard};
+use parking_lot::Mutex as Lock;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use url::Url;
@@ -53,16 +53,12 @@ struct Login {
 impl IdentityMemory {
     /// Of the user `name` of the account `domain`.
     pub(super) fn user(&self, domain: &str, name: &str) -> Arc<Mutex<Logins>> {
-        Arc::clone(self.known().users.entry((domain.to_owned(), name.to_owned())).or_default())
+        Arc::clone(self.0.lock().users.entry((domain.to_owned(), name.to_owned())).or_default())
     }
 
     /// Of the service at `endpoint`.
     pub(super) fn gate(&self, endpoint: &Url) -> Arc<Lock<Gate>> {
-        Arc::clone(self.known().gates.entry(endpoint.clone()).or_default())
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock()
+        Arc::clone(self.0.lock().gates.entry(endpoint.clone()).or_default())
     }
 }
 

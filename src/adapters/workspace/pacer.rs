@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex as Lock, MutexGuard};
+use parking_lot::Mutex as Lock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -101,7 +101,7 @@ impl Pacer {
     /// that were under way together are one complaint.
     pub(super) fn slow_down(&self, pause: Option<Duration>) {
         let now = self.clock.now();
-        let mut pace = self.pace();
+        let mut pace = self.pace.lock();
         if pace.gate.open(now).is_ok() {
             pace.slowness = (pace.slowness * 2.0).min(SLOWEST);
         }
@@ -110,7 +110,7 @@ impl Pacer {
 
     /// The source answered as it should.
     pub(super) fn recover(&self) {
-        let mut pace = self.pace();
+        let mut pace = self.pace.lock();
         pace.slowness = (pace.slowness * RECOVERY).max(1.0);
     }
 
@@ -119,15 +119,11 @@ impl Pacer {
     /// # Errors
     /// When it is closed.
     pub(super) fn open(&self) -> Result<(), Closed> {
-        self.pace().gate.open(self.clock.now())
+        self.pace.lock().gate.open(self.clock.now())
     }
 
     fn interval(&self) -> Duration {
-        self.interval.mul_f64(self.pace().slowness).min(LONGEST).max(self.interval)
-    }
-
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock()
+        self.interval.mul_f64(self.pace.lock().slowness).min(LONGEST).max(self.interval)
     }
 }
 

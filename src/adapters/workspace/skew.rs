@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Worth a warning: networks and servers are never this slow.
@@ -40,7 +40,7 @@ impl Skew {
     /// # Errors
     /// When the last answer showed a clock that is too far off, and that is not long ago.
     pub(super) fn may_sign(&self) -> Result<(), Skewed> {
-        match self.state().stopped {
+        match self.0.lock().stopped {
             Some((by, until)) if until > Instant::now() => Err(Skewed(by)),
             _ => Ok(()),
         }
@@ -56,7 +56,7 @@ impl Skew {
         (sent, received): (Timestamp, Timestamp),
     ) -> Result<(), Skewed> {
         let by = outside(theirs, sent, received);
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.ahead = Some(if theirs < sent { -by } else { by });
         if by > INTOLERABLE {
             state.stopped = Some((by, Instant::now() + SILENCE));
@@ -68,11 +68,7 @@ impl Skew {
 
     /// By how much the source's clock was ahead of this machine's at its last answer; `None` before the first.
     pub(super) fn ahead(&self) -> Option<SignedDuration> {
-        self.state().ahead
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.0.lock().ahead
     }
 }
 
