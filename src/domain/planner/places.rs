@@ -89,9 +89,13 @@ impl Sharers {
 
     /// What of the pair's source and store `action` would try, in this order.
     pub(super) fn tried_by(&self, action: &Action) -> impl Iterator<Item = Resource> {
-        let asked = Pair::of(action).resources().into_iter();
+        // Mostly nothing is on trial, and this is asked of each window that is due.
+        let asked = (!self.on_trial.is_empty()).then(|| Pair::of(action).resources());
         let asks_source = action.task.asks_source();
-        let asked = asked.filter(move |resource| asks_source || !matches!(resource, Resource::Source(_)));
+        let asked = asked
+            .into_iter()
+            .flatten()
+            .filter(move |resource| asks_source || !matches!(resource, Resource::Source(_)));
         asked.filter(|resource| self.on_trial.contains(resource))
     }
 

@@ -8,12 +8,12 @@
 //!   first. It waits until each window in work has been for a minute, and for its own first minute nothing begins beside it.
 //!   So a window that ends the process takes few others with it, and one that waits for somebody stops nobody for long.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::places::{InWork, Pair, Places, Slow};
 use super::{Action, Turn};
-use crate::domain::name::{SourceName, StreamName};
+use crate::domain::name::{SourceName, StoreName, StreamName};
 use crate::domain::snapshot::Resource;
 use crate::domain::window::Window;
 
@@ -82,15 +82,22 @@ impl Turns {
 
     fn usual(&self, queue: &VecDeque<Action>, places: &Places<'_>) -> Option<usize> {
         let other = if self.last == Turn::Urgent { Turn::Newest } else { Turn::Urgent };
-        let waiting = queue.iter().filter(|action| action.turn != Turn::Alone).map(Pair::of).collect();
-        // There are few pairs and many windows.
-        let mut admitted = BTreeMap::new();
-        let mut may_begin = |action: &Action| {
-            let (pair, asks_source) = (Pair::of(action), action.task.asks_source());
-            let admits = || places.admits(action, &self.slow, &waiting);
-            action.turn != Turn::Alone && *admitted.entry((pair, asks_source)).or_insert_with(admits)
+        // There are few pairs and many windows, and all of this is done for each window that begins: what is the same for a pair is
+        // found once for each pair.
+        let usual = queue.iter().filter(|action| action.turn != Turn::Alone);
+        let waiting: BTreeSet<_> = usual.map(|action| (&action.source, &action.store)).collect();
+        let pair = |(source, store): (&SourceName, &StoreName)| Pair {
+            source: source.clone(),
+            store: store.clone(),
         };
-        let may_begin: Vec<_> = queue.iter().map(&mut may_begin).collect();
+        let waiting = waiting.into_iter().map(pair).collect();
+        let mut admitted = BTreeMap::new();
+        let may_begin = queue.iter().map(|action| {
+            let key = (&action.source, &action.store, action.task.asks_source());
+            let admits = || places.admits(action, &self.slow, &waiting);
+            action.turn != Turn::Alone && *admitted.entry(key).or_insert_with(admits)
+        });
+        let may_begin: Vec<_> = may_begin.collect();
         let candidates = || queue.iter().zip(&may_begin).filter_map(|(action, may)| may.then_some(action));
         let next_tries = self.next_tries(candidates(), places);
         let first = |is: &dyn Fn(&Action) -> bool| {
@@ -101,11 +108,15 @@ impl Turns {
             })
         };
         // With one place, of the sources with work that is not spare the one whose last turn is the longest ago.
-        let waiting = queue.iter().filter(|action| matches!(action.turn, Turn::Newest | Turn::Urgent));
-        let next =
-            waiting.map(Pair::of).min_by_key(|pair| (self.sources.get(&pair.source), self.pairs.get(pair)));
-        let next = next.filter(|_| places.is_one());
-        let is_next = |action: &Action| next.as_ref().is_none_or(|pair| Pair::of(action) == *pair);
+        let next = || {
+            let waiting = queue.iter().filter(|action| matches!(action.turn, Turn::Newest | Turn::Urgent));
+            let last_turn = |pair: &Pair| (self.sources.get(&pair.source), self.pairs.get(pair));
+            waiting.map(Pair::of).min_by_key(last_turn)
+        };
+        let next = if places.is_one() { next() } else { None };
+        let is_next = |action: &Action| {
+            next.as_ref().is_none_or(|pair| pair.source == action.source && pair.store == action.store)
+        };
         first(&|action| action.turn == other && is_next(action))
             .or_else(|| first(&|action| action.turn != Turn::Spare && is_next(action)))
             .or_else(|| first(&|_| true))
