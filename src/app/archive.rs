@@ -40,9 +40,9 @@ pub use reread::Reread;
 pub struct Job<'a> {
     /// What all windows are worked on with.
     pub services: &'a Services,
-    /// The stream.
+    /// The stream that the window is of, with its source and its store.
     pub stream: &'a Stream,
-    /// The window.
+    /// The window, whether or not it has expired or is archived.
     pub window: Window,
 }
 

@@ -65,15 +65,18 @@ impl WorkspaceV3 {
         Ok(Upkeep { answered: !due.is_empty(), next, refused: last.map(|failure| trail.blame(failure).0) })
     }
 
+    /// The tasks of this source, as the notebook has them.
+    async fn tasks(&self) -> Result<Vec<Order>, Failure> {
+        let mut tasks = self.parts.notebook.orders().await.map_err(not_remembered)?;
+        tasks.retain(|task| task.subject.source == self.parts.source);
+        Ok(tasks)
+    }
+
     /// The tasks of this source that are to be deleted. The ledger is told of each of them.
     async fn finished(&self, demand: &dyn Demand) -> Result<Vec<Finished>, Failure> {
-        let notebook = &*self.parts.notebook;
         let mut finished = Vec::new();
         // The tasks are read before anybody is asked whether they are needed: a task that is asked for after this is not judged.
-        for task in notebook.orders().await.map_err(not_remembered)? {
-            if task.subject.source != self.parts.source {
-                continue;
-            }
+        for task in self.tasks().await? {
             let need = demand.of(&task.subject.stream, task.subject.window);
             match (&task.state, need) {
                 (_, Need::InWork) => {}
@@ -81,7 +84,7 @@ impl WorkspaceV3 {
                 (OrderState::Asked, _) => self.forget_unknown(&task).await?,
                 (OrderState::Created(_), Need::Open) => {}
                 (OrderState::Created(id), Need::Settled) => {
-                    notebook.finished(task.number).await.map_err(not_remembered)?;
+                    self.parts.notebook.finished(task.number).await.map_err(not_remembered)?;
                     finished.push(Finished { id: id.clone(), task });
                 }
                 (OrderState::Finished(id), _) => finished.push(Finished { id: id.clone(), task }),
@@ -161,14 +164,13 @@ impl WorkspaceV3 {
 
     /// How many tasks stand at the provider that nobody needs, in words.
     pub(super) async fn tasks_left(&self, demand: &dyn Demand) -> Result<Option<Line>, SourceError> {
-        let tasks = self.parts.notebook.orders().await.map_err(|error| SourceError(not_remembered(error)))?;
+        let tasks = self.tasks().await.map_err(SourceError)?;
         let is_left = |task: &&Order| match task.state {
             OrderState::Asked => false,
             OrderState::Created(_) => demand.of(&task.subject.stream, task.subject.window) == Need::Settled,
             OrderState::Finished(_) => true,
         };
-        let tasks = tasks.iter().filter(|task| task.subject.source == self.parts.source);
-        let left = tasks.filter(is_left).count();
+        let left = tasks.iter().filter(is_left).count();
         let tasks = if left == 1 { "task" } else { "tasks" };
         let text = format!(
             "{left} export {tasks} left in the export centre: the next run deletes what can be deleted then"
